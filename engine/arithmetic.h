@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The scalar functions of arithmetic.md, once, for every backend: plain C++ on the CPU, __host__ __device__ under nvcc.
+// Integers only; nothing here may touch a floating-point type (tests/integer_only_test proves it on the objects).
+#pragma once
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define IVIT_HD __host__ __device__ __forceinline__
+#else
+#define IVIT_HD inline
+#endif
+
+namespace ivit {
+
+// The operator parameters of Shiftmax and ShiftGELU (arithmetic.md, Shiftmax, ShiftGELU; I-ViT section 3.3, 3.4).
+struct ShiftParams {
+    int n = 15;          // how far the exponential reaches: 2^-n is the last value before zero; 1..30
+    int k = 16;          // output bits (softmax: 4..16; sigmoid of GELU: 4..16)
+    int M = 47;          // bits of the division 2^M / d; 16..62, 31 as published
+    int t = 4;           // pre-shift of the logits; 0 (as published) .. 8
+    bool row_pivot = false;  // ShiftGELU only: max over the row (as published) or max(0, x)
+    bool operator==(const ShiftParams&) const = default;
+};
+
+namespace arith {
+
+// (x + 2^(s-1)) >> s: half rounds up. |x| < 2^62, 1 <= s <= 62. arithmetic.md, Dyadic numbers.
+IVIT_HD int64_t round_shift(int64_t x, int s) { return (x + (int64_t{1} << (s - 1))) >> s; }
+
+IVIT_HD int64_t clamp(int64_t x, int64_t lo, int64_t hi) { return x < lo ? lo : x > hi ? hi : x; }
+
+// clamp(round_shift(x * m, s)) to b signed bits. arithmetic.md, Dyadic numbers.
+IVIT_HD int32_t requant(int64_t x, int32_t m, int s, int b) {
+    return static_cast<int32_t>(
+        clamp(round_shift(x * m, s), -(int64_t{1} << (b - 1)), (int64_t{1} << (b - 1)) - 1));
+}
+
+// About I0 * 2^n * exp(x / I0 * ln 2^...) for x <= 0: see arithmetic.md, Shiftmax. 1 <= i0 < 2^31, 1 <= n <= 30.
+IVIT_HD int64_t shift_exp(int64_t x, int64_t i0, int n) {
+    x = x + (x >> 1) - (x >> 4);
+    const int64_t least = -static_cast<int64_t>(n) * i0;
+    if (x < least) x = least;
+    const int64_t q = -x / i0;
+    const int64_t r = -x - q * i0;
+    const int64_t v = 2 * i0 - r;
+    const int64_t e = n - q;
+    return e >= 1 ? v << (e - 1) : v >> 1;
+}
+
+// 2^M / d, with the published form for M = 31. d >= 1. arithmetic.md, Shiftmax.
+IVIT_HD int64_t shift_reciprocal(int64_t d, int M) {
+    if (M == 31) {
+        const int64_t top = 0x7fffffff;
+        return top / (d < top ? d : top);
+    }
+    return (int64_t{1} << M) / d;
+}
+
+// floor(sqrt(v)), exact for 0 <= v < 2^62: Newton from above, run until it stops falling. arithmetic.md, I-LayerNorm.
+IVIT_HD int64_t isqrt(int64_t v) {
+    if (v < 1) return 0;
+    int bits = 0;
+    for (int64_t w = v; w; w >>= 1) ++bits;
+    int64_t x = int64_t{1} << ((bits + 1) / 2);
+    for (;;) {
+        const int64_t y = (x + v / x) >> 1;
+        if (y >= x) return x;
+        x = y;
+    }
+}
+
+// Floor division by a positive number.
+IVIT_HD int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+}  // namespace arith
+}  // namespace ivit

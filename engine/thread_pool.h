@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one set of kernel threads. Both the cpu and the float backend run on it, so that neither disturbs the other.
+#pragma once
+#include <functional>
+#include <memory>
+
+namespace ivit {
+
+class ThreadPool {
+  public:
+    // A pool of `threads` workers including the caller; <= 0: all cores. Pools of the same size are shared.
+    static std::shared_ptr<ThreadPool> get(int threads);
+
+    int size() const { return size_; }
+    // Calls job(i) for i in [0, count), spread over the threads, and returns when all are done. job must not throw.
+    // Not re-entrant.
+    void run(int count, const std::function<void(int)>& job);
+
+    ~ThreadPool();
+
+  private:
+    explicit ThreadPool(int threads);
+    struct State;
+    std::unique_ptr<State> state_;
+    int size_;
+};
+
+}  // namespace ivit
