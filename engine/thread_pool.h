@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one set of kernel threads. Both the cpu and the float backend run on it, so that neither disturbs the other.
+// The one set of kernel threads. Both the cpu and the float backend run on it, so that neither disturbs the
+// other.
 #pragma once
 #include <functional>
 #include <memory>
@@ -8,13 +9,18 @@ namespace ivit {
 
 class ThreadPool {
   public:
-    // A pool of `threads` workers including the caller; <= 0: all cores. Pools of the same size are shared.
+    // A pool of `threads` workers including the caller; <= 0: available_cores(). Pools of the same size are
+    // shared.
     static std::shared_ptr<ThreadPool> get(int threads);
 
     int size() const { return size_; }
-    // Calls job(i) for i in [0, count), spread over the threads, and returns when all are done. job must not throw.
-    // Not re-entrant.
+    // Calls job(i) for i in [0, count), spread over the threads, and returns when all are done. job must not
+    // throw. A second thread that calls it waits for the first; a job must not call it.
     void run(int count, const std::function<void(int)>& job);
+
+    // Inside a job: which of the pool's threads it runs on, 0 (the caller of run) .. size() - 1. For scratch
+    // memory.
+    static int worker();
 
     ~ThreadPool();
 

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Work is handed out through one atomic word, `ticket`: (jobs of this run << 32) | next job. Whoever moves it
+// on by one owns that job. A worker that wakes up late finds nothing left and sleeps again: the caller never
+// waits for it.
+#include "engine/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "engine/cpu_info.h"
+
+namespace ivit {
+namespace {
+
+// Longer than the pauses between the steps of a network, shorter than anything a person or another process
+// notices.
+constexpr std::chrono::microseconds spin_time{60};
+
+thread_local int worker_index = 0;
+
+}  // namespace
+
+struct ThreadPool::State {
+    std::mutex run_mutex;  // one run() at a time
+    const std::function<void(int)>* job = nullptr;
+    alignas(64) std::atomic<uint64_t> ticket{0};
+    alignas(64) std::atomic<uint32_t> done{0};
+    alignas(64) std::atomic<int> sleepers{0};
+    std::atomic<bool> stop{false};
+    std::mutex sleep_mutex;
+    std::condition_variable wake;
+    bool spin = true;
+    std::vector<std::thread> threads;
+
+    bool has_work() const {
+        const uint64_t t = ticket.load();
+        return static_cast<uint32_t>(t) < static_cast<uint32_t>(t >> 32);
+    }
+
+    // Takes and does jobs until none is left.
+    void work() {
+        uint64_t t = ticket.load();
+        while (static_cast<uint32_t>(t) < static_cast<uint32_t>(t >> 32)) {
+            // Success means the job is ours and its run cannot end before we are done: only now is `job` safe
+            // to read.
+            if (!ticket.compare_exchange_weak(t, t + 1)) continue;
+            (*job)(static_cast<int>(static_cast<uint32_t>(t)));
+            done.fetch_add(1);
+            t = ticket.load();
+        }
+    }
+
+    template <typename Ready>
+    bool spin_until(Ready ready) const {
+        if (!spin) return ready();
+        const auto end = std::chrono::steady_clock::now() + spin_time;
+        do {
+            for (int i = 0; i < 64; ++i) {
+                if (ready()) return true;
+                __builtin_ia32_pause();
+            }
+        } while (std::chrono::steady_clock::now() < end);
+        return false;
+    }
+
+    void worker(int index) {
+        worker_index = index;
+        while (!stop.load()) {
+            if (!spin_until([&] { return has_work() || stop.load(); })) {
+                std::unique_lock lock(sleep_mutex);
+                sleepers.fetch_add(1);  // before the last look at the ticket: run() looks the other way round
+                wake.wait(lock, [&] { return has_work() || stop.load(); });
+                sleepers.fetch_sub(1);
+            }
+            work();
+        }
+    }
+};
+
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()), size_(threads) {
+    cpu_set_t allowed;
+    const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
+    // A core each only when the pool takes them all: two smaller pools, or processes, would be pinned onto
+    // one core.
+    const bool pin = known && threads == CPU_COUNT(&allowed) && threads == available_cores();
+    state_->spin = threads <= available_cores();
+    int cpu = -1;
+    for (int i = 0; i < threads; ++i) {
+        if (pin) do
+                ++cpu;
+            while (!CPU_ISSET(cpu, &allowed));
+        if (i == 0) continue;  // the caller, whose affinity is not ours to change
+        state_->threads.emplace_back([state = state_.get(), i] { state->worker(i); });
+        if (pin) {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            pthread_setaffinity_np(state_->threads.back().native_handle(), sizeof one, &one);
+        }
+    }
+}
+
+ThreadPool::~ThreadPool() {
+    {
+        std::lock_guard lock(state_->sleep_mutex);
+        state_->stop = true;
+    }
+    state_->wake.notify_all();
+    for (std::thread& t : state_->threads) t.join();
+}
+
+std::shared_ptr<ThreadPool> ThreadPool::get(int threads) {
+    static std::mutex mutex;
+    static std::map<int, std::weak_ptr<ThreadPool>> pools;
+    if (threads <= 0) threads = available_cores();
+    std::lock_guard lock(mutex);
+    std::shared_ptr<ThreadPool> pool = pools[threads].lock();
+    if (!pool) pools[threads] = pool = std::shared_ptr<ThreadPool>(new ThreadPool(threads));
+    return pool;
+}
+
+int ThreadPool::worker() { return worker_index; }
+
+void ThreadPool::run(int count, const std::function<void(int)>& job) {
+    if (count <= 0) return;
+    State& s = *state_;
+    std::lock_guard run_lock(s.run_mutex);
+    if (count == 1 || size_ == 1) {
+        for (int i = 0; i < count; ++i) job(i);
+        return;
+    }
+    s.job = &job;
+    s.done = 0;
+    s.ticket = static_cast<uint64_t>(count) << 32;
+    if (s.sleepers.load() > 0) {
+        std::lock_guard lock(s.sleep_mutex);  // a worker between its look and its sleep holds it
+        s.wake.notify_all();
+    }
+    s.work();
+    const auto all_done = [&] { return s.done.load() == static_cast<uint32_t>(count); };
+    while (!s.spin_until(all_done)) std::this_thread::yield();
+}
+
+}  // namespace ivit
