@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The scalar functions of arithmetic.md, once, for every backend: plain C++ on the CPU, __host__ __device__ under nvcc.
-// Integers only; nothing here may touch a floating-point type (tests/integer_only_test proves it on the objects).
+// The scalar functions of arithmetic.md, once, for every backend: plain C++ on the CPU, __host__ __device__
+// under nvcc. Integers only; nothing here may touch a floating-point type (tests/integer_only_test proves it
+// on the objects).
 #pragma once
 #include <cstdint>
 
@@ -12,12 +13,13 @@
 
 namespace ivit {
 
-// The operator parameters of Shiftmax and ShiftGELU (arithmetic.md, Shiftmax, ShiftGELU; I-ViT section 3.3, 3.4).
+// The operator parameters of Shiftmax and ShiftGELU (arithmetic.md, Shiftmax, ShiftGELU; I-ViT
+// section 3.3, 3.4).
 struct ShiftParams {
-    int n = 15;          // how far the exponential reaches: 2^-n is the last value before zero; 1..30
-    int k = 16;          // output bits (softmax: 4..16; sigmoid of GELU: 4..16)
-    int M = 47;          // bits of the division 2^M / d; 16..62, 31 as published
-    int t = 4;           // pre-shift of the logits; 0 (as published) .. 8
+    int n = 15;              // how far the exponential reaches: 2^-n is the last value before zero; 1..30
+    int k = 16;              // output bits (softmax: 4..16; sigmoid of GELU: 4..16)
+    int M = 47;              // bits of the division 2^M / d; 16..62, 31 as published
+    int t = 4;               // pre-shift of the logits; 0 (as published) .. 8
     bool row_pivot = false;  // ShiftGELU only: max over the row (as published) or max(0, x)
     bool operator==(const ShiftParams&) const = default;
 };
@@ -35,7 +37,8 @@ IVIT_HD int32_t requant(int64_t x, int32_t m, int s, int b) {
         clamp(round_shift(x * m, s), -(int64_t{1} << (b - 1)), (int64_t{1} << (b - 1)) - 1));
 }
 
-// About I0 * 2^n * exp(x / I0 * ln 2^...) for x <= 0: see arithmetic.md, Shiftmax. 1 <= i0 < 2^31, 1 <= n <= 30.
+// i0 * 2^n * exp(x / i0), near enough, for x <= 0; at least 1. 1 <= i0 < 2^31, 1 <= n <= 30. arithmetic.md,
+// Shiftmax.
 IVIT_HD int64_t shift_exp(int64_t x, int64_t i0, int n) {
     x = x + (x >> 1) - (x >> 4);
     const int64_t least = -static_cast<int64_t>(n) * i0;
@@ -56,7 +59,15 @@ IVIT_HD int64_t shift_reciprocal(int64_t d, int M) {
     return (int64_t{1} << M) / d;
 }
 
-// floor(sqrt(v)), exact for 0 <= v < 2^62: Newton from above, run until it stops falling. arithmetic.md, I-LayerNorm.
+// The share of e in the sum whose reciprocal is f, on k bits: 0 .. 2^(k-1). The clamp only ever acts in the
+// published form (M = 31) on sums past 2^31, where the division has run out of bits. arithmetic.md, Shiftmax.
+IVIT_HD int64_t shift_share(int64_t e, int64_t f, int M, int k) {
+    const int64_t p = (f * e) >> (M - k + 1), top = int64_t{1} << (k - 1);
+    return p < top ? p : top;
+}
+
+// floor(sqrt(v)), exact for 0 <= v < 2^62: Newton from above, run until it stops falling. arithmetic.md,
+// I-LayerNorm.
 IVIT_HD int64_t isqrt(int64_t v) {
     if (v < 1) return 0;
     int bits = 0;
@@ -71,6 +82,13 @@ IVIT_HD int64_t isqrt(int64_t v) {
 
 // Floor division by a positive number.
 IVIT_HD int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+// A normalized value y (|y| <= 2^30) times gamma plus beta, on the output grid of b bits. arithmetic.md,
+// I-LayerNorm.
+IVIT_HD int32_t layernorm_out(int64_t y, int32_t m, int64_t B, int s, int b) {
+    return static_cast<int32_t>(
+        clamp(round_shift(y * m + B, s), -(int64_t{1} << (b - 1)), (int64_t{1} << (b - 1)) - 1));
+}
 
 }  // namespace arith
 }  // namespace ivit

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A backend executes a graph. reference: the specification as plain loops; cpu: SIMD; cuda; float: the FP32 opponent.
+// A backend executes a graph. reference: the specification as plain loops; cpu: SIMD; cuda; float: the FP32
+// opponent.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -22,27 +23,30 @@ struct BackendInfo {
 };
 
 struct RunOptions {
-    std::vector<bool> taps;      // per node: keep its output; empty: keep nothing
-    bool time_nodes = false;     // fill Trace::timings
-    std::stop_token stop;        // checked between nodes; throws Cancelled
+    std::vector<bool> taps;   // per node: keep its output; empty: keep nothing
+    bool time_nodes = false;  // fill Trace::timings
+    std::stop_token stop;     // checked between nodes; throws Cancelled
 };
 
-// A network loaded into a backend: weights packed, buffers allocated. run() is not re-entrant; one thread at a time.
+// A network loaded into a backend: weights packed, buffers allocated. run() is not re-entrant; one thread at
+// a time.
 class Network {
   public:
     virtual ~Network() = default;
     virtual const Graph& graph() const = 0;
 
     // pixels: RGB bytes [batch, image_size, image_size, 3]. Results do not depend on batch or thread count.
-    virtual std::shared_ptr<const Trace> run(std::span<const uint8_t> pixels, int batch, const RunOptions& options) = 0;
+    virtual std::shared_ptr<const Trace> run(std::span<const uint8_t> pixels, int batch,
+                                             const RunOptions& options) = 0;
 };
 
 // A Network of integers can also execute one node alone: for isolated error.
 class IntegerNetwork : public Network {
   public:
     virtual const QuantizedModel& model() const = 0;
-    // inputs: one per Node::inputs, on the grids of the nodes that make them, batch 1, shapes as in Graph (no batch).
-    // For the input node use `run`. Yields the node's output on its own grid, bit-equal to what run() computes.
+    // inputs: one per Node::inputs, on the grids of the nodes that make them, batch 1, shapes as in Graph (no
+    // batch). For the input node use `run`. Yields the node's output on its own grid, bit-equal to what run()
+    // computes.
     virtual IntTensor run_node(int node, std::span<const IntTensor* const> inputs) = 0;
 };
 
@@ -65,8 +69,8 @@ struct BackendEntry {
 };
 const std::vector<BackendEntry>& backends();
 
-// "auto" picks cuda when there is one, else cpu. Throws Error for an unknown name, or one that is not available.
-// `why`, when given, receives the reason the GPU was passed over, or stays empty.
+// "auto" picks cuda when there is one, else cpu. Throws Error for an unknown name, or one that is not
+// available. `why`, when given, receives the reason the GPU was passed over, or stays empty.
 std::unique_ptr<Backend> make_backend(const std::string& name, int threads, std::string* why = nullptr);
 
 // The FP32 opponent. threads <= 0: all cores.

@@ -20,16 +20,17 @@ RangeMethod range_method(const std::string& name);  // throws Error for an unkno
 
 // What was seen at one site (one node's output; one of its groups for qkv). All values are |real| >= 0.
 struct SiteRange {
-    double minmax = 0;                 // the greatest magnitude
-    double percentile = 0;             // the 99.99th percentile of magnitudes
-    std::vector<double> mse;           // [17] by bit-width 4..16: the clip with the least squared rounding + clipping error
+    double minmax = 0;      // the greatest magnitude
+    double percentile = 0;  // the 99.99th percentile of magnitudes
+    std::vector<double>
+        mse;  // [17] by bit-width 4..16: the clip with the least squared rounding + clipping error
     double clip(RangeMethod m, int bits) const;  // > 0 always: a site that never fired gets 1
 };
 
 struct Calibration {
     RangeMethod method = RangeMethod::mse;
     int64_t pictures = 0;
-    std::string source;  // "64 pictures of DIR", "the picture at hand and 8 augmentations of it"
+    std::string source;       // "64 pictures of DIR", "the picture at hand and 8 augmentations of it"
     bool from_input = false;  // calibrated on the very picture it is used on: every output says so
     std::map<std::string, std::vector<SiteRange>> sites;  // by node name; one entry per output group
 
@@ -47,13 +48,14 @@ using Pixels = std::vector<uint8_t>;
 // Called after each picture with (done, total); return false to cancel (throws Cancelled).
 using Progress = std::function<bool(int64_t, int64_t)>;
 
-// Runs the float network over `pictures` and gathers all three kinds of range at once, so that changing the method or
-// a bit-width later needs no second run. Memory: one histogram per site, whatever the number of pictures.
-// next(i) yields picture i of `count`.
-Calibration calibrate(const Model& model, int64_t count, const std::function<Pixels(int64_t)>& next, RangeMethod method,
-                      int threads, const Progress& progress = {});
+// Runs the float network over `pictures` and gathers all three kinds of range at once, so that changing the
+// method or a bit-width later needs no second run. Memory: one histogram per site, whatever the number of
+// pictures. next(i) yields picture i of `count`.
+Calibration calibrate(const Model& model, int64_t count, const std::function<Pixels(int64_t)>& next,
+                      RangeMethod method, int threads, const Progress& progress = {});
 
-// The picture at hand, flipped, shifted and with brightness and contrast changed (8 in all, the first is itself).
+// The picture at hand, flipped, shifted and with brightness and contrast changed (8 in all, the first is
+// itself).
 std::vector<Pixels> augmentations(const Pixels& picture, int image_size);
 
 }  // namespace ivit

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one exception of the project. Thrown where bad input is met, caught once in the session's worker and once
-// in the command line's main().
+// The one exception of the project. Thrown where bad input is met, caught once in the session's worker and
+// once in the command line's main().
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -8,8 +8,9 @@
 
 namespace ivit {
 
-// what: one clear sentence without a full stop ("tensor blocks.0.attn.qkv.weight has shape [3, 4], expected [192, 64]").
-// where: the file, node or option it is about; may be empty. hint: what the person can do; may be empty.
+// what: one clear sentence without a full stop ("tensor blocks.0.attn.qkv.weight has shape [3, 4], expected
+// [192, 64]"). where: the file, node or option it is about; may be empty. hint: what the person can do; may
+// be empty.
 class Error : public std::runtime_error {
   public:
     explicit Error(std::string what, std::string where = {}, std::string hint = {})

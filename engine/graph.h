@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The network as a flat list of named nodes in execution order. Built once by a model family's file
-// (families/vit.cpp) and const from then on. Engine, error tables, latency rows, reports and exports all read it.
+// (families/vit.cpp) and const from then on. Engine, error tables, latency rows, reports and exports all read
+// it.
 #pragma once
 #include <memory>
 #include <string>
@@ -13,17 +14,18 @@
 namespace ivit {
 
 struct Node {
-    std::string name;  // as timm names it: blocks.3.attn.qkv; nodes timm has no module for: blocks.3.attn.logits,
-                       // blocks.3.attn.softmax, blocks.3.attn.context, blocks.3.add1, blocks.3.add2, input
+    std::string
+        name;  // as timm names it: blocks.3.attn.qkv; nodes timm has no module for: blocks.3.attn.logits,
+               // blocks.3.attn.softmax, blocks.3.attn.context, blocks.3.add1, blocks.3.add2, input
     Op op{};
-    std::vector<int> inputs;  // indices of earlier nodes, in the order ops.h gives
-    Shape shape;              // of the output, without the batch: see ops.h
-    std::string weight;       // names in Model::weights; empty where the op has none
-    std::string bias;         // (pos_embed: weight is pos_embed [tokens, C], bias is cls_token [C])
-    int heads = 0;            // attention ops: number of heads
-    int patch = 0;            // patch_embed: side of a patch in pixels
-    float eps = 0;            // layernorm: epsilon of the float network (the integer one needs none)
-    int groups = 1;           // linear: output groups that have a scale of their own (3 for qkv)
+    std::vector<int> inputs;   // indices of earlier nodes, in the order ops.h gives
+    Shape shape;               // of the output, without the batch: see ops.h
+    std::string weight;        // names in Model::weights; empty where the op has none
+    std::string bias;          // (pos_embed: weight is pos_embed [tokens, C], bias is cls_token [C])
+    int heads = 0;             // attention ops: number of heads
+    int patch = 0;             // patch_embed: side of a patch in pixels
+    float eps = 0;             // layernorm: epsilon of the float network (the integer one needs none)
+    int groups = 1;            // linear: output groups that have a scale of their own (3 for qkv)
     bool to_residual = false;  // linear: its int32 accumulator is the output, read by a residual_add
     int block = -1;            // index of the transformer block, -1 outside
 

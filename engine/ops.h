@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The operators a Graph is made of. A new operator is one file per backend (named as here) and one line in this list;
-// every backend's table and the names in reports are made from it.
+// The operators a Graph is made of. A new operator is one file per backend (named as here) and one line in
+// this list; every backend's table and the names in reports are made from it.
 #pragma once
 
 //  name           inputs                     output (batch left out)            integer type of the output
-//  input          pixels u8 [H, W, 3]        [3, H, W]                          int8 (table per colour channel)
-//  patch_embed    input                      [patches, C]                       residual stream, at pos_embed's scale
-//  pos_embed      patch_embed                [tokens, C]  class token first     residual stream
-//  layernorm      residual [tokens, C]       [rows, C]    the first rows only   int8
-//  linear         [rows, K]                  [rows, C]    C groups: 1 or 3      int8, or int32 accumulator if a
+//  input          pixels u8 [H, W, 3]        [3, H, W]                          int8 (table per colour
+//  channel) patch_embed    input                      [patches, C]                       residual stream, at
+//  pos_embed's scale pos_embed      patch_embed                [tokens, C]  class token first     residual
+//  stream layernorm      residual [tokens, C]       [rows, C]    the first rows only   int8 linear [rows, K]
+//  [rows, C]    C groups: 1 or 3      int8, or int32 accumulator if a
 //                                                                               residual_add alone reads it
 //  attn_logits    qkv [tokens, 3C]           [heads, tokens, tokens]            int8 (4..16 bits)
 //  softmax        attn_logits                [heads, tokens, tokens]            0..2^(k-1)

@@ -15,16 +15,16 @@
 namespace ivit {
 
 enum class Mode {
-    integer,    // as arithmetic.md says
-    exact,      // integer data, but the true softmax / GELU (erf) / LayerNorm, rounded to the same output grid
-    float_ops,  // inputs dequantized, the node computed in FP32 with the float weights, quantized to its output grid.
-                // In JSON "float".
+    integer,  // as arithmetic.md says
+    exact,    // integer data, but the true softmax / GELU (erf) / LayerNorm, rounded to the same output grid
+    float_ops,  // inputs dequantized, the node computed in FP32 with the float weights, quantized to its
+                // output grid. In JSON "float".
 };
 const char* to_string(Mode m);
 
 // What a bit-width spec says. Text form: W<2..8>A<4..8>[/<residual 8..16>], e.g. "W4A8", "W8A8/8".
-// A is the width of the integers a node *outputs*; W of its weights. Where a node feeds the residual stream directly
-// (attn.proj, mlp.fc2) its output has no width of its own and A is without effect.
+// A is the width of the integers a node *outputs*; W of its weights. Where a node feeds the residual stream
+// directly (attn.proj, mlp.fc2) its output has no width of its own and A is without effect.
 struct BitSpec {
     std::optional<int> weight, activation, residual;
     static BitSpec parse(const std::string& text);  // throws Error naming what is wrong
@@ -33,10 +33,10 @@ struct BitSpec {
 
 // One rule; fields that are unset leave what earlier rules or the default said. Later rules win.
 struct QuantRule {
-    std::string glob;               // on node names
-    BitSpec bits;                   // JSON: "W4A8", or {"weight": 4, "activation": 8}
-    std::optional<Mode> mode;       // JSON "mode": "integer" | "exact" | "float". `exact` acts on softmax, gelu and
-                                    // layernorm nodes that match; the others have nothing to approximate
+    std::string glob;          // on node names
+    BitSpec bits;              // JSON: "W4A8", or {"weight": 4, "activation": 8}
+    std::optional<Mode> mode;  // JSON "mode": "integer" | "exact" | "float". `exact` acts on softmax, gelu
+                               // and layernorm nodes that match; the others have nothing to approximate
     std::optional<int> n, k, M, t;  // of the softmax and gelu nodes that match
     std::optional<bool> row_pivot;  // JSON "pivot": "row" | "zero"; gelu nodes
     bool operator==(const QuantRule&) const = default;
@@ -44,7 +44,7 @@ struct QuantRule {
 
 // The whole choice. JSON form, every field optional (unknown fields are refused):
 //   {"default": "W8A8", "preset": "refined", "residual": 16, "softmax": 16, "logits": 8,
-//    "patch_embed": "W8A8", "head": "W8A8", "weight_range": "mse",
+//    "patch_embed": "W8A8", "head": "W8A8",
 //    "shiftmax": {"n": 15, "k": 16, "M": 47, "t": 4}, "shiftgelu": {..., "pivot": "zero"},
 //    "rules": {"blocks.*.mlp.fc2": "W4A8", "blocks.3.*": {"mode": "float"}}}
 struct QuantConfig {
@@ -57,13 +57,13 @@ struct QuantConfig {
     ShiftParams shiftmax, shiftgelu;  // shiftmax.k is the softmax output's width
     std::vector<QuantRule> rules;
 
-    QuantConfig();  // W8A8, refined
+    QuantConfig();                             // W8A8, refined
     void set_preset(const std::string& name);  // throws Error for an unknown one
     bool operator==(const QuantConfig&) const = default;
 
     static QuantConfig from_spec(const std::string& spec_or_file);  // "W4A8", or the path of a JSON file
     static QuantConfig from_json(const nlohmann::json& j);          // throws Error naming the field
-    nlohmann::ordered_json to_json() const;  // complete: every default spelled out
+    nlohmann::ordered_json to_json() const;                         // complete: every default spelled out
     std::string label() const;  // "W4A8", "W8A8/8", "W4A8 + 2 rules": short, for tables and titles
 };
 
@@ -76,8 +76,8 @@ struct NodeQuant {
     bool operator==(const NodeQuant&) const = default;
 };
 
-// One entry per node of g. Throws Error for a width outside its range (weights 2..8, activations 4..8, residual 8..16,
-// softmax 4..16, logits 4..16) and for a rule whose glob matches no node.
+// One entry per node of g. Throws Error for a width outside its range (weights 2..8, activations 4..8,
+// residual 8..16, softmax 4..16, logits 4..16) and for a rule whose glob matches no node.
 std::vector<NodeQuant> resolve(const QuantConfig& c, const Graph& g);
 
 }  // namespace ivit

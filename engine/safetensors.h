@@ -22,11 +22,12 @@ struct TensorView {
 
 class Safetensors {
   public:
-    // Maps the file and checks all of its header (length, JSON, dtypes, shapes, offsets inside the file, no overlap,
-    // no gap). Throws Error in one sentence; allocates nothing on the file's word.
+    // Maps the file and checks all of its header (length, JSON, dtypes, shapes, offsets inside the file, no
+    // overlap, no gap). Throws Error in one sentence; allocates nothing on the file's word.
     static std::shared_ptr<const Safetensors> open(const std::filesystem::path& file);
     // The same over bytes in memory (fuzzing, tests); `bytes` must outlive the result.
-    static std::shared_ptr<const Safetensors> parse(std::span<const std::byte> bytes, const std::string& name);
+    static std::shared_ptr<const Safetensors> parse(std::span<const std::byte> bytes,
+                                                    const std::string& name);
 
     const std::map<std::string, TensorView>& tensors() const { return tensors_; }
     const std::map<std::string, std::string>& metadata() const { return metadata_; }
@@ -35,7 +36,8 @@ class Safetensors {
     bool contains(const std::string& tensor) const { return tensors_.count(tensor) != 0; }
     // Checked access: throws Error naming the tensor and what was expected.
     const TensorView& get(const std::string& tensor) const;
-    // F32, F16 or BF16 to FP32; refuses other types, a shape other than `expected` (unless that is empty) and NaN/inf.
+    // F32, F16 or BF16 to FP32; refuses other types, a shape other than `expected` (unless that is empty) and
+    // NaN/inf.
     FloatTensor floats(const std::string& tensor, const Shape& expected) const;
     // Exact integer types only (I8, I16, I32, I64), same checks.
     template <class T>
@@ -61,8 +63,8 @@ struct TensorOut {
 void write_safetensors(const std::filesystem::path& file, const std::vector<TensorOut>& tensors,
                        const std::map<std::string, std::string>& metadata);
 
-// Writes `bytes` beside `file`, syncs and renames: readers see the old file or the whole new one. Throws Error (full
-// disk, unwritable folder) and then leaves nothing behind.
+// Writes `bytes` beside `file`, syncs and renames: readers see the old file or the whole new one. Throws
+// Error (full disk, unwritable folder) and then leaves nothing behind.
 void write_atomically(const std::filesystem::path& file, std::span<const std::byte> bytes);
 
 // Lower-case hex SHA-256 of a file's bytes.

@@ -22,11 +22,12 @@ struct FloatTensor {
     std::vector<float> data;
 };
 
-// The grid integers live on: real = scale * integer. `scale` holds G entries that split the last dimension into G
-// equal groups: 1 per tensor, 3 for qkv (q, k and v), or one per channel (the int32 accumulators of a linear layer).
+// The grid integers live on: real = scale * integer. `scale` holds G entries that split the last dimension
+// into G equal groups: 1 per tensor, 3 for qkv (q, k and v), or one per channel (the int32 accumulators of a
+// linear layer).
 struct Grid {
     std::vector<double> scale;
-    int bits = 8;            // width of the integers; 32 for accumulators and logits, which nothing clamps
+    int bits = 8;              // width of the integers; 32 for accumulators and logits, which nothing clamps
     bool is_unsigned = false;  // softmax output: 0 .. 2^(bits-1) inclusive, scale 2^-(bits-1)
 
     // Scale of channel c of `channels`.
@@ -38,8 +39,9 @@ struct Grid {
     int64_t high() const { return is_unsigned ? int64_t{1} << (bits - 1) : (int64_t{1} << (bits - 1)) - 1; }
 };
 
-// An integer tensor with its grid: what the reference backend computes with and what taps hold. Always int32 in
-// memory, whatever `grid.bits` says: taps are for people and metrics, the fast backends keep their own narrow buffers.
+// An integer tensor with its grid: what the reference backend computes with and what taps hold. Always int32
+// in memory, whatever `grid.bits` says: taps are for people and metrics, the fast backends keep their own
+// narrow buffers.
 struct IntTensor {
     Shape shape;
     std::vector<int32_t> data;
@@ -47,7 +49,9 @@ struct IntTensor {
 
     int64_t channels() const { return shape.empty() ? 1 : shape.back(); }
     // The real value of element i.
-    double real(int64_t i) const { return data[static_cast<size_t>(i)] * grid.at(i % channels(), channels()); }
+    double real(int64_t i) const {
+        return data[static_cast<size_t>(i)] * grid.at(i % channels(), channels());
+    }
 };
 
 // All real values of t, as float.

@@ -28,9 +28,9 @@ struct Trace {
     std::shared_ptr<const Graph> graph;
     std::string backend;  // "reference", "cpu", "cuda", "float"
     int batch = 1;
-    double ms = 0;                // the whole run, pixels to logits
-    std::vector<Timing> timings;  // empty unless asked for
-    std::vector<Tap> taps;        // in node order; empty unless asked for
+    double ms = 0;                        // the whole run, pixels to logits
+    std::vector<Timing> timings;          // empty unless asked for
+    std::vector<Tap> taps;                // in node order; empty unless asked for
     std::vector<int32_t> integer_logits;  // [batch, classes], common scale; empty for the float backend
     double logit_scale = 0;               // real = logit_scale * integer
     std::vector<float> logits;            // [batch, classes], real values, of either kind
@@ -40,8 +40,8 @@ struct Trace {
 
 // Softmax of one picture's logits [classes] in double, for people.
 std::vector<double> probabilities(const Trace& t, int picture);
-// Indices of the k greatest logits of one picture, best first; ties go to the lower index. Integer traces compare
-// integers.
+// Indices of the k greatest logits of one picture, best first; ties go to the lower index. Integer traces
+// compare integers.
 std::vector<int> top_k(const Trace& t, int picture, int k);
 
 }  // namespace ivit

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// The list of backends: one line each, best first for "auto".
+#include "engine/backend.h"
+#include "engine/backends/reference/network.h"
+#include "engine/error.h"
+
+namespace ivit {
+namespace {
+
+std::string always() { return {}; }
+
+}  // namespace
+
+const std::vector<BackendEntry>& backends() {
+    static const std::vector<BackendEntry> list = {
+        {"reference", always, [](int) { return reference::make_backend(); }},
+    };
+    return list;
+}
+
+std::unique_ptr<Backend> make_backend(const std::string& name, int threads, std::string* why) {
+    if (why) why->clear();
+    std::string known, refused;
+    for (const auto& entry : backends()) {
+        known += (known.empty() ? "auto, " : ", ") + entry.name;
+        if (name != "auto" && name != entry.name) continue;
+        std::string reason = entry.unavailable();
+        if (reason.empty()) {
+            // A backend may still fail to start (a GPU that is there but lost); auto then goes on to the
+            // next.
+            try {
+                auto backend = entry.make(threads);
+                if (why) *why = refused;
+                return backend;
+            } catch (const Error& e) {
+                if (name != "auto") throw;
+                reason = e.what();
+            }
+        }
+        if (name != "auto") throw Error("the " + name + " backend cannot run here: " + reason, "--backend");
+        if (refused.empty()) refused = entry.name + ": " + reason;
+    }
+    throw Error("there is no backend called '" + name + "'", "--backend", "known: " + known);
+}
+
+}  // namespace ivit
