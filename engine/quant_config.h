@@ -47,6 +47,13 @@ struct QuantRule {
 //    "patch_embed": "W8A8", "head": "W8A8",
 //    "shiftmax": {"n": 15, "k": 16, "M": 47, "t": 4}, "shiftgelu": {..., "pivot": "zero"},
 //    "rules": {"blocks.*.mlp.fc2": "W4A8", "blocks.3.*": {"mode": "float"}}}
+// "rules" may also be a list, [{"glob": "blocks.3.*", "mode": "float"}], where one glob may come twice.
+//
+// A rule's `activation` means the nodes that have an activation width (and the logits, unless "logits" is
+// set). Softmax and residual nodes obey it only when the glob matches nothing else: {"blocks.3.*": "W4A6"}
+// leaves the softmax at 16 bits, {"blocks.3.attn.softmax": {"activation": 8}} does not. Where it is the
+// softmax, 4..16 is allowed and sets k; logits 4..16, residual nodes 8..16. A rule's `residual` means the
+// residual nodes that match.
 struct QuantConfig {
     int weight_bits = 8, act_bits = 8;
     int residual_bits = 16;           // 8..16
@@ -62,8 +69,10 @@ struct QuantConfig {
     bool operator==(const QuantConfig&) const = default;
 
     static QuantConfig from_spec(const std::string& spec_or_file);  // "W4A8", or the path of a JSON file
-    static QuantConfig from_json(const nlohmann::json& j);          // throws Error naming the field
-    nlohmann::ordered_json to_json() const;                         // complete: every default spelled out
+    // Throws Error naming the field. Ordered, because later rules win: nlohmann::json would sort them.
+    static QuantConfig from_json(const nlohmann::ordered_json& j);
+    static QuantConfig from_json(const nlohmann::json& j) = delete;
+    nlohmann::ordered_json to_json() const;  // complete: every default spelled out
     std::string label() const;  // "W4A8", "W8A8/8", "W4A8 + 2 rules": short, for tables and titles
 };
 
