@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model family: how its checkpoints are recognised and loaded. One line each in families.cpp.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/model.h"
+
+namespace ivit {
+
+struct Checkpoint;
+
+struct Family {
+    const char* name;  // "vit"
+    // A named architecture with seeded random weights, or null when the name is not this family's.
+    std::shared_ptr<const Model> (*random)(const std::string& arch, uint64_t seed);
+    std::vector<std::string> (*architectures)();
+};
+
+const std::vector<Family>& families();
+
+}  // namespace ivit

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/families/vit.h"
+
+#include "engine/error.h"
+
+namespace ivit::vit {
+
+void check(const Dims& d, const std::string& where) {
+    const auto within = [&](const char* what, int64_t value, int64_t most) {
+        if (value < 1 || value > most)
+            throw Error(std::string(what) + " is " + std::to_string(value) + ", expected 1 to " +
+                            std::to_string(most),
+                        where);
+    };
+    // The integer arithmetic bounds the inner dimensions: an int8 product summed 2^17 times still fits 32
+    // bits.
+    within("the depth", d.depth, 1000);
+    within("the width", d.width, 16384);
+    within("the number of heads", d.heads, d.width);
+    within("the MLP's hidden size", d.hidden, 65536);
+    within("the patch size", d.patch_size, 128);
+    within("the image size", d.image_size, 4096);
+    within("the number of classes", d.classes, 100000);
+    if (d.width % d.heads)
+        throw Error("the width " + std::to_string(d.width) + " is not divisible by " +
+                        std::to_string(d.heads) + " heads",
+                    where);
+    if (d.image_size % d.patch_size)
+        throw Error("the image size " + std::to_string(d.image_size) +
+                        " is not a multiple of the patch size " + std::to_string(d.patch_size),
+                    where);
+    within("the number of tokens", d.tokens(), 16385);
+}
+
+std::shared_ptr<const Graph> make_graph(const Dims& d) {
+    auto graph = std::make_shared<Graph>();
+    Graph& g = *graph;
+    g.image_size = d.image_size;
+    g.patch_size = d.patch_size;
+    g.tokens = d.tokens();
+    g.width = d.width;
+    g.heads = d.heads;
+    g.hidden = d.hidden;
+    g.depth = d.depth;
+    g.classes = d.classes;
+    const int64_t T = g.tokens, C = d.width;
+
+    int block = -1;
+    // Appends a node and returns its index.
+    const auto add = [&](std::string name, Op op, std::vector<int> inputs, Shape shape) {
+        Node n;
+        n.name = std::move(name);
+        n.op = op;
+        n.inputs = std::move(inputs);
+        n.shape = std::move(shape);
+        n.block = block;
+        switch (op) {
+            case Op::patch_embed:
+                n.patch = d.patch_size;
+                [[fallthrough]];
+            case Op::linear:
+            case Op::layernorm:
+            case Op::head:
+                n.weight = n.name + ".weight";
+                n.bias = n.name + ".bias";
+                if (op == Op::layernorm) n.eps = d.eps;
+                break;
+            case Op::pos_embed:
+                n.weight = "pos_embed";
+                n.bias = "cls_token";
+                break;
+            case Op::attn_logits:
+            case Op::softmax:
+            case Op::attn_context:
+                n.heads = d.heads;
+                break;
+            case Op::input:
+            case Op::gelu:
+            case Op::residual_add:
+                break;
+        }
+        g.nodes.push_back(std::move(n));
+        return static_cast<int>(g.nodes.size()) - 1;
+    };
+    const auto add_to_residual = [&](std::string name, int input) {
+        const int i = add(std::move(name), Op::linear, {input}, {T, C});
+        g.nodes[static_cast<size_t>(i)].to_residual = true;
+        return i;
+    };
+
+    const int input = add("input", Op::input, {}, {3, d.image_size, d.image_size});
+    const int patches = add("patch_embed.proj", Op::patch_embed, {input}, {T - 1, C});
+    int residual = add("pos_embed", Op::pos_embed, {patches}, {T, C});
+    for (block = 0; block < d.depth; ++block) {
+        const std::string b = "blocks." + std::to_string(block) + ".";
+        const int norm1 = add(b + "norm1", Op::layernorm, {residual}, {T, C});
+        const int qkv = add(b + "attn.qkv", Op::linear, {norm1}, {T, 3 * C});
+        g.nodes[static_cast<size_t>(qkv)].groups = 3;
+        const int logits = add(b + "attn.logits", Op::attn_logits, {qkv}, {d.heads, T, T});
+        const int softmax = add(b + "attn.softmax", Op::softmax, {logits}, {d.heads, T, T});
+        const int context = add(b + "attn.context", Op::attn_context, {softmax, qkv}, {T, C});
+        const int proj = add_to_residual(b + "attn.proj", context);
+        residual = add(b + "add1", Op::residual_add, {proj, residual}, {T, C});
+        const int norm2 = add(b + "norm2", Op::layernorm, {residual}, {T, C});
+        const int fc1 = add(b + "mlp.fc1", Op::linear, {norm2}, {T, d.hidden});
+        const int act = add(b + "mlp.act", Op::gelu, {fc1}, {T, d.hidden});
+        const int fc2 = add_to_residual(b + "mlp.fc2", act);
+        residual = add(b + "add2", Op::residual_add, {fc2, residual}, {T, C});
+    }
+    block = -1;
+    const int norm = add("norm", Op::layernorm, {residual}, {1, C});
+    add("head", Op::head, {norm}, {1, d.classes});
+    return graph;
+}
+
+std::vector<WeightSpec> weight_specs(const Dims& d) {
+    const int64_t C = d.width;
+    std::vector<WeightSpec> specs;
+    const auto pair = [&](const std::string& name, Shape weight) {
+        const int64_t out = weight[0];
+        specs.push_back({name + ".weight", std::move(weight)});
+        specs.push_back({name + ".bias", {out}});
+    };
+    specs.push_back({"cls_token", {C}});
+    specs.push_back({"pos_embed", {d.tokens(), C}});
+    pair("patch_embed.proj", {C, 3, d.patch_size, d.patch_size});
+    for (int i = 0; i < d.depth; ++i) {
+        const std::string b = "blocks." + std::to_string(i) + ".";
+        pair(b + "norm1", {C});
+        pair(b + "attn.qkv", {3 * C, C});
+        pair(b + "attn.proj", {C, C});
+        pair(b + "norm2", {C});
+        pair(b + "mlp.fc1", {d.hidden, C});
+        pair(b + "mlp.fc2", {C, d.hidden});
+    }
+    pair("norm", {C});
+    pair("head", {d.classes, C});
+    return specs;
+}
+
+}  // namespace ivit::vit
