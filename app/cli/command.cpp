@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "app/cli/command.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+#include "engine/error.h"
+
+namespace ivit::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::stop_source& interrupt() {
+    static std::stop_source source;
+    return source;
+}
+
+double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+void add_common(CLI::App& c, Options& o) {
+    c.add_option("--model,-m", o.model, "checkpoint (timm or Hugging Face names) or quantized model; the bundled one without it");
+    c.add_option("--arch", o.arch, "a named architecture with seeded random weights instead, e.g. deit_small_patch16_224");
+    c.add_option("--seed", o.seed, "of the random weights")->capture_default_str();
+    c.add_option("--quant,-q", o.quant, "W8A8, W4A8, W8A8/8 ... or a configuration as JSON file (default W8A8)");
+    c.add_option("--preset", o.preset, "operators: paper or refined (default refined)")->check(CLI::IsMember({"paper", "refined"}));
+    c.add_option("--backend,-b", o.backend, "auto, reference, cpu or cuda")->capture_default_str();
+    c.add_option("--threads,-t", o.threads, "kernel threads; 0: all cores")->check(CLI::Range(0, 1024))->capture_default_str();
+    c.add_option("--calibration", o.calibration, "folder of pictures, or a .calibration.json, to take the ranges from");
+    c.add_option("--method", o.method, "ranges: minmax, percentile or mse (default mse)")
+        ->check(CLI::IsMember({"minmax", "percentile", "mse"}));
+    c.add_option("--top", o.top, "how many predictions to show")->check(CLI::Range(1, 1000000))->capture_default_str();
+    c.add_flag("--json", o.json, "one JSON document on standard output");
+}
+
+OpenedModel open(const Options& o) {
+    if (!o.model.empty() && !o.arch.empty()) throw Error("--model and --arch exclude each other");
+    if (!o.arch.empty()) {
+        OpenedModel m;
+        m.model = random_model(o.arch, static_cast<uint64_t>(o.seed));
+        return m;
+    }
+    return open_model(o.model.empty() ? bundled_model() : fs::path(o.model));
+}
+
+Pixels load_pixels(const fs::path& file, const Graph& g, const ModelInfo& info) {
+    return preprocess(read_image(file), g.image_size, info.crop_pct);
+}
+
+Calibration calibrate_folder(const Options& o, const Model& m, const fs::path& folder) {
+    const auto pictures = list_pictures(folder);
+    ProgressBar bar("calibrating", static_cast<int64_t>(pictures.size()));
+    auto c = calibrate(
+        m, static_cast<int64_t>(pictures.size()),
+        [&](int64_t i) { return load_pixels(pictures[static_cast<size_t>(i)], *m.graph, m.info); },
+        range_method(o.method.empty() ? "mse" : o.method), o.threads, [&](int64_t done, int64_t) {
+            bar.step(done);
+            return !interrupted().stop_requested();
+        });
+    c.source = folder.string();
+    return c;
+}
+
+Calibration choose_calibration(const Options& o, const OpenedModel& m, const std::function<Pixels()>& first) {
+    if (m.quantized && !m.model && !o.calibration.empty())
+        throw Error("a quantized model cannot be calibrated again without its float checkpoint", o.model);
+    Calibration c;
+    if (!o.calibration.empty()) {
+        c = fs::is_directory(o.calibration) ? calibrate_folder(o, *m.model, o.calibration)
+                                            : read_calibration(o.calibration, *m.graph());
+    } else if (m.calibration) {
+        c = *m.calibration;
+    } else {
+        const auto pictures = augmentations(first(), m.graph()->image_size);
+        c = calibrate(*m.model, static_cast<int64_t>(pictures.size()),
+                      [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse, o.threads);
+        c.source = "the picture at hand and augmentations of it";
+        c.from_input = true;
+    }
+    if (!o.method.empty()) c.method = range_method(o.method);
+    return c;
+}
+
+Setup prepare(const Options& o, const std::function<Pixels()>& first) {
+    Setup s;
+    s.opened = open(o);
+    if (!s.opened.note.empty()) fmt::print(stderr, "ivit: note: {}\n", s.opened.note);
+    const bool as_it_is = s.opened.quantized && o.quant.empty() && o.preset.empty() && o.calibration.empty() && o.method.empty();
+    if (s.opened.quantized && !as_it_is && !s.opened.model)
+        throw Error("its integers are fixed: --quant, --preset, --method and --calibration need the float checkpoint", o.model);
+    if (as_it_is) {
+        s.quantized = s.opened.quantized;
+        if (s.opened.model) {
+            auto with_source = std::make_shared<QuantizedModel>(*s.quantized);
+            with_source->source = s.opened.model;
+            s.quantized = with_source;
+        }
+    } else {
+        QuantConfig config = o.quant.empty() ? (s.opened.quantized ? s.opened.quantized->config : QuantConfig())
+                                             : QuantConfig::from_spec(o.quant);
+        if (!o.preset.empty()) config.set_preset(o.preset);
+        s.quantized = quantize(s.opened.model, choose_calibration(o, s.opened, first), config);
+    }
+    std::string gpu_absent;
+    s.backend = make_backend(o.backend, o.threads, &gpu_absent);
+    s.integers = s.backend->load(s.quantized);
+    if (s.opened.model) s.floats = make_float_network(s.opened.model, o.threads);
+    s.effective = effective(*s.quantized, s.backend->info(), gpu_absent);
+    return s;
+}
+
+ProgressBar::ProgressBar(std::string what, int64_t total)
+    : what_(std::move(what)), total_(total), start_(now()), terminal_(isatty(2) == 1) {}
+
+ProgressBar::~ProgressBar() {
+    if (terminal_ && shown_ > 0) fmt::print(stderr, "\r\033[K");
+}
+
+void ProgressBar::step(int64_t done) {
+    if (interrupted().stop_requested()) throw Cancelled{};
+    const double t = now();
+    if (!terminal_ || (t - shown_ < 0.1 && done < total_)) return;
+    shown_ = t;
+    const double rate = static_cast<double>(done) / std::max(1e-9, t - start_);
+    const int filled = static_cast<int>(30 * done / std::max<int64_t>(1, total_));
+    fmt::print(stderr, "\r\033[K{} [{:<30}] {}/{}  {:.1f}/s  {:.0f} s left", what_, std::string(static_cast<size_t>(filled), '#'),
+               done, total_, rate, static_cast<double>(total_ - done) / std::max(1e-9, rate));
+    std::fflush(stderr);
+}
+
+std::stop_token interrupted() { return interrupt().get_token(); }
+
+void install_interrupt_handler() {
+    // Taken by a thread that waits for it, since request_stop() may not be called in a signal handler. Blocked before
+    // any other thread exists, so that all inherit it. The second Ctrl-C does not wait for the work to notice.
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    interrupt();
+    std::thread([set] {
+        int signal = 0;
+        sigwait(&set, &signal);
+        interrupt().request_stop();
+        sigwait(&set, &signal);
+        _exit(130);
+    }).detach();
+    std::signal(SIGPIPE, SIG_IGN);
+}
+
+std::string ink(Ink how, const std::string& text) {
+    static const bool terminal = isatty(1) == 1 && std::getenv("NO_COLOR") == nullptr;
+    if (!terminal) return text;
+    static const char* codes[] = {"1", "2", "32", "31"};
+    return fmt::format("\033[{}m{}\033[0m", codes[static_cast<int>(how)], text);
+}
+
+void print_json(const Json& j) {
+    // File names need not be UTF-8; a document must be.
+    fmt::print("{}\n", j.dump(2, ' ', false, Json::error_handler_t::replace));
+}
+
+}  // namespace ivit::cli

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What the commands of `ivit` share. One command per file; main.cpp lists them.
+#pragma once
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "engine/describe.h"
+#include "engine/image.h"
+#include "engine/open_model.h"
+
+namespace ivit::cli {
+
+// The options every command has.
+struct Options {
+    std::string model, arch, quant, preset, backend = "auto", calibration, method;
+    int threads = 0, top = 5, seed = 1;
+    bool json = false;
+};
+void add_common(CLI::App& command, Options& o);
+
+// A network ready to run, integers and (where there are float weights) float.
+struct Setup {
+    OpenedModel opened;
+    std::shared_ptr<const QuantizedModel> quantized;
+    std::unique_ptr<Backend> backend;
+    std::unique_ptr<IntegerNetwork> integers;
+    std::unique_ptr<Network> floats;  // null for integers only
+    Effective effective;
+};
+
+// Opens what the options name (else the bundled model).
+OpenedModel open(const Options& o);
+// Ranges by the options: --calibration (a folder, or a .calibration.json), what lies beside the model, else the
+// pictures at hand with augmentations. `first` yields the first picture, for that last case.
+Calibration choose_calibration(const Options& o, const OpenedModel& m, const std::function<Pixels()>& first);
+Setup prepare(const Options& o, const std::function<Pixels()>& first);
+// Calibrates on a folder of pictures, with a progress bar.
+Calibration calibrate_folder(const Options& o, const Model& m, const std::filesystem::path& folder);
+
+// A picture file as the model takes it.
+Pixels load_pixels(const std::filesystem::path& file, const Graph& g, const ModelInfo& info);
+
+// A bar with rate and remaining time on standard error when that is a terminal; nothing otherwise. Throws Cancelled
+// from step() once Ctrl-C was pressed.
+class ProgressBar {
+  public:
+    ProgressBar(std::string what, int64_t total);
+    ~ProgressBar();
+    void step(int64_t done);
+
+  private:
+    std::string what_;
+    int64_t total_;
+    double start_, shown_ = 0;
+    bool terminal_;
+};
+
+// Set by Ctrl-C.
+std::stop_token interrupted();
+void install_interrupt_handler();
+
+// `text` in bold, dim, green or red when standard output is a terminal.
+enum class Ink { bold, dim, good, bad };
+std::string ink(Ink how, const std::string& text);
+
+void print_json(const Json& j);  // the one document on standard output
+
+// One function per command: adds it to the program; `run` is what main() calls when it was chosen.
+using Run = std::function<int()>;
+void add_info(CLI::App& program, Run& run);
+void add_classify(CLI::App& program, Run& run);
+void add_compare(CLI::App& program, Run& run);
+void add_calibrate(CLI::App& program, Run& run);
+void add_quantize(CLI::App& program, Run& run);
+void add_run(CLI::App& program, Run& run);
+void add_bench(CLI::App& program, Run& run);
+void add_selftest(CLI::App& program, Run& run);
+
+}  // namespace ivit::cli

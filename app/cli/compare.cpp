@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// ivit compare IMAGE...: where the integers leave the float network.
+#include <fmt/format.h>
+
+#include "app/cli/command.h"
+#include "app/cli/tables.h"
+#include "engine/error.h"
+
+namespace ivit::cli {
+
+void add_compare(CLI::App& program, Run& run) {
+    auto* c = program.add_subcommand("compare", "the error of every layer, cumulative and isolated");
+    auto o = std::make_shared<Options>();
+    auto images = std::make_shared<std::vector<std::string>>();
+    add_common(*c, *o);
+    c->add_option("image", *images, "picture files")->required();
+    c->callback([=, &run] {
+        run = [=] {
+            const OpenedModel probe = open(*o);
+            const auto pixels_of = [&](const std::string& f) { return load_pixels(f, *probe.graph(), probe.info()); };
+            Setup s = prepare(*o, [&] { return pixels_of(images->front()); });
+            if (!s.floats)
+                throw Error("nothing to compare with: a quantized model without its float checkpoint", o->model,
+                            "keep the checkpoint where it was when the model was quantized");
+            Json doc = document("compare", s.effective);
+            if (!o->json) fmt::print("{}", summary(s.effective));
+            Json list = Json::array();
+            int broken = 0;
+            for (const auto& file : *images) {
+                Pixels pixels;
+                try {
+                    pixels = pixels_of(file);
+                } catch (const Error& e) {
+                    ++broken;
+                    fmt::print(stderr, "ivit: {}\n", e.what());
+                    continue;
+                }
+                const Comparison r = ivit::compare(*s.floats, *s.integers, pixels, nullptr, true, interrupted());
+                Json entry = comparison_json(r, file, o->top);
+                if (!o->json) {
+                    const auto& l = entry["logits"];
+                    fmt::print("\n{}\n{}", ink(Ink::bold, file), predictions_table(entry["predictions"]));
+                    fmt::print("  {}; logits SQNR {:.1f} dB, KL {:.2e} nats, margin {:.3f} float, {:.3f} integer\n\n",
+                               l["agree"] ? ink(Ink::good, "both agree") : ink(Ink::bad, "they differ"), l["sqnr_db"].get<double>(),
+                               l["kl"].get<double>(), l["margin_float"].get<double>(), l["margin_integer"].get<double>());
+                    fmt::print("{}", layers_table(entry["layers"]));
+                }
+                list.push_back(std::move(entry));
+            }
+            // One picture: its results stand at the top of the document. Several: in images[], in the order given.
+            if (images->size() == 1 && !list.empty())
+                doc.update(list[0]);
+            else
+                doc["images"] = std::move(list);
+            if (o->json) print_json(doc);
+            return broken ? 1 : 0;
+        };
+    });
+}
+
+}  // namespace ivit::cli

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// ivit: the engine on the command line.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <new>
+
+#include "app/cli/command.h"
+#include "engine/error.h"
+
+int main(int argc, char** argv) {
+    using namespace ivit;
+    cli::install_interrupt_handler();
+    CLI::App program("ivit: an integer-only Vision Transformer beside its float network", "ivit");
+    program.set_version_flag("--version", "ivit " IVIT_VERSION);
+    program.require_subcommand(1);
+    cli::Run run;
+    cli::add_classify(program, run);
+    cli::add_compare(program, run);
+    cli::add_info(program, run);
+    cli::add_calibrate(program, run);
+    cli::add_quantize(program, run);
+    cli::add_run(program, run);
+    cli::add_bench(program, run);
+    cli::add_selftest(program, run);
+    try {
+        program.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return program.exit(e) == 0 ? 0 : 2;
+    }
+    try {
+        const int code = run();
+        if (std::fflush(stdout) != 0) throw Error("could not write to standard output");
+        return code;
+    } catch (const Cancelled&) {
+        fmt::print(stderr, "ivit: interrupted\n");
+        return 130;
+    } catch (const Error& e) {
+        fmt::print(stderr, "ivit: {}\n", e.what());
+        if (!e.hint().empty()) fmt::print(stderr, "      {}\n", e.hint());
+        return 1;
+    } catch (const std::bad_alloc&) {
+        fmt::print(stderr, "ivit: out of memory\n");
+        return 1;
+    } catch (const std::exception& e) {
+        fmt::print(stderr, "ivit: {}\n", e.what());
+        return 1;
+    }
+}
