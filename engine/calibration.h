@@ -24,7 +24,10 @@ struct SiteRange {
     double percentile = 0;  // the 99.99th percentile of magnitudes
     std::vector<double>
         mse;  // [17] by bit-width 4..16: the clip with the least squared rounding + clipping error
-    double clip(RangeMethod m, int bits) const;  // > 0 always: a site that never fired gets 1
+    // The magnitude the grid's greatest integer stands for, > 0 always: a site that never fired gets 1. From
+    // 12 bits on (the residual stream) every method takes minmax: steps are so fine that clipping gains
+    // nothing.
+    double clip(RangeMethod m, int bits) const;
 };
 
 struct Calibration {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/error.h"
+#include "engine/multiversion.h"
 #include "engine/quantized_model.h"
 #include "engine/thread_pool.h"
 
@@ -38,12 +39,6 @@ double top_of(int bits) { return static_cast<double>((1 << (bits - 1)) - 1); }
 
 // Least-squares clip of one output channel: below 8 bits, rounding outweighs clipping a few outliers. Tries
 // the full range and eleven shares of it. x [n]; returns the scale.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define IVIT_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define IVIT_CLONES  // ifunc resolvers run before the sanitizers are ready
-#endif
-
 IVIT_CLONES float greatest_magnitude(const float* x, int64_t n) {
     float best = 0;
     for (int64_t i = 0; i < n; ++i) {

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// Running the float network over pictures and keeping what the grids need: one histogram per site.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "engine/backend.h"
+#include "engine/calibration.h"
+#include "engine/error.h"
+#include "engine/histogram.h"
+#include "engine/thread_pool.h"
+
+namespace ivit {
+
+namespace {
+
+constexpr double tail = 0.9999;  // of RangeMethod::percentile
+
+// Nodes whose output has a grid that calibration decides. The patches share the grid of the residual stream's
+// first tensor; softmax and the accumulators need no range.
+bool is_site(const Node& node) {
+    switch (node.op) {
+        case Op::input:
+        case Op::pos_embed:
+        case Op::layernorm:
+        case Op::attn_logits:
+        case Op::attn_context:
+        case Op::gelu:
+        case Op::residual_add:
+            return true;
+        case Op::linear:
+            return !node.to_residual;
+        case Op::patch_embed:
+        case Op::softmax:
+        case Op::head:
+            return false;
+    }
+    return false;
+}
+
+// One histogram's worth of work: group `group` of the output of `node`, counted into `histogram`.
+struct Count {
+    int node = 0, group = 0;
+    MagnitudeHistogram* histogram = nullptr;
+};
+
+SiteRange range_of(const MagnitudeHistogram& h) {
+    SiteRange r;
+    r.minmax = h.greatest();
+    r.percentile = h.percentile(tail);
+    r.mse.assign(17, 0.0);
+    for (int bits = 4; bits <= 16; ++bits) r.mse[static_cast<size_t>(bits)] = h.mse_clip(bits);
+    return r;
+}
+
+}  // namespace
+
+Calibration calibrate(const Model& model, int64_t count, const std::function<Pixels(int64_t)>& next,
+                      RangeMethod method, int threads, const Progress& progress) {
+    if (count < 1) throw Error("calibration needs at least one picture");
+    const Graph& graph = *model.graph;
+    RunOptions options;
+    options.taps.assign(graph.nodes.size(), false);
+
+    std::map<std::string, std::vector<MagnitudeHistogram>> histograms;
+    std::vector<Count> work;
+    int64_t tapped = 0;  // floats per picture
+    const auto watch = [&](int i, std::vector<MagnitudeHistogram>& groups) {
+        const auto& node = graph.nodes[static_cast<size_t>(i)];
+        options.taps[static_cast<size_t>(i)] = true;
+        tapped += elements(node.shape);
+        for (int k = 0; k < static_cast<int>(groups.size()); ++k)
+            work.push_back({i, k, &groups[static_cast<size_t>(k)]});
+    };
+    for (int i = 0; i < static_cast<int>(graph.nodes.size()); ++i) {
+        const Node& node = graph.nodes[static_cast<size_t>(i)];
+        if (!is_site(node)) continue;
+        watch(i, histograms[node.name] = std::vector<MagnitudeHistogram>(static_cast<size_t>(node.groups)));
+    }
+
+    // Shared ownership without ownership: the caller's model outlives the network.
+    const auto network =
+        make_float_network(std::shared_ptr<const Model>(std::shared_ptr<void>(), &model), threads);
+    const auto pool = ThreadPool::get(threads);
+    const size_t picture_bytes =
+        size_t{3} * static_cast<size_t>(graph.image_size) * static_cast<size_t>(graph.image_size);
+    // Small pictures go in batches; the taps of one stay within 64 MB, or are those of one picture.
+    const int64_t batch_limit =
+        std::clamp<int64_t>((int64_t{16} << 20) / std::max<int64_t>(tapped, 1), 1, 16);
+
+    Pixels pixels;
+    for (int64_t done = 0; done < count;) {
+        const int64_t batch = std::min(batch_limit, count - done);
+        pixels.clear();
+        for (int64_t b = 0; b < batch; ++b) {
+            const Pixels picture = next(done + b);
+            if (picture.size() != picture_bytes) {
+                throw Error(fmt::format("calibration picture {} has {} bytes, the model takes {}",
+                                        done + b + 1, picture.size(), picture_bytes));
+            }
+            pixels.insert(pixels.end(), picture.begin(), picture.end());
+        }
+        const auto trace = network->run(pixels, static_cast<int>(batch), options);
+
+        std::vector<char> finite(work.size(), 1);  // not vector<bool>: written from several threads
+        pool->run(static_cast<int>(work.size()), [&](int w) {
+            const Count& c = work[static_cast<size_t>(w)];
+            const FloatTensor& x = trace->tap(c.node)->floats;
+            const Node& node = graph.nodes[static_cast<size_t>(c.node)];
+            const int64_t cols = node.cols(), width = cols / node.groups;
+            const int64_t rows = static_cast<int64_t>(x.data.size()) / cols;
+            finite[static_cast<size_t>(w)] =
+                c.histogram->add(x.data.data() + c.group * width, rows, width, cols);
+        });
+        for (size_t w = 0; w < work.size(); ++w) {
+            if (!finite[w]) {
+                throw Error("the float network yields NaN or infinity here, so there is no range to find",
+                            graph.nodes[static_cast<size_t>(work[w].node)].name);
+            }
+        }
+        for (int64_t b = 0; b < batch; ++b) {
+            ++done;
+            if (progress && !progress(done, count)) throw Cancelled();
+        }
+    }
+
+    Calibration result;
+    result.method = method;
+    result.pictures = count;
+    result.source = fmt::format("{} picture{}", count, count == 1 ? "" : "s");
+    std::vector<std::pair<const MagnitudeHistogram*, SiteRange*>> ranges;
+    for (const auto& [name, groups] : histograms) {
+        auto& site = result.sites[name];
+        site.resize(groups.size());
+        for (size_t k = 0; k < groups.size(); ++k) ranges.emplace_back(&groups[k], &site[k]);
+    }
+    pool->run(static_cast<int>(ranges.size()), [&](int i) {
+        const auto& [histogram, range] = ranges[static_cast<size_t>(i)];
+        *range = range_of(*histogram);
+    });
+    return result;
+}
+
+std::vector<Pixels> augmentations(const Pixels& picture, int image_size) {
+    const int n = image_size, shift = std::max(1, n / 12);
+    // Pixel (x, y) of the result from pixel (x', y') of the picture, edges repeated.
+    const auto moved = [&](bool flip, int dx, int dy) {
+        Pixels out(picture.size());
+        for (int y = 0; y < n; ++y)
+            for (int x = 0; x < n; ++x) {
+                const int from_x = std::clamp(flip ? n - 1 - x - dx : x - dx, 0, n - 1),
+                          from_y = std::clamp(y - dy, 0, n - 1);
+                for (int c = 0; c < 3; ++c) {
+                    out[static_cast<size_t>((y * n + x) * 3 + c)] =
+                        picture[static_cast<size_t>((from_y * n + from_x) * 3 + c)];
+                }
+            }
+        return out;
+    };
+    // v -> (v - 128) * contrast / 256 + 128 + brightness
+    const auto toned = [](Pixels p, int contrast, int brightness) {
+        for (uint8_t& v : p) {
+            v = static_cast<uint8_t>(
+                std::clamp(((int{v} - 128) * contrast + 128) / 256 + 128 + brightness, 0, 255));
+        }
+        return p;
+    };
+    return {
+        picture,
+        moved(true, 0, 0),
+        moved(false, shift, shift),
+        moved(true, -shift, shift),
+        toned(picture, 256, 32),
+        toned(moved(true, 0, 0), 256, -32),
+        toned(moved(false, -shift, 0), 320, 0),
+        toned(moved(true, 0, -shift), 192, 0),
+    };
+}
+
+}  // namespace ivit

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ranges: asking for one, and their file.
+#include "engine/calibration.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/error.h"
+
+namespace ivit {
+
+namespace {
+
+constexpr int least_bits = 4, most_bits = 16;  // of SiteRange::mse
+// From here on a grid's steps are so fine that clipping a tail gains nothing and costs what it clips.
+constexpr int wide_bits = 12;
+
+}  // namespace
+
+const char* to_string(RangeMethod m) {
+    switch (m) {
+        case RangeMethod::minmax:
+            return "minmax";
+        case RangeMethod::percentile:
+            return "percentile";
+        case RangeMethod::mse:
+            return "mse";
+    }
+    return "?";
+}
+
+RangeMethod range_method(const std::string& name) {
+    for (RangeMethod m : {RangeMethod::minmax, RangeMethod::percentile, RangeMethod::mse}) {
+        if (name == to_string(m)) return m;
+    }
+    throw Error("unknown calibration method \"" + name + "\", known are minmax, percentile and mse");
+}
+
+double SiteRange::clip(RangeMethod m, int bits) const {
+    double c = minmax;
+    if (bits < wide_bits) {
+        if (m == RangeMethod::percentile) c = percentile;
+        if (m == RangeMethod::mse && bits < static_cast<int>(mse.size())) c = mse[static_cast<size_t>(bits)];
+    }
+    return c > 0 ? c : 1;
+}
+
+double Calibration::clip(const std::string& node, int group, int bits) const {
+    const auto it = sites.find(node);
+    if (it == sites.end())
+        throw Error("the calibration has no range for this node", node, "calibrate this model anew");
+    if (group < 0 || group >= static_cast<int>(it->second.size())) {
+        throw Error(fmt::format("the calibration has {} ranges for this node, {} wanted", it->second.size(),
+                                group + 1),
+                    node, "calibrate this model anew");
+    }
+    return it->second[static_cast<size_t>(group)].clip(method, bits);
+}
+
+std::string Calibration::summary() const {
+    return fmt::format("{} ranges from {}", to_string(method), source);
+}
+
+nlohmann::ordered_json Calibration::to_json() const {
+    nlohmann::ordered_json j;
+    j["format"] = "ivit-calibration";
+    j["version"] = 1;
+    j["method"] = to_string(method);
+    j["pictures"] = pictures;
+    j["source"] = source;
+    j["from_input"] = from_input;
+    auto& list = j["sites"] = nlohmann::ordered_json::object();
+    for (const auto& [name, groups] : sites) {
+        auto& entry = list[name] = nlohmann::ordered_json::array();
+        for (const SiteRange& r : groups) {
+            entry.push_back({{"minmax", r.minmax},
+                             {"percentile", r.percentile},
+                             {"mse", std::vector<double>(r.mse.begin() + least_bits, r.mse.end())}});
+        }
+    }
+    return j;
+}
+
+Calibration Calibration::from_json(const nlohmann::json& j) {
+    const std::string where = "calibration";
+    const auto fail = [&](const std::string& what) -> Error {
+        return Error(what, where, "calibrate the model anew");
+    };
+    if (!j.is_object() || j.value("format", nlohmann::json()) != "ivit-calibration") {
+        throw fail("is not a calibration (its format field is not \"ivit-calibration\")");
+    }
+    if (j.value("version", nlohmann::json()) != 1) {
+        throw fail(fmt::format("has version {}, this program reads version 1",
+                               j.value("version", nlohmann::json()).dump()));
+    }
+    const auto field = [&](const nlohmann::json& object, const std::string& name) -> const nlohmann::json& {
+        const auto it = object.find(name);
+        if (it == object.end()) throw fail("lacks the field \"" + name + "\"");
+        return *it;
+    };
+    const auto magnitude = [&](const nlohmann::json& value, const std::string& site) {
+        const double v = value.is_number() ? value.get<double>() : -1.0;
+        if (!std::isfinite(v) || v < 0 || v > 1e30)
+            throw fail("a range of site " + site + " is not a number from 0 to 1e30");
+        return v;
+    };
+    Calibration c;
+    const auto& method = field(j, "method");
+    if (!method.is_string()) throw fail("method is not text");
+    c.method = range_method(method.get<std::string>());
+    const auto& pictures = field(j, "pictures");
+    if (!pictures.is_number_integer() || pictures.get<int64_t>() < 1)
+        throw fail("pictures is not a positive whole number");
+    c.pictures = pictures.get<int64_t>();
+    const auto& source = field(j, "source");
+    if (!source.is_string()) throw fail("source is not text");
+    c.source = source.get<std::string>();
+    const auto& from_input = field(j, "from_input");
+    if (!from_input.is_boolean()) throw fail("from_input is neither true nor false");
+    c.from_input = from_input.get<bool>();
+    const auto& sites = field(j, "sites");
+    if (!sites.is_object()) throw fail("sites is not an object");
+    for (const auto& [name, groups] : sites.items()) {
+        if (!groups.is_array() || groups.empty()) throw fail("site " + name + " is not a list of ranges");
+        for (const auto& group : groups) {
+            if (!group.is_object()) throw fail("site " + name + " is not a list of ranges");
+            SiteRange r;
+            r.minmax = magnitude(field(group, "minmax"), name);
+            r.percentile = magnitude(field(group, "percentile"), name);
+            const auto& mse = field(group, "mse");
+            if (!mse.is_array() || mse.size() != most_bits - least_bits + 1) {
+                throw fail(fmt::format("mse of site {} is not a list of {} ranges", name,
+                                       most_bits - least_bits + 1));
+            }
+            r.mse.assign(least_bits, 0.0);
+            for (const auto& value : mse) r.mse.push_back(magnitude(value, name));
+            c.sites[name].push_back(std::move(r));
+        }
+    }
+    return c;
+}
+
+}  // namespace ivit
