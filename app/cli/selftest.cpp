@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// ivit selftest: does this machine compute what the specification says?
+#include "engine/selftest.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+
+#include "app/cli/command.h"
+#include "engine/cpu_info.h"
+#include "engine/error.h"
+
+namespace ivit::cli {
+
+void add_selftest(CLI::App& program, Run& run) {
+    auto* c = program.add_subcommand("selftest", "check the arithmetic of every backend on this machine");
+    auto file = std::make_shared<std::string>();
+    auto json = std::make_shared<bool>(false);
+    c->add_option("--golden", *file, "expectations in the form of golden_ops.json; the built-in ones without it");
+    c->add_flag("--json", *json, "one JSON document on standard output");
+    c->callback([=, &run] {
+        run = [=] {
+            nlohmann::json golden;
+            if (file->empty()) {
+                golden = built_in_golden();
+            } else {
+                std::ifstream in(*file, std::ios::binary);
+                if (!in) throw Error("cannot open the golden file", *file);
+                try {
+                    golden = nlohmann::json::parse(in);
+                } catch (const nlohmann::json::exception&) {
+                    throw Error("the golden file is not JSON", *file);
+                }
+            }
+            const auto results = selftest(golden);
+            bool good = true;
+            Json doc = {{"format", "ivit-selftest"}, {"version", 1}, {"program", "ivit " IVIT_VERSION},
+                        {"golden", file->empty() ? "built-in" : *file}, {"machine", cpu_name() + ", " + to_string(best_isa())}};
+            for (const auto& r : results) {
+                good = good && r.mismatch.empty();
+                Json j = {{"backend", r.backend}, {"checks", r.checks}, {"passed", r.skipped.empty() && r.mismatch.empty()}};
+                if (!r.skipped.empty()) j["skipped"] = r.skipped;
+                if (!r.mismatch.empty()) j["mismatch"] = r.mismatch;
+                doc["results"].push_back(j);
+            }
+            doc["passed"] = good;
+            if (*json) {
+                print_json(doc);
+                return good ? 0 : 1;
+            }
+            fmt::print("{}, {}; expectations: {}\n", cpu_name(), to_string(best_isa()), file->empty() ? "built-in" : *file);
+            for (const auto& r : results) {
+                if (!r.skipped.empty())
+                    fmt::print("  {:<10} skipped: {}\n", r.backend, r.skipped);
+                else if (!r.mismatch.empty())
+                    fmt::print("  {:<10} {}  {}\n", r.backend, ink(Ink::bad, "FAILED"), r.mismatch);
+                else
+                    fmt::print("  {:<10} {}  {} values\n", r.backend, ink(Ink::good, "passed"), r.checks);
+            }
+            return good ? 0 : 1;
+        };
+    });
+}
+
+}  // namespace ivit::cli

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/bench.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/error.h"
+
+namespace ivit {
+
+Latency latency(std::vector<double> ms) {
+    if (ms.empty()) return {};
+    std::sort(ms.begin(), ms.end());
+    const auto rank = [&](double share) {
+        return ms[static_cast<size_t>(std::max(0.0, std::ceil(share * static_cast<double>(ms.size())) - 1))];
+    };
+    return {rank(0.5), rank(0.95), ms.front(), static_cast<int>(ms.size())};
+}
+
+namespace {
+
+// Medians per step over several timed runs; the steps are the same every run.
+std::vector<Timing> median_timings(const std::vector<std::vector<Timing>>& runs) {
+    std::vector<Timing> result;
+    if (runs.empty()) return result;
+    for (size_t i = 0; i < runs[0].size(); ++i) {
+        std::vector<double> ms;
+        for (const auto& r : runs) ms.push_back(r[i].ms);
+        result.push_back({runs[0][i].first, runs[0][i].last, latency(ms).median});
+    }
+    return result;
+}
+
+// The two backends fuse differently: a row is the shortest run of nodes that is whole steps in both.
+std::vector<BenchLayer> merge(const std::vector<Timing>& f, const std::vector<Timing>& q, const Graph& graph, int batch) {
+    std::vector<BenchLayer> rows;
+    size_t a = 0, b = 0;
+    while (b < q.size()) {
+        BenchLayer row{q[b].first, q[b].last, 0, q[b].ms, 0};
+        ++b;
+        while (a < f.size() && f[a].first <= row.last) {
+            row.float_ms += f[a].ms;
+            row.last = std::max(row.last, f[a++].last);
+            while (b < q.size() && q[b].first <= row.last) {
+                row.integer_ms += q[b].ms;
+                row.last = std::max(row.last, q[b++].last);
+            }
+        }
+        for (int i = row.first; i <= row.last; ++i) row.macs += graph.macs(i) * batch;
+        rows.push_back(row);
+    }
+    return rows;
+}
+
+}  // namespace
+
+BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uint8_t> pixels, const BenchOptions& o) {
+    BenchResult result;
+    std::vector<double> f, q;
+    std::vector<std::vector<Timing>> f_steps, q_steps;
+    const int total = o.warm_up + o.runs + (o.per_layer ? o.runs : 0);
+    for (int r = 0; r < total; ++r) {
+        if (o.stop.stop_requested()) throw Cancelled{};
+        RunOptions options;
+        options.stop = o.stop;
+        options.time_nodes = r >= o.warm_up + o.runs;
+        const auto fp = floats ? floats->run(pixels, o.batch, options) : nullptr;
+        const auto in = integers.run(pixels, o.batch, options);
+        if (options.time_nodes) {
+            if (fp) f_steps.push_back(fp->timings);
+            q_steps.push_back(in->timings);
+        } else if (r >= o.warm_up) {
+            if (fp) f.push_back(fp->ms);
+            q.push_back(in->ms);
+        }
+        if (o.progress) o.progress(r + 1, total);
+    }
+    result.floats = latency(f);
+    result.integers = latency(q);
+    if (result.floats.runs) result.speedup = result.floats.median / result.integers.median;
+    if (o.per_layer) result.layers = merge(median_timings(f_steps), median_timings(q_steps), integers.graph(), o.batch);
+    return result;
+}
+
+}  // namespace ivit

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Latency of the integer network against the float one, measured alternately in one process.
+#pragma once
+#include <functional>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+#include "engine/backend.h"
+
+namespace ivit {
+
+// Of wall times in milliseconds, pixels to logits.
+struct Latency {
+    double median = 0, p95 = 0, min = 0;
+    int runs = 0;
+};
+Latency latency(std::vector<double> ms);  // nearest-rank percentiles; all zero for no samples
+
+// Neighbouring nodes that one backend or the other executes in one step.
+struct BenchLayer {
+    int first = -1, last = -1;
+    double float_ms = 0, integer_ms = 0;  // medians; float_ms 0 without a float network
+    int64_t macs = 0;                     // of a batch
+};
+
+struct BenchResult {
+    Latency floats, integers;
+    double speedup = 0;              // median float / median integer; 0 without a float network
+    std::vector<BenchLayer> layers;  // empty unless asked for
+};
+
+struct BenchOptions {
+    int batch = 1;
+    int warm_up = 3;       // runs of each, not counted
+    int runs = 50;         // of each, alternating
+    bool per_layer = false;  // as many runs again, timed step by step: their sum exceeds the end-to-end time
+    std::stop_token stop;
+    std::function<void(int done, int total)> progress;
+};
+
+// pixels: [batch, image_size, image_size, 3]. floats may be null. Throws Cancelled.
+BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uint8_t> pixels, const BenchOptions& options);
+
+}  // namespace ivit

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# golden_ops.json inside the program, as string literals short enough for every compiler: `ivit selftest` needs no file.
+set(golden_json ${CMAKE_SOURCE_DIR}/tests/golden/golden_ops.json)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${golden_json})
+file(READ ${golden_json} golden_text)
+string(LENGTH "${golden_text}" golden_length)
+set(golden_cpp "// Made from tests/golden/golden_ops.json; do not edit.\nnamespace ivit {\nextern const char* const golden_ops;\nconst char* const golden_ops =\n")
+set(at 0)
+while(at LESS golden_length)
+  string(SUBSTRING "${golden_text}" ${at} 15000 chunk)
+  string(APPEND golden_cpp "R\"~(${chunk})~\"\n")
+  math(EXPR at "${at} + 15000")
+endwhile()
+string(APPEND golden_cpp ";\n}  // namespace ivit\n")
+file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/golden_ops.cpp CONTENT "@golden_cpp@" @ONLY)
+target_sources(ivit_engine PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/golden_ops.cpp)
