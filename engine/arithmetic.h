@@ -37,13 +37,44 @@ IVIT_HD int32_t requant(int64_t x, int32_t m, int s, int b) {
         clamp(round_shift(x * m, s), -(int64_t{1} << (b - 1)), (int64_t{1} << (b - 1)) - 1));
 }
 
+// Index of the highest set bit of v > 0.
+IVIT_HD int high_bit(uint64_t v) {
+#ifdef __CUDA_ARCH__
+    return 63 - __clzll(static_cast<long long>(v));
+#else
+    return 63 - __builtin_clzll(v);
+#endif
+}
+
+// a / b by shifts and subtractions, b > 0. A GPU has no integer division: its compiler goes through a floating-point
+// reciprocal, which has no place on an integer path.
+IVIT_HD uint64_t divide_by_shifts(uint64_t a, uint64_t b) {
+    uint64_t q = 0;
+    if (a < b) return q;
+    for (int i = high_bit(a) - high_bit(b); i >= 0; --i)
+        if (a >> i >= b) {
+            a -= b << i;
+            q |= uint64_t{1} << i;
+        }
+    return q;
+}
+
+// a / b for a >= 0, b > 0: every division below.
+IVIT_HD int64_t divide(int64_t a, int64_t b) {
+#ifdef __CUDA_ARCH__
+    return static_cast<int64_t>(divide_by_shifts(static_cast<uint64_t>(a), static_cast<uint64_t>(b)));
+#else
+    return a / b;
+#endif
+}
+
 // i0 * 2^n * exp(x / i0), near enough, for x <= 0; at least 1. 1 <= i0 < 2^31, 1 <= n <= 30. arithmetic.md,
 // Shiftmax.
 IVIT_HD int64_t shift_exp(int64_t x, int64_t i0, int n) {
     x = x + (x >> 1) - (x >> 4);
     const int64_t least = -static_cast<int64_t>(n) * i0;
     if (x < least) x = least;
-    const int64_t q = -x / i0;
+    const int64_t q = divide(-x, i0);
     const int64_t r = -x - q * i0;
     const int64_t v = 2 * i0 - r;
     const int64_t e = n - q;
@@ -54,9 +85,9 @@ IVIT_HD int64_t shift_exp(int64_t x, int64_t i0, int n) {
 IVIT_HD int64_t shift_reciprocal(int64_t d, int M) {
     if (M == 31) {
         const int64_t top = 0x7fffffff;
-        return top / (d < top ? d : top);
+        return divide(top, d < top ? d : top);
     }
-    return (int64_t{1} << M) / d;
+    return divide(int64_t{1} << M, d);
 }
 
 // The share of e in the sum whose reciprocal is f, on k bits: 0 .. 2^(k-1). The clamp only ever acts in the
@@ -74,14 +105,14 @@ IVIT_HD int64_t isqrt(int64_t v) {
     for (int64_t w = v; w; w >>= 1) ++bits;
     int64_t x = int64_t{1} << ((bits + 1) / 2);
     for (;;) {
-        const int64_t y = (x + v / x) >> 1;
+        const int64_t y = (x + divide(v, x)) >> 1;
         if (y >= x) return x;
         x = y;
     }
 }
 
 // Floor division by a positive number.
-IVIT_HD int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+IVIT_HD int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? divide(a, b) : -divide(-a + b - 1, b); }
 
 // A normalized value y (|y| <= 2^30) times gamma plus beta, on the output grid of b bits. arithmetic.md,
 // I-LayerNorm.
