@@ -21,6 +21,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "engine/checkpoint.h"
 #include "engine/error.h"
 
 namespace ivit {
@@ -37,20 +38,6 @@ size_t dtype_bytes(const std::string& dtype) {
         {"U32", 4},  {"F32", 4}, {"F64", 8}, {"I64", 8},     {"U64", 8}};
     const auto found = sizes.find(dtype);
     return found == sizes.end() ? 0 : found->second;
-}
-
-// A name from the file, fit for one line of text.
-std::string printable(const std::string& name) {
-    std::string text = name.substr(0, 120);
-    for (char& c : text)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-    // Not half a UTF-8 sequence at the cut.
-    if (text.size() < name.size()) {
-        while (!text.empty() && (text.back() & 0xc0) == 0x80) text.pop_back();
-        if (!text.empty() && (text.back() & 0x80)) text.pop_back();
-        text += "...";
-    }
-    return text.empty() ? "(empty name)" : text;
 }
 
 // One tensor as the header gives it. Offsets count from the end of the header.

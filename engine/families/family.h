@@ -14,6 +14,10 @@ struct Checkpoint;
 
 struct Family {
     const char* name;  // "vit"
+    // Whether the checkpoint's tensor names are this family's. Never throws; load() then says what is wrong.
+    bool (*detect)(const Checkpoint&);
+    // Throws Error in one sentence for what the family does not support.
+    std::shared_ptr<const Model> (*load)(const Checkpoint&);
     // A named architecture with seeded random weights, or null when the name is not this family's.
     std::shared_ptr<const Model> (*random)(const std::string& arch, uint64_t seed);
     std::vector<std::string> (*architectures)();

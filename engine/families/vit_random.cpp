@@ -5,9 +5,8 @@
 #include <array>
 #include <cmath>
 
-#include "engine/error.h"
+#include "engine/checkpoint.h"
 #include "engine/families/vit.h"
-#include "engine/model.h"
 
 namespace ivit::vit {
 namespace {
@@ -142,7 +141,7 @@ std::shared_ptr<const Model> random(const std::string& arch, uint64_t seed) {
     } else {
         info.crop_pct = 0.9;
     }
-    for (int i = 0; i < dims.classes; ++i) info.labels.push_back("class " + std::to_string(i));
+    info.labels = default_labels(dims.classes);
 
     // Gains near 1 and biases near 0 rather than exactly there, so that a test notices when one is left out.
     uint64_t state = seed;
