@@ -32,7 +32,8 @@ std::vector<Timing> median_timings(const std::vector<std::vector<Timing>>& runs)
 }
 
 // The two backends fuse differently: a row is the shortest run of nodes that is whole steps in both.
-std::vector<BenchLayer> merge(const std::vector<Timing>& f, const std::vector<Timing>& q, const Graph& graph, int batch) {
+std::vector<BenchLayer> merge(const std::vector<Timing>& f, const std::vector<Timing>& q, const Graph& graph,
+                              int batch) {
     std::vector<BenchLayer> rows;
     size_t a = 0, b = 0;
     while (b < q.size()) {
@@ -54,7 +55,8 @@ std::vector<BenchLayer> merge(const std::vector<Timing>& f, const std::vector<Ti
 
 }  // namespace
 
-BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uint8_t> pixels, const BenchOptions& o) {
+BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uint8_t> pixels,
+                  const BenchOptions& o) {
     BenchResult result;
     std::vector<double> f, q;
     std::vector<std::vector<Timing>> f_steps, q_steps;
@@ -78,7 +80,8 @@ BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uin
     result.floats = latency(f);
     result.integers = latency(q);
     if (result.floats.runs) result.speedup = result.floats.median / result.integers.median;
-    if (o.per_layer) result.layers = merge(median_timings(f_steps), median_timings(q_steps), integers.graph(), o.batch);
+    if (o.per_layer)
+        result.layers = merge(median_timings(f_steps), median_timings(q_steps), integers.graph(), o.batch);
     return result;
 }
 

@@ -32,14 +32,15 @@ struct BenchResult {
 
 struct BenchOptions {
     int batch = 1;
-    int warm_up = 3;       // runs of each, not counted
-    int runs = 50;         // of each, alternating
+    int warm_up = 3;         // runs of each, not counted
+    int runs = 50;           // of each, alternating
     bool per_layer = false;  // as many runs again, timed step by step: their sum exceeds the end-to-end time
     std::stop_token stop;
     std::function<void(int done, int total)> progress;
 };
 
 // pixels: [batch, image_size, image_size, 3]. floats may be null. Throws Cancelled.
-BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uint8_t> pixels, const BenchOptions& options);
+BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uint8_t> pixels,
+                  const BenchOptions& options);
 
 }  // namespace ivit

@@ -19,15 +19,22 @@ std::string label(const ModelInfo& model, int index) {
 namespace {
 
 bool integer_only(const QuantConfig& c) {
-    return std::none_of(c.rules.begin(), c.rules.end(), [](const QuantRule& r) { return r.mode && *r.mode != Mode::integer; });
+    return std::none_of(c.rules.begin(), c.rules.end(),
+                        [](const QuantRule& r) { return r.mode && *r.mode != Mode::integer; });
 }
 
 Json graph_json(const Graph& g) {
     int64_t macs = 0;
     for (int i = 0; i < static_cast<int>(g.nodes.size()); ++i) macs += g.macs(i);
-    return {{"depth", g.depth},      {"width", g.width},   {"heads", g.heads},
-            {"mlp", g.hidden},       {"tokens", g.tokens}, {"image_size", g.image_size},
-            {"patch_size", g.patch_size}, {"classes", g.classes}, {"macs", macs}};
+    return {{"depth", g.depth},
+            {"width", g.width},
+            {"heads", g.heads},
+            {"mlp", g.hidden},
+            {"tokens", g.tokens},
+            {"image_size", g.image_size},
+            {"patch_size", g.patch_size},
+            {"classes", g.classes},
+            {"macs", macs}};
 }
 
 }  // namespace
@@ -37,9 +44,14 @@ Json document(const std::string& kind, const Effective& e) {
     j["format"] = "ivit-" + kind;
     j["version"] = 1;
     j["program"] = "ivit " IVIT_VERSION;
-    j["model"] = {{"name", e.model.name},           {"family", e.model.family}, {"source", e.model.source},
-                  {"sha256", e.model.sha256},       {"dtype", e.model.dtype},   {"parameters", e.model.parameters},
-                  {"architecture", graph_json(*e.graph)}, {"assumptions", e.model.assumptions}};
+    j["model"] = {{"name", e.model.name},
+                  {"family", e.model.family},
+                  {"source", e.model.source},
+                  {"sha256", e.model.sha256},
+                  {"dtype", e.model.dtype},
+                  {"parameters", e.model.parameters},
+                  {"architecture", graph_json(*e.graph)},
+                  {"assumptions", e.model.assumptions}};
     j["quant"] = e.config.label();
     j["preset"] = e.config.preset;
     j["integer_only"] = integer_only(e.config);
@@ -57,15 +69,16 @@ Json document(const std::string& kind, const Effective& e) {
 }
 
 std::string summary(const Effective& e) {
-    std::string s = fmt::format("model        {} ({}, {:.1f} M parameters, {}{})\n", e.model.name, e.model.family,
-                                static_cast<double>(e.model.parameters) / 1e6, e.model.dtype,
+    std::string s = fmt::format("model        {} ({}, {:.1f} M parameters, {}{})\n", e.model.name,
+                                e.model.family, static_cast<double>(e.model.parameters) / 1e6, e.model.dtype,
                                 e.model.sha256.empty() ? "" : ", sha256 " + e.model.sha256.substr(0, 12));
     for (const auto& a : e.model.assumptions) s += "             assumed " + a + "\n";
-    s += fmt::format("quantization {}, {} operators, {}, PTQ; {}\n", e.config.label(), e.config.preset,
-                     integer_only(e.config) ? "integer-only" : "NOT integer-only (some nodes are exact or float)",
-                     e.calibration.summary());
-    s += fmt::format("backend      {}: {}, {}, {} thread{}\n", e.backend.name, e.backend.device, e.backend.isa,
-                     e.backend.threads, e.backend.threads == 1 ? "" : "s");
+    s += fmt::format(
+        "quantization {}, {} operators, {}, PTQ; {}\n", e.config.label(), e.config.preset,
+        integer_only(e.config) ? "integer-only" : "NOT integer-only (some nodes are exact or float)",
+        e.calibration.summary());
+    s += fmt::format("backend      {}: {}, {}, {} thread{}\n", e.backend.name, e.backend.device,
+                     e.backend.isa, e.backend.threads, e.backend.threads == 1 ? "" : "s");
     if (!e.gpu_absent.empty()) s += "             no GPU: " + e.gpu_absent + "\n";
     return s;
 }
@@ -74,7 +87,9 @@ Json predictions_json(const Trace& t, int picture, int top, const ModelInfo& mod
     Json list = Json::array();
     const auto p = probabilities(t, picture);
     for (const int index : top_k(t, picture, top))
-        list.push_back({{"label", label(model, index)}, {"index", index}, {"probability", p[static_cast<size_t>(index)]}});
+        list.push_back({{"label", label(model, index)},
+                        {"index", index},
+                        {"probability", p[static_cast<size_t>(index)]}});
     return list;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What was run and what came of it, as JSON: the one source of every document the programs write. Human tables and
-// reports print the same numbers.
+// What was run and what came of it, as JSON: the one source of every document the programs write. Human
+// tables and reports print the same numbers.
 #pragma once
 #include <memory>
 #include <string>
@@ -27,7 +27,8 @@ struct Effective {
 };
 Effective effective(const QuantizedModel& q, const BackendInfo& backend, const std::string& gpu_absent);
 
-// {"format": "ivit-<kind>", "version": 1, "program", "model": {...}, "quant": "W8A8", "preset", "config": {...},
+// {"format": "ivit-<kind>", "version": 1, "program", "model": {...}, "quant": "W8A8", "preset", "config":
+// {...},
 //  "integer_only", "backend": "cpu", "machine": {...}, "calibration": {...}}
 Json document(const std::string& kind, const Effective& e);
 // Two to four lines for people: model, configuration, calibration, backend.
@@ -35,8 +36,8 @@ std::string summary(const Effective& e);
 
 // [{"label", "index", "probability"}], best first.
 Json predictions_json(const Trace& t, int picture, int top, const ModelInfo& model);
-// One object per node and scope: name, op, scope, sqnr_db, cosine, mse, nmse, max_abs_error, saturation, range_used,
-// scale, bits, mode; softmax nodes also kl_per_head and row_sum_error.
+// One object per node and scope: name, op, scope, sqnr_db, cosine, mse, nmse, max_abs_error, saturation,
+// range_used, scale, bits, mode; softmax nodes also kl_per_head and row_sum_error.
 Json layers_json(const Comparison& c);
 // {"file", "predictions": {"float": [], "integer": []}, "logits": {...}, "layers": []}
 Json comparison_json(const Comparison& c, const std::string& file, int top);

@@ -33,7 +33,8 @@ Calibration read_calibration(const fs::path& file, const Graph& graph) {
         throw Error(e.sentence(), file.string(), e.hint());
     }
     for (const Node& n : graph.nodes) {
-        const bool ranged = n.op != Op::softmax && n.op != Op::head && n.op != Op::patch_embed && !n.to_residual;
+        const bool ranged =
+            n.op != Op::softmax && n.op != Op::head && n.op != Op::patch_embed && !n.to_residual;
         const auto site = c.sites.find(n.name);
         if (ranged && (site == c.sites.end() || static_cast<int>(site->second.size()) != n.groups))
             throw Error("the ranges are of another model: nothing for " + n.name, file.string());
@@ -52,7 +53,8 @@ OpenedModel open_model(const fs::path& file) {
         if (source.empty() || !fs::exists(source, none)) {
             o.note = "the float checkpoint it was made from is not at hand: integers only";
         } else if (sha256_file(source) != q->info.sha256) {
-            o.note = "the float checkpoint it was made from has changed since (" + source.string() + "): integers only";
+            o.note = "the float checkpoint it was made from has changed since (" + source.string() +
+                     "): integers only";
         } else {
             o.model = load_model(source);
         }
@@ -77,10 +79,11 @@ fs::path assets() {
     }
     std::error_code none;
     const fs::path program = fs::read_symlink("/proc/self/exe", none).parent_path();
-    for (const fs::path& p : {program / "../share/ivit/assets", program / "../assets", program / "../../assets",
-                              fs::path(IVIT_ASSETS_DIR)})
+    for (const fs::path& p : {program / "../share/ivit/assets", program / "../assets",
+                              program / "../../assets", fs::path(IVIT_ASSETS_DIR)})
         if (fs::is_directory(p, none)) return p.lexically_normal();
-    throw Error("the program's assets are not beside it", program.string(), "set IVIT_ASSETS to the folder called assets");
+    throw Error("the program's assets are not beside it", program.string(),
+                "set IVIT_ASSETS to the folder called assets");
 }
 
 fs::path bundled_model() {

@@ -12,18 +12,18 @@
 namespace ivit {
 
 struct OpenedModel {
-    std::shared_ptr<const Model> model;              // float; null for a quantized model whose source is not at hand
+    std::shared_ptr<const Model> model;  // float; null for a quantized model whose source is not at hand
     std::shared_ptr<const QuantizedModel> quantized;  // null for a checkpoint
-    std::shared_ptr<const Calibration> calibration;   // NAME.calibration.json beside the checkpoint, or the quantized
-                                                      // model's own; null when there is none
-    std::string note;                                 // one sentence when something was passed over; may be empty
+    std::shared_ptr<const Calibration> calibration;   // NAME.calibration.json beside the checkpoint, or the
+                                                     // quantized model's own; null when there is none
+    std::string note;  // one sentence when something was passed over; may be empty
 
     const ModelInfo& info() const { return quantized ? quantized->info : model->info; }
     const std::shared_ptr<const Graph>& graph() const { return quantized ? quantized->graph : model->graph; }
 };
 
-// A checkpoint or a quantized model. A quantized model's float source is opened too when the file it was made from is
-// still where it was and has the same SHA-256. Throws Error.
+// A checkpoint or a quantized model. A quantized model's float source is opened too when the file it was made
+// from is still where it was and has the same SHA-256. Throws Error.
 OpenedModel open_model(const std::filesystem::path& file);
 
 // Where a checkpoint's ranges are kept: model.safetensors -> model.calibration.json.

@@ -33,15 +33,20 @@ struct Checker {
     }
     void equal(const std::string& where, const Row& got, const Row& expected) {
         if (got.size() < expected.size())
-            throw Mismatch{where + ": got " + std::to_string(got.size()) + " values, expected " + std::to_string(expected.size())};
-        for (size_t i = 0; i < expected.size(); ++i) equal(where + ", element " + std::to_string(i), got[i], expected[i]);
+            throw Mismatch{where + ": got " + std::to_string(got.size()) + " values, expected " +
+                           std::to_string(expected.size())};
+        for (size_t i = 0; i < expected.size(); ++i)
+            equal(where + ", element " + std::to_string(i), got[i], expected[i]);
     }
 };
 
 ShiftParams params(const json& c) {
     ShiftParams p{c.at("n"), c.at("k"), c.at("M"), c.at("t"), c.contains("pivot") && c.at("pivot") == "row"};
-    if (p.n < 1 || p.n > 30 || p.k < 2 || p.k > 16 || p.M < 16 || p.M > 62 || p.t < 0 || p.t > 8 || c.at("I0").get<int64_t>() < 1)
-        throw Error("a case of the golden file has parameters outside 1 <= n <= 30, 2 <= k <= 16, 16 <= M <= 62, 0 <= t <= 8, I0 >= 1");
+    if (p.n < 1 || p.n > 30 || p.k < 2 || p.k > 16 || p.M < 16 || p.M > 62 || p.t < 0 || p.t > 8 ||
+        c.at("I0").get<int64_t>() < 1)
+        throw Error(
+            "a case of the golden file has parameters outside 1 <= n <= 30, 2 <= k <= 16, 16 <= M <= 62, 0 "
+            "<= t <= 8, I0 >= 1");
     return p;
 }
 
@@ -86,8 +91,8 @@ void check_requant(Backend& backend, const json& cases, Checker& check) {
         for (const int64_t v : x) scalar.push_back(arith::requant(v, c.at("m"), c.at("s"), bits));
         check.equal(where, scalar, y);
         if (bits > 16 || bits < 4) continue;
-        // The values go in as the bias of a linear layer without weights; 9 bits and more only exist on the residual
-        // stream, which the patch embedding writes.
+        // The values go in as the bias of a linear layer without weights; 9 bits and more only exist on the
+        // residual stream, which the patch embedding writes.
         const bool narrow = bits <= 8;
         Probe p(narrow ? Op::linear : Op::patch_embed, narrow ? Shape{1, 12} : Shape{3, 2, 2}, {1, C});
         p.graph.nodes[1].patch = 2;
@@ -104,9 +109,10 @@ void check_requant(Backend& backend, const json& cases, Checker& check) {
 void check_shift_exp(const json& cases, Checker& check) {
     for (size_t i = 0; i < cases.size(); ++i)
         for (size_t j = 0; j < cases[i].at("x").size(); ++j)
-            check.equal("shift_exp case " + std::to_string(i) + ", element " + std::to_string(j),
-                        arith::shift_exp(cases[i]["x"][j], std::max<int64_t>(1, cases[i].at("I0")), cases[i].at("n")),
-                        cases[i].at("y").at(j).get<int64_t>());
+            check.equal(
+                "shift_exp case " + std::to_string(i) + ", element " + std::to_string(j),
+                arith::shift_exp(cases[i]["x"][j], std::max<int64_t>(1, cases[i].at("I0")), cases[i].at("n")),
+                cases[i].at("y").at(j).get<int64_t>());
 }
 
 std::string row_name(const char* op, size_t i, size_t r) {
@@ -162,7 +168,8 @@ void check_shiftgelu(Backend& backend, const json& cases, Checker& check) {
             p.node.s = {30 + q.k - 1};
             if (!q.row_pivot) p.node.table = gelu_table(p.node);
             Row requantized;
-            for (const int32_t y : expected) requantized.push_back(arith::requant(y, p.node.m[0], p.node.s[0], 8));
+            for (const int32_t y : expected)
+                requantized.push_back(arith::requant(y, p.node.m[0], p.node.s[0], 8));
             check.equal(row_name("shiftgelu", i, r) + " (requantized)", p.run(backend, x), requantized);
         }
     }
@@ -189,12 +196,14 @@ void check_layernorm(Backend& backend, const json& cases, Checker& check) {
 }
 
 // A whole small network with random weights, every tap, against the reference.
-void check_network(Backend& backend, const QuantizedModel& q, const Trace& expected, std::span<const uint8_t> pixels, Checker& check) {
+void check_network(Backend& backend, const QuantizedModel& q, const Trace& expected,
+                   std::span<const uint8_t> pixels, Checker& check) {
     RunOptions all;
     all.taps.assign(q.graph->nodes.size(), true);
     const auto got = backend.load(q.shared_from_this())->run(pixels, 1, all);
     for (const Tap& t : expected.taps)
-        check.equal("network, " + q.graph->nodes[static_cast<size_t>(t.node)].name, got->tap(t.node)->integers.data, t.integers.data);
+        check.equal("network, " + q.graph->nodes[static_cast<size_t>(t.node)].name,
+                    got->tap(t.node)->integers.data, t.integers.data);
     check.equal("network, logits", got->integer_logits, expected.integer_logits);
 }
 
@@ -210,7 +219,9 @@ void check_dyadic(const json& cases, Checker& check) {
 
 std::vector<SelftestResult> selftest(const json& golden) {
     if (!golden.is_object()) throw Error("the golden file is not a JSON object");
-    const auto section = [&](const char* name) { return golden.contains(name) ? golden.at(name) : json::array(); };
+    const auto section = [&](const char* name) {
+        return golden.contains(name) ? golden.at(name) : json::array();
+    };
     std::vector<SelftestResult> results;
     const auto checked = [&](const std::string& name, const std::function<void(Checker&)>& checks) {
         results.push_back({name, {}, 0, {}});
@@ -229,7 +240,8 @@ std::vector<SelftestResult> selftest(const json& golden) {
     const auto model = random_model("vit_tiny_patch16_32", 7);
     Pixels pixels(3 * 32 * 32);
     for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 2654435761u >> 24);
-    const auto calibration = calibrate(*model, 1, [&](int64_t) { return pixels; }, RangeMethod::minmax, 1);
+    const auto calibration = calibrate(
+        *model, 1, [&](int64_t) { return pixels; }, RangeMethod::minmax, 1);
     const auto q = quantize(model, calibration, QuantConfig());
     RunOptions all;
     all.taps.assign(q->graph->nodes.size(), true);

@@ -11,7 +11,9 @@ namespace ivit::cli {
 
 namespace {
 
-Json latency_json(const Latency& l) { return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}}; }
+Json latency_json(const Latency& l) {
+    return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}};
+}
 
 std::string nodes_of(const Graph& g, const BenchLayer& l) {
     const std::string& first = g.nodes[static_cast<size_t>(l.first)].name;
@@ -21,15 +23,20 @@ std::string nodes_of(const Graph& g, const BenchLayer& l) {
 }  // namespace
 
 void add_bench(CLI::App& program, Run& run) {
-    auto* c = program.add_subcommand("bench", "latency of integers against FP32, alternating in one process after warm-up");
+    auto* c = program.add_subcommand(
+        "bench", "latency of integers against FP32, alternating in one process after warm-up");
     auto o = std::make_shared<Options>();
     auto b = std::make_shared<BenchOptions>();
     auto image = std::make_shared<std::string>();
     add_common(*c, *o);
     c->add_option("image", *image, "picture (seeded noise without it)");
     c->add_option("--batch", b->batch, "pictures a run")->check(CLI::Range(1, 4096))->capture_default_str();
-    c->add_option("--runs", b->runs, "measured runs of each")->check(CLI::Range(1, 1000000))->capture_default_str();
-    c->add_option("--warm-up", b->warm_up, "runs of each before that")->check(CLI::Range(0, 100000))->capture_default_str();
+    c->add_option("--runs", b->runs, "measured runs of each")
+        ->check(CLI::Range(1, 1000000))
+        ->capture_default_str();
+    c->add_option("--warm-up", b->warm_up, "runs of each before that")
+        ->check(CLI::Range(0, 100000))
+        ->capture_default_str();
     c->add_flag("--per-layer", b->per_layer, "step by step too");
     c->callback([=, &run] {
         run = [=] {
@@ -65,7 +72,8 @@ void add_bench(CLI::App& program, Run& run) {
                                 {"last", g.nodes[static_cast<size_t>(l.last)].name},
                                 {"integer_ms", l.integer_ms},
                                 {"macs", l.macs},
-                                {"integer_gmacs_per_s", static_cast<double>(l.macs) * 1e-6 / std::max(1e-9, l.integer_ms)}};
+                                {"integer_gmacs_per_s",
+                                 static_cast<double>(l.macs) * 1e-6 / std::max(1e-9, l.integer_ms)}};
                     if (s.floats) row["float_ms"] = l.float_ms;
                     doc["layers"].push_back(row);
                 }
@@ -74,19 +82,26 @@ void add_bench(CLI::App& program, Run& run) {
                 print_json(doc);
                 return 0;
             }
-            fmt::print("{}\n  batch {}, {} runs of each\n", summary(s.effective), options.batch, r.integers.runs);
+            fmt::print("{}\n  batch {}, {} runs of each\n", summary(s.effective), options.batch,
+                       r.integers.runs);
             const auto line = [](const char* what, const Latency& l) {
-                fmt::print("  {:<8} median {:>9.3f} ms   p95 {:>9.3f} ms   min {:>9.3f} ms\n", what, l.median, l.p95, l.min);
+                fmt::print("  {:<8} median {:>9.3f} ms   p95 {:>9.3f} ms   min {:>9.3f} ms\n", what, l.median,
+                           l.p95, l.min);
             };
             if (s.floats) line("FP32", r.floats);
             line("integer", r.integers);
-            if (s.floats) fmt::print("  {}\n", ink(Ink::bold, fmt::format("integers are {:.2f} times as fast", r.speedup)));
+            if (s.floats)
+                fmt::print("  {}\n",
+                           ink(Ink::bold, fmt::format("integers are {:.2f} times as fast", r.speedup)));
             if (options.per_layer) {
-                fmt::print("\n  {:<32} {:>10} {:>10} {:>7} {:>10}\n", "nodes", "float ms", "integer ms", "ratio", "GMAC/s");
+                fmt::print("\n  {:<32} {:>10} {:>10} {:>7} {:>10}\n", "nodes", "float ms", "integer ms",
+                           "ratio", "GMAC/s");
                 for (const auto& l : r.layers)
-                    fmt::print("  {:<32} {:>10.4f} {:>10.4f} {:>7.2f} {:>10}\n", nodes_of(g, l), l.float_ms, l.integer_ms,
-                               l.float_ms / std::max(1e-9, l.integer_ms),
-                               l.macs ? fmt::format("{:.1f}", static_cast<double>(l.macs) * 1e-6 / std::max(1e-9, l.integer_ms)) : "-");
+                    fmt::print("  {:<32} {:>10.4f} {:>10.4f} {:>7.2f} {:>10}\n", nodes_of(g, l), l.float_ms,
+                               l.integer_ms, l.float_ms / std::max(1e-9, l.integer_ms),
+                               l.macs ? fmt::format("{:.1f}", static_cast<double>(l.macs) * 1e-6 /
+                                                                  std::max(1e-9, l.integer_ms))
+                                      : "-");
             }
             return 0;
         };

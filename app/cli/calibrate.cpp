@@ -24,7 +24,8 @@ void add_calibrate(CLI::App& program, Run& run) {
             const OpenedModel m = open(*o);
             if (!m.model) throw Error("a quantized model has its ranges already", o->model);
             const Calibration cal = calibrate_folder(*o, *m.model, *folder);
-            const std::filesystem::path file = out->empty() ? calibration_path(m.model->info.source) : std::filesystem::path(*out);
+            const std::filesystem::path file =
+                out->empty() ? calibration_path(m.model->info.source) : std::filesystem::path(*out);
             const std::string text = cal.to_json().dump(1) + "\n";
             write_atomically(file, std::as_bytes(std::span(text)));
             fmt::print("{}: {}\n", file.string(), cal.summary());

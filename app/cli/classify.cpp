@@ -9,7 +9,8 @@
 namespace ivit::cli {
 
 void add_classify(CLI::App& program, Run& run) {
-    auto* c = program.add_subcommand("classify", "classify pictures with integers only, and in floating point");
+    auto* c =
+        program.add_subcommand("classify", "classify pictures with integers only, and in floating point");
     auto o = std::make_shared<Options>();
     auto images = std::make_shared<std::vector<std::string>>();
     add_common(*c, *o);
@@ -17,7 +18,9 @@ void add_classify(CLI::App& program, Run& run) {
     c->callback([=, &run] {
         run = [=] {
             const OpenedModel probe = open(*o);
-            const auto pixels_of = [&](const std::string& f) { return load_pixels(f, *probe.graph(), probe.info()); };
+            const auto pixels_of = [&](const std::string& f) {
+                return load_pixels(f, *probe.graph(), probe.info());
+            };
             Setup s = prepare(*o, [&] { return pixels_of(images->front()); });
             Json doc = document("classify", s.effective);
             doc["images"] = Json::array();
@@ -38,15 +41,18 @@ void add_classify(CLI::App& program, Run& run) {
                 options.stop = interrupted();
                 const auto integer = s.integers->run(pixels, 1, options);
                 const auto floats = s.floats ? s.floats->run(pixels, 1, options) : nullptr;
-                Json entry = {{"file", file},
-                              {"predictions", {{"integer", predictions_json(*integer, 0, o->top, s.effective.model)}}}};
-                if (floats) entry["predictions"]["float"] = predictions_json(*floats, 0, o->top, s.effective.model);
+                Json entry = {
+                    {"file", file},
+                    {"predictions", {{"integer", predictions_json(*integer, 0, o->top, s.effective.model)}}}};
+                if (floats)
+                    entry["predictions"]["float"] = predictions_json(*floats, 0, o->top, s.effective.model);
                 if (o->json)
                     doc["images"].push_back(entry);
                 else
                     fmt::print("\n{}\n{}", ink(Ink::bold, file), predictions_table(entry["predictions"]));
             }
-            if (images->size() == 1 && !broken) doc["predictions"] = doc["images"].empty() ? Json() : doc["images"][0]["predictions"];
+            if (images->size() == 1 && !broken)
+                doc["predictions"] = doc["images"].empty() ? Json() : doc["images"][0]["predictions"];
             if (o->json) print_json(doc);
             return broken ? 1 : 0;
         };

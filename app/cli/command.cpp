@@ -29,17 +29,26 @@ double now() {
 }  // namespace
 
 void add_common(CLI::App& c, Options& o) {
-    c.add_option("--model,-m", o.model, "checkpoint (timm or Hugging Face names) or quantized model; the bundled one without it");
-    c.add_option("--arch", o.arch, "a named architecture with seeded random weights instead, e.g. deit_small_patch16_224");
+    c.add_option("--model,-m", o.model,
+                 "checkpoint (timm or Hugging Face names) or quantized model; the bundled one without it");
+    c.add_option("--arch", o.arch,
+                 "a named architecture with seeded random weights instead, e.g. deit_small_patch16_224");
     c.add_option("--seed", o.seed, "of the random weights")->capture_default_str();
-    c.add_option("--quant,-q", o.quant, "W8A8, W4A8, W8A8/8 ... or a configuration as JSON file (default W8A8)");
-    c.add_option("--preset", o.preset, "operators: paper or refined (default refined)")->check(CLI::IsMember({"paper", "refined"}));
+    c.add_option("--quant,-q", o.quant,
+                 "W8A8, W4A8, W8A8/8 ... or a configuration as JSON file (default W8A8)");
+    c.add_option("--preset", o.preset, "operators: paper or refined (default refined)")
+        ->check(CLI::IsMember({"paper", "refined"}));
     c.add_option("--backend,-b", o.backend, "auto, reference, cpu or cuda")->capture_default_str();
-    c.add_option("--threads,-t", o.threads, "kernel threads; 0: all cores")->check(CLI::Range(0, 1024))->capture_default_str();
-    c.add_option("--calibration", o.calibration, "folder of pictures, or a .calibration.json, to take the ranges from");
+    c.add_option("--threads,-t", o.threads, "kernel threads; 0: all cores")
+        ->check(CLI::Range(0, 1024))
+        ->capture_default_str();
+    c.add_option("--calibration", o.calibration,
+                 "folder of pictures, or a .calibration.json, to take the ranges from");
     c.add_option("--method", o.method, "ranges: minmax, percentile or mse (default mse)")
         ->check(CLI::IsMember({"minmax", "percentile", "mse"}));
-    c.add_option("--top", o.top, "how many predictions to show")->check(CLI::Range(1, 1000000))->capture_default_str();
+    c.add_option("--top", o.top, "how many predictions to show")
+        ->check(CLI::Range(1, 1000000))
+        ->capture_default_str();
     c.add_flag("--json", o.json, "one JSON document on standard output");
 }
 
@@ -63,7 +72,8 @@ Calibration calibrate_folder(const Options& o, const Model& m, const fs::path& f
     auto c = calibrate(
         m, static_cast<int64_t>(pictures.size()),
         [&](int64_t i) { return load_pixels(pictures[static_cast<size_t>(i)], *m.graph, m.info); },
-        range_method(o.method.empty() ? "mse" : o.method), o.threads, [&](int64_t done, int64_t) {
+        range_method(o.method.empty() ? "mse" : o.method), o.threads,
+        [&](int64_t done, int64_t) {
             bar.step(done);
             return !interrupted().stop_requested();
         });
@@ -82,8 +92,9 @@ Calibration choose_calibration(const Options& o, const OpenedModel& m, const std
         c = *m.calibration;
     } else {
         const auto pictures = augmentations(first(), m.graph()->image_size);
-        c = calibrate(*m.model, static_cast<int64_t>(pictures.size()),
-                      [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse, o.threads);
+        c = calibrate(
+            *m.model, static_cast<int64_t>(pictures.size()),
+            [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse, o.threads);
         c.source = "the picture at hand and augmentations of it";
         c.from_input = true;
     }
@@ -95,9 +106,12 @@ Setup prepare(const Options& o, const std::function<Pixels()>& first) {
     Setup s;
     s.opened = open(o);
     if (!s.opened.note.empty()) fmt::print(stderr, "ivit: note: {}\n", s.opened.note);
-    const bool as_it_is = s.opened.quantized && o.quant.empty() && o.preset.empty() && o.calibration.empty() && o.method.empty();
+    const bool as_it_is = s.opened.quantized && o.quant.empty() && o.preset.empty() &&
+                          o.calibration.empty() && o.method.empty();
     if (s.opened.quantized && !as_it_is && !s.opened.model)
-        throw Error("its integers are fixed: --quant, --preset, --method and --calibration need the float checkpoint", o.model);
+        throw Error(
+            "its integers are fixed: --quant, --preset, --method and --calibration need the float checkpoint",
+            o.model);
     if (as_it_is) {
         s.quantized = s.opened.quantized;
         if (s.opened.model) {
@@ -106,8 +120,9 @@ Setup prepare(const Options& o, const std::function<Pixels()>& first) {
             s.quantized = with_source;
         }
     } else {
-        QuantConfig config = o.quant.empty() ? (s.opened.quantized ? s.opened.quantized->config : QuantConfig())
-                                             : QuantConfig::from_spec(o.quant);
+        QuantConfig config = o.quant.empty()
+                                 ? (s.opened.quantized ? s.opened.quantized->config : QuantConfig())
+                                 : QuantConfig::from_spec(o.quant);
         if (!o.preset.empty()) config.set_preset(o.preset);
         s.quantized = quantize(s.opened.model, choose_calibration(o, s.opened, first), config);
     }
@@ -133,16 +148,18 @@ void ProgressBar::step(int64_t done) {
     shown_ = t;
     const double rate = static_cast<double>(done) / std::max(1e-9, t - start_);
     const int filled = static_cast<int>(30 * done / std::max<int64_t>(1, total_));
-    fmt::print(stderr, "\r\033[K{} [{:<30}] {}/{}  {:.1f}/s  {:.0f} s left", what_, std::string(static_cast<size_t>(filled), '#'),
-               done, total_, rate, static_cast<double>(total_ - done) / std::max(1e-9, rate));
+    fmt::print(stderr, "\r\033[K{} [{:<30}] {}/{}  {:.1f}/s  {:.0f} s left", what_,
+               std::string(static_cast<size_t>(filled), '#'), done, total_, rate,
+               static_cast<double>(total_ - done) / std::max(1e-9, rate));
     std::fflush(stderr);
 }
 
 std::stop_token interrupted() { return interrupt().get_token(); }
 
 void install_interrupt_handler() {
-    // Taken by a thread that waits for it, since request_stop() may not be called in a signal handler. Blocked before
-    // any other thread exists, so that all inherit it. The second Ctrl-C does not wait for the work to notice.
+    // Taken by a thread that waits for it, since request_stop() may not be called in a signal handler.
+    // Blocked before any other thread exists, so that all inherit it. The second Ctrl-C does not wait for the
+    // work to notice.
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);

@@ -36,8 +36,8 @@ struct Setup {
 
 // Opens what the options name (else the bundled model).
 OpenedModel open(const Options& o);
-// Ranges by the options: --calibration (a folder, or a .calibration.json), what lies beside the model, else the
-// pictures at hand with augmentations. `first` yields the first picture, for that last case.
+// Ranges by the options: --calibration (a folder, or a .calibration.json), what lies beside the model, else
+// the pictures at hand with augmentations. `first` yields the first picture, for that last case.
 Calibration choose_calibration(const Options& o, const OpenedModel& m, const std::function<Pixels()>& first);
 Setup prepare(const Options& o, const std::function<Pixels()>& first);
 // Calibrates on a folder of pictures, with a progress bar.
@@ -46,8 +46,8 @@ Calibration calibrate_folder(const Options& o, const Model& m, const std::filesy
 // A picture file as the model takes it.
 Pixels load_pixels(const std::filesystem::path& file, const Graph& g, const ModelInfo& info);
 
-// A bar with rate and remaining time on standard error when that is a terminal; nothing otherwise. Throws Cancelled
-// from step() once Ctrl-C was pressed.
+// A bar with rate and remaining time on standard error when that is a terminal; nothing otherwise. Throws
+// Cancelled from step() once Ctrl-C was pressed.
 class ProgressBar {
   public:
     ProgressBar(std::string what, int64_t total);
@@ -69,7 +69,8 @@ void install_interrupt_handler();
 enum class Ink { bold, dim, good, bad };
 std::string ink(Ink how, const std::string& text);
 
-void print_json(const Json& j);  // the one document on standard output
+void print_json(const Json& j);                        // the one document on standard output
+std::string evaluation_table(const Json& evaluation);  // for people: accuracy, agreement, worst pictures
 
 // One function per command: adds it to the program; `run` is what main() calls when it was chosen.
 using Run = std::function<int()>;
@@ -81,5 +82,7 @@ void add_quantize(CLI::App& program, Run& run);
 void add_run(CLI::App& program, Run& run);
 void add_bench(CLI::App& program, Run& run);
 void add_selftest(CLI::App& program, Run& run);
+void add_evaluate(CLI::App& program, Run& run);
+void add_merge(CLI::App& program, Run& run);
 
 }  // namespace ivit::cli

@@ -17,11 +17,13 @@ void add_compare(CLI::App& program, Run& run) {
     c->callback([=, &run] {
         run = [=] {
             const OpenedModel probe = open(*o);
-            const auto pixels_of = [&](const std::string& f) { return load_pixels(f, *probe.graph(), probe.info()); };
+            const auto pixels_of = [&](const std::string& f) {
+                return load_pixels(f, *probe.graph(), probe.info());
+            };
             Setup s = prepare(*o, [&] { return pixels_of(images->front()); });
             if (!s.floats)
-                throw Error("nothing to compare with: a quantized model without its float checkpoint", o->model,
-                            "keep the checkpoint where it was when the model was quantized");
+                throw Error("nothing to compare with: a quantized model without its float checkpoint",
+                            o->model, "keep the checkpoint where it was when the model was quantized");
             Json doc = document("compare", s.effective);
             if (!o->json) fmt::print("{}", summary(s.effective));
             Json list = Json::array();
@@ -35,19 +37,24 @@ void add_compare(CLI::App& program, Run& run) {
                     fmt::print(stderr, "ivit: {}\n", e.what());
                     continue;
                 }
-                const Comparison r = ivit::compare(*s.floats, *s.integers, pixels, nullptr, true, interrupted());
+                const Comparison r =
+                    ivit::compare(*s.floats, *s.integers, pixels, nullptr, true, interrupted());
                 Json entry = comparison_json(r, file, o->top);
                 if (!o->json) {
                     const auto& l = entry["logits"];
                     fmt::print("\n{}\n{}", ink(Ink::bold, file), predictions_table(entry["predictions"]));
-                    fmt::print("  {}; logits SQNR {:.1f} dB, KL {:.2e} nats, margin {:.3f} float, {:.3f} integer\n\n",
-                               l["agree"] ? ink(Ink::good, "both agree") : ink(Ink::bad, "they differ"), l["sqnr_db"].get<double>(),
-                               l["kl"].get<double>(), l["margin_float"].get<double>(), l["margin_integer"].get<double>());
+                    fmt::print(
+                        "  {}; logits SQNR {:.1f} dB, KL {:.2e} nats, margin {:.3f} float, {:.3f} "
+                        "integer\n\n",
+                        l["agree"] ? ink(Ink::good, "both agree") : ink(Ink::bad, "they differ"),
+                        l["sqnr_db"].get<double>(), l["kl"].get<double>(), l["margin_float"].get<double>(),
+                        l["margin_integer"].get<double>());
                     fmt::print("{}", layers_table(entry["layers"]));
                 }
                 list.push_back(std::move(entry));
             }
-            // One picture: its results stand at the top of the document. Several: in images[], in the order given.
+            // One picture: its results stand at the top of the document. Several: in images[], in the order
+            // given.
             if (images->size() == 1 && !list.empty())
                 doc.update(list[0]);
             else

@@ -22,6 +22,8 @@ int main(int argc, char** argv) {
     cli::add_quantize(program, run);
     cli::add_run(program, run);
     cli::add_bench(program, run);
+    cli::add_evaluate(program, run);
+    cli::add_merge(program, run);
     cli::add_selftest(program, run);
     try {
         program.parse(argc, argv);

@@ -8,7 +8,8 @@
 namespace ivit::cli {
 
 void add_quantize(CLI::App& program, Run& run) {
-    auto* c = program.add_subcommand("quantize", "write a quantized model: integers, ranges and configuration in one file");
+    auto* c = program.add_subcommand(
+        "quantize", "write a quantized model: integers, ranges and configuration in one file");
     auto o = std::make_shared<Options>();
     auto out = std::make_shared<std::string>();
     add_common(*c, *o);
@@ -18,7 +19,8 @@ void add_quantize(CLI::App& program, Run& run) {
             const OpenedModel m = open(*o);
             if (!m.model) throw Error("quantizing needs the float checkpoint", o->model);
             const auto no_picture = []() -> Pixels {
-                throw Error("no ranges are saved beside the model", {}, "name a folder of pictures with --calibration DIR");
+                throw Error("no ranges are saved beside the model", {},
+                            "name a folder of pictures with --calibration DIR");
             };
             QuantConfig config = o->quant.empty() ? QuantConfig() : QuantConfig::from_spec(o->quant);
             if (!o->preset.empty()) config.set_preset(o->preset);
@@ -33,8 +35,8 @@ void add_quantize(CLI::App& program, Run& run) {
                 j["weight_bytes"] = q->weight_bytes();
                 print_json(j);
             } else {
-                fmt::print("{}: {}, {} operators, weights {:.2f} MB, {}\n", *out, config.label(), config.preset, mb,
-                           q->calibration.summary());
+                fmt::print("{}: {}, {} operators, weights {:.2f} MB, {}\n", *out, config.label(),
+                           config.preset, mb, q->calibration.summary());
             }
             return 0;
         };

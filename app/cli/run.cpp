@@ -14,7 +14,8 @@ namespace ivit::cli {
 namespace {
 
 template <class T>
-TensorOut tensor_out(const std::string& name, const std::string& dtype, const Shape& shape, const std::vector<T>& data) {
+TensorOut tensor_out(const std::string& name, const std::string& dtype, const Shape& shape,
+                     const std::vector<T>& data) {
     TensorOut t{name, dtype, shape, std::vector<std::byte>(data.size() * sizeof(T))};
     std::memcpy(t.bytes.data(), data.data(), t.bytes.size());
     return t;
@@ -33,7 +34,8 @@ void add_run(CLI::App& program, Run& run) {
     c->remove_option(c->get_option("--model"));
     c->add_option("model", o->model, "checkpoint or quantized model")->required();
     c->add_option("image", *image, "picture file")->required();
-    c->add_option("--dump", *dump, "safetensors file for the taps: NODE as I32 [1, ...], NODE.scale as F64 [groups]");
+    c->add_option("--dump", *dump,
+                  "safetensors file for the taps: NODE as I32 [1, ...], NODE.scale as F64 [groups]");
     c->add_option("--taps", *taps, "globs on node names, e.g. 'blocks.*.attn.softmax' (default: all)");
     c->callback([=, &run] {
         run = [=] {
@@ -49,9 +51,12 @@ void add_run(CLI::App& program, Run& run) {
                 bool any = false;
                 for (size_t i = 0; i < nodes.size(); ++i)
                     if (glob_match(glob, nodes[i].name)) options.taps[i] = any = true;
-                if (!any) throw Error("no node matches '" + glob + "'", "--taps", "`ivit info` --json lists the nodes");
+                if (!any)
+                    throw Error("no node matches '" + glob + "'", "--taps",
+                                "`ivit info` --json lists the nodes");
             }
-            if (dump->empty() && !taps->empty()) throw Error("--taps without --dump keeps nothing", "--taps", "name a file with --dump");
+            if (dump->empty() && !taps->empty())
+                throw Error("--taps without --dump keeps nothing", "--taps", "name a file with --dump");
             const auto trace = s.integers->run(pixels, 1, options);
             if (!dump->empty()) {
                 std::vector<TensorOut> out;
@@ -59,10 +64,14 @@ void add_run(CLI::App& program, Run& run) {
                     const std::string& name = nodes[static_cast<size_t>(t.node)].name;
                     out.push_back(tensor_out(name, "I32", t.integers.shape, t.integers.data));
                     const auto& scale = t.integers.grid.scale;
-                    out.push_back(tensor_out(name + ".scale", "F64", {static_cast<int64_t>(scale.size())}, scale));
+                    out.push_back(
+                        tensor_out(name + ".scale", "F64", {static_cast<int64_t>(scale.size())}, scale));
                 }
-                write_safetensors(*dump, out, {{"format", "ivit-taps"}, {"version", "1"}, {"image", *image},
-                                               {"configuration", document("taps", s.effective).dump()}});
+                write_safetensors(*dump, out,
+                                  {{"format", "ivit-taps"},
+                                   {"version", "1"},
+                                   {"image", *image},
+                                   {"configuration", document("taps", s.effective).dump()}});
             }
             Json doc = document("run", s.effective);
             doc["file"] = *image;
@@ -76,7 +85,8 @@ void add_run(CLI::App& program, Run& run) {
                 print_json(doc);
                 return 0;
             }
-            fmt::print("{}\n{}\n{}", summary(s.effective), ink(Ink::bold, *image), predictions_table(doc["predictions"]));
+            fmt::print("{}\n{}\n{}", summary(s.effective), ink(Ink::bold, *image),
+                       predictions_table(doc["predictions"]));
             if (!dump->empty()) fmt::print("  {} taps in {}\n", trace->taps.size(), *dump);
             return 0;
         };

@@ -16,7 +16,8 @@ void add_selftest(CLI::App& program, Run& run) {
     auto* c = program.add_subcommand("selftest", "check the arithmetic of every backend on this machine");
     auto file = std::make_shared<std::string>();
     auto json = std::make_shared<bool>(false);
-    c->add_option("--golden", *file, "expectations in the form of golden_ops.json; the built-in ones without it");
+    c->add_option("--golden", *file,
+                  "expectations in the form of golden_ops.json; the built-in ones without it");
     c->add_flag("--json", *json, "one JSON document on standard output");
     c->callback([=, &run] {
         run = [=] {
@@ -34,11 +35,16 @@ void add_selftest(CLI::App& program, Run& run) {
             }
             const auto results = selftest(golden);
             bool good = true;
-            Json doc = {{"format", "ivit-selftest"}, {"version", 1}, {"program", "ivit " IVIT_VERSION},
-                        {"golden", file->empty() ? "built-in" : *file}, {"machine", cpu_name() + ", " + to_string(best_isa())}};
+            Json doc = {{"format", "ivit-selftest"},
+                        {"version", 1},
+                        {"program", "ivit " IVIT_VERSION},
+                        {"golden", file->empty() ? "built-in" : *file},
+                        {"machine", cpu_name() + ", " + to_string(best_isa())}};
             for (const auto& r : results) {
                 good = good && r.mismatch.empty();
-                Json j = {{"backend", r.backend}, {"checks", r.checks}, {"passed", r.skipped.empty() && r.mismatch.empty()}};
+                Json j = {{"backend", r.backend},
+                          {"checks", r.checks},
+                          {"passed", r.skipped.empty() && r.mismatch.empty()}};
                 if (!r.skipped.empty()) j["skipped"] = r.skipped;
                 if (!r.mismatch.empty()) j["mismatch"] = r.mismatch;
                 doc["results"].push_back(j);
@@ -48,7 +54,8 @@ void add_selftest(CLI::App& program, Run& run) {
                 print_json(doc);
                 return good ? 0 : 1;
             }
-            fmt::print("{}, {}; expectations: {}\n", cpu_name(), to_string(best_isa()), file->empty() ? "built-in" : *file);
+            fmt::print("{}, {}; expectations: {}\n", cpu_name(), to_string(best_isa()),
+                       file->empty() ? "built-in" : *file);
             for (const auto& r : results) {
                 if (!r.skipped.empty())
                     fmt::print("  {:<10} skipped: {}\n", r.backend, r.skipped);

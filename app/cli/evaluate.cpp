@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// ivit evaluate DIR: accuracy and agreement of several configurations over a folder, in one pass.
+#include "engine/evaluate.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "app/cli/command.h"
+#include "engine/error.h"
+#include "engine/safetensors.h"
+
+namespace ivit::cli {
+
+namespace {
+
+std::string percent(const Json& v) { return v.is_null() ? "-" : fmt::format("{:.2f}", v.get<double>()); }
+
+// "2/8" -> 2 of 8.
+std::pair<int64_t, int64_t> parse_shard(const std::string& text) {
+    int64_t i = 0, n = 0;
+    const size_t slash = text.find('/');
+    const auto number = [](std::string_view s, int64_t& v) {
+        const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), v);
+        return error == std::errc() && end == s.data() + s.size();
+    };
+    if (slash == std::string::npos || !number(std::string_view(text).substr(0, slash), i) ||
+        !number(std::string_view(text).substr(slash + 1), n) || i < 1 || n < 1 || i > n)
+        throw Error("'" + text + "' is not i/n with 1 <= i <= n", "--shard");
+    return {i, n};
+}
+
+}  // namespace
+
+std::string evaluation_table(const Json& e) {
+    std::string s = fmt::format("\n{} pictures ({}), {} skipped\n\n", e["images"].get<int64_t>(),
+                                e["dataset"]["layout"].get<std::string>(), e["skipped"].size());
+    s += ink(Ink::bold,
+             fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>10} {:>10}\n", "configuration", "preset",
+                         "top-1 %", "top-5 %", "agreement %", "flips", "mean KL", "max KL"));
+    s += fmt::format("  {:<24} {:<8} {:>8} {:>8}\n", "float FP32", "", percent(e["float"]["top1"]),
+                     percent(e["float"]["top5"]));
+    for (const auto& c : e["configurations"])
+        s += fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>10} {:>10}\n",
+                         c["quant"].get<std::string>(), c["preset"].get<std::string>(), percent(c["top1"]),
+                         percent(c["top5"]), percent(c["agreement"]), c["flips"].get<int64_t>(),
+                         c["mean_kl"].is_null() ? "-" : fmt::format("{:.3g}", c["mean_kl"].get<double>()),
+                         c["max_kl"].is_null() ? "-" : fmt::format("{:.3g}", c["max_kl"].get<double>()));
+    for (const auto& c : e["configurations"]) {
+        if (!c["classes"].empty() && c["classes"].size() <= 20) {
+            s += fmt::format("\n  {}, by class\n", c["quant"].get<std::string>());
+            for (const auto& k : c["classes"])
+                s += fmt::format(
+                    "    {:<20.20} {:>6} pictures  float {:>6} %  integer {:>6} %  agreement {:>6} %\n",
+                    k["label"].get<std::string>(), k["images"].get<int64_t>(), percent(k["float_top1"]),
+                    percent(k["top1"]), percent(k["agreement"]));
+        }
+        s += fmt::format("\n  {}, greatest disagreement\n", c["quant"].get<std::string>());
+        for (size_t i = 0; i < std::min<size_t>(5, c["worst"].size()); ++i) {
+            const auto& w = c["worst"][i];
+            s += fmt::format("    {:<32} float {:<16.16} integer {:<16.16} KL {:.3g}{}\n",
+                             w["file"].get<std::string>(), w["float"].get<std::string>(),
+                             w["integer"].get<std::string>(), w["kl"].get<double>(),
+                             w["agree"].get<bool>() ? "" : ink(Ink::bad, "  flipped"));
+        }
+    }
+    for (size_t i = 0; i < std::min<size_t>(10, e["skipped"].size()); ++i)
+        s += fmt::format("  skipped {}\n", e["skipped"][i]["error"].get<std::string>());
+    return s;
+}
+
+void add_evaluate(CLI::App& program, Run& run) {
+    auto* c = program.add_subcommand("evaluate", "accuracy and agreement over a folder of pictures");
+    struct Choice {
+        std::string folder, labels, shard, output;
+        std::vector<std::string> quants;
+        EvaluateOptions evaluate;
+        std::string journal;
+    };
+    auto o = std::make_shared<Options>();
+    auto e = std::make_shared<Choice>();
+    add_common(*c, *o);
+    c->remove_option(c->get_option("--quant"));
+    c->add_option("folder", e->folder,
+                  "class folders (wnid, label or index), or a flat folder with a labels file, or no labels")
+        ->required();
+    c->add_option("--quant,-q", e->quants, "a configuration; may be given several times (default W8A8)");
+    c->add_option("--labels", e->labels,
+                  "labels file: 'file label' a line (default: labels.csv, .tsv or .txt in the folder)");
+    c->add_option("--shard", e->shard, "i/n: only every n-th picture, beginning with the i-th");
+    c->add_option("--journal", e->journal,
+                  "results picture by picture; a run that was interrupted goes on from it");
+    c->add_option("--batch", e->evaluate.batch, "pictures a run")
+        ->check(CLI::Range(1, 1024))
+        ->capture_default_str();
+    c->add_option("--decoders", e->evaluate.decoders, "threads that read pictures")
+        ->check(CLI::Range(1, 64))
+        ->capture_default_str();
+    c->add_option("--output,-o", e->output, "JSON document to write as well");
+    c->callback([=, &run] {
+        run = [=] {
+            EvaluateOptions options = e->evaluate;
+            options.journal = e->journal;
+            options.stop = interrupted();
+            if (!e->shard.empty()) {
+                std::tie(options.shard, options.shards) = parse_shard(e->shard);
+                if (e->journal.empty())
+                    throw Error("a shard needs --journal: `ivit merge` joins the journals", "--shard");
+            }
+            if (e->quants.empty()) e->quants.push_back("");
+            const OpenedModel probe = open(*o);
+            const Dataset data = open_dataset(e->folder, e->labels, probe.info());
+            const auto first = [&] {
+                return load_pixels(data.folder / data.pictures.at(0).file, *probe.graph(), probe.info());
+            };
+
+            std::vector<Setup> setups;
+            std::vector<IntegerNetwork*> networks;
+            for (const auto& quant : e->quants) {
+                Options one = *o;
+                one.quant = quant;
+                setups.push_back(prepare(one, first));
+                networks.push_back(setups.back().integers.get());
+            }
+            if (!setups[0].floats)
+                throw Error("evaluating needs the float checkpoint beside the integers", o->model);
+            ProgressBar bar("evaluating", static_cast<int64_t>(data.pictures.size()));
+            options.progress = [&](int64_t done, int64_t) { bar.step(done); };
+            const Json doc = evaluate(data, *setups[0].floats, networks, setups[0].effective.backend,
+                                      setups[0].effective.gpu_absent, options);
+            if (!e->output.empty()) {
+                const std::string text = doc.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+                write_atomically(e->output, std::as_bytes(std::span(text)));
+            }
+            if (o->json)
+                print_json(doc);
+            else
+                fmt::print("{}{}", summary(setups[0].effective), evaluation_table(doc));
+            return doc["images"] == 0 ? 1 : 0;
+        };
+    });
+}
+
+void add_merge(CLI::App& program, Run& run) {
+    auto* c = program.add_subcommand("merge", "join the journals of all shards of one evaluation");
+    auto files = std::make_shared<std::vector<std::string>>();
+    auto output = std::make_shared<std::string>();
+    auto json = std::make_shared<bool>(false);
+    c->add_option("journal", *files, "journals written by `ivit evaluate --shard i/n --journal FILE`")
+        ->required();
+    c->add_option("--output,-o", *output, "JSON document to write as well");
+    c->add_flag("--json", *json, "one JSON document on standard output");
+    c->callback([=, &run] {
+        run = [=] {
+            const Json doc = merge_journals({files->begin(), files->end()});
+            if (!output->empty()) {
+                const std::string text = doc.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+                write_atomically(*output, std::as_bytes(std::span(text)));
+            }
+            if (*json)
+                print_json(doc);
+            else
+                fmt::print("{}", evaluation_table(doc));
+            return 0;
+        };
+    });
+}
+
+}  // namespace ivit::cli
