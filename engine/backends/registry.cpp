@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The list of backends: one line each, best first for "auto".
 #include "engine/backend.h"
+#include "engine/backends/cpu/network.h"
 #include "engine/backends/reference/network.h"
 #include "engine/error.h"
 
@@ -13,6 +14,7 @@ std::string always() { return {}; }
 
 const std::vector<BackendEntry>& backends() {
     static const std::vector<BackendEntry> list = {
+        {"cpu", always, [](int threads) { return cpu::make_backend(threads); }},
         {"reference", always, [](int) { return reference::make_backend(); }},
     };
     return list;

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention without an N x N buffer: six rows of one head go from q to the context vector while everything they touch
+// stays in the first-level cache. arithmetic.md, Attention.
+#include <algorithm>
+#include <functional>
+
+#include "engine/arithmetic.h"
+#include "engine/backends/cpu/ops.h"
+
+namespace ivit::cpu {
+namespace {
+
+int64_t rounded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+int width_of(int64_t N, int64_t p) { return static_cast<int>(std::min<int64_t>(tile_cols, rounded(N - p * tile_cols, 16))); }
+int cols_of(int64_t N, int64_t p) { return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols)); }
+
+constexpr int32_t zeros[tile_cols] = {};
+
+// One head of one picture: k and v as panels. Rows of qkv have stride 3C.
+class Head {
+  public:
+    Head(const Context& ctx, const Heads& shape, const uint8_t* qkv, int64_t head)
+        : k_(ctx.kernels),
+          s_(ctx.mine()),
+          tokens_(shape.tokens),
+          d_(shape.d()),
+          ld_(3 * shape.C),
+          q_(qkv + head * d_),
+          rows_stride_(rounded(tokens_, 64)) {}
+
+    // k as the right-hand matrix [d, tokens]; the tokens past the end are zero.
+    void pack_k(int64_t C) {
+        const int64_t d4 = (d_ + 3) / 4;
+        for (int64_t p = 0; p * tile_cols < tokens_; ++p) {
+            const int64_t width = width_of(tokens_, p);
+            int8_t* panel = s_.k.data() + p * tile_cols * d4 * 4;
+            for (int64_t j = 0; j < width; ++j) {
+                const int64_t token = p * tile_cols + j;
+                const uint8_t* from = q_ + C + token * ld_;
+                int32_t sum = 0;
+                for (int64_t c = 0; c < d4; ++c) {
+                    uint32_t word = 0;
+                    if (token < tokens_) {
+                        if (4 * c + 4 <= d_)
+                            std::memcpy(&word, from + 4 * c, 4), word ^= 0x80808080u;
+                        else
+                            for (int64_t i = 0; i < d_ - 4 * c; ++i)
+                                word |= static_cast<uint32_t>(from[4 * c + i] ^ 0x80u) << (8 * i);
+                    }
+                    std::memcpy(panel + (c * width + j) * 4, &word, 4);
+                }
+                if (token < tokens_)
+                    for (int64_t i = 0; i < d_; ++i) sum += from[i] - 128;
+                s_.k_init[token] = -128 * sum;
+            }
+        }
+    }
+
+    // v as the right-hand matrix [tokens, d].
+    void pack_v(int64_t C) {
+        const int64_t t4 = (tokens_ + 3) / 4;
+        for (int64_t p = 0; p * tile_cols < d_; ++p) {
+            const int64_t width = width_of(d_, p), cols = cols_of(d_, p);
+            int8_t* panel = s_.v.data() + p * tile_cols * t4 * 4;
+            for (int64_t j = 0; j < t4 * 4; ++j)
+                for (int64_t c = 0; c < cols; ++c)
+                    panel[(j / 4 * width + c) * 4 + j % 4] =
+                        j < tokens_ ? static_cast<int8_t>(q_[2 * C + j * ld_ + p * tile_cols + c] ^ 0x80) : int8_t{0};
+        }
+    }
+
+    // Logits of rows [row, row + rows) into scratch: u8 up to 8 bits, int16 beyond.
+    void logits(const PackedNode& node, int64_t row, int rows) {
+        const int64_t d4 = (d_ + 3) / 4;
+        const RequantView requant = node.requant.at(0);
+        alignas(64) int32_t acc[tile_rows * tile_cols];
+        for (int64_t p = 0; p * tile_cols < tokens_; ++p) {
+            k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + p * tile_cols * d4 * 4, d4,
+                         s_.k_init.data() + p * tile_cols, rows, width_of(tokens_, p), acc);
+            if (node.quant->out.bits <= 8)
+                k_.requant_u8(acc, rows, cols_of(tokens_, p), requant, nullptr, s_.logits.data() + p * tile_cols,
+                              rows_stride_);
+            else
+                k_.requant_i16(acc, rows, cols_of(tokens_, p), requant, s_.wide_logits.data() + p * tile_cols,
+                               rows_stride_);
+        }
+    }
+
+    void softmax(const PackedNode& node, int rows) {
+        for (int r = 0; r < rows; ++r) {
+            const int64_t at = r * rows_stride_;
+            if (node.logit_bits <= 8)
+                k_.shiftmax_row(s_.logits.data() + at, tokens_, node.shiftmax(), s_.low.data() + at, s_.high.data() + at);
+            else
+                shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, s_.low.data() + at, s_.high.data() + at);
+        }
+    }
+
+    // p . v for `rows` rows of p in scratch -> out u8 [rows, d] of stride ldo.
+    void context(const PackedNode& node, bool two_planes, int rows, uint8_t* out, int64_t ldo) {
+        const int64_t t4 = (tokens_ + 3) / 4;
+        alignas(64) int32_t acc[tile_rows * tile_cols];
+        for (int64_t p = 0; p * tile_cols < d_; ++p) {
+            k_.gemm_tile(s_.low.data(), two_planes ? s_.high.data() : nullptr, rows_stride_,
+                         s_.v.data() + p * tile_cols * t4 * 4, t4, zeros, rows, width_of(d_, p), acc);
+            k_.requant_u8(acc, rows, cols_of(d_, p), node.requant.at(0), nullptr, out + p * tile_cols, ldo);
+        }
+    }
+
+    int64_t rows_stride() const { return rows_stride_; }
+
+  private:
+    const Kernels& k_;
+    Scratch& s_;
+    int64_t tokens_, d_, ld_;
+    const uint8_t* q_;
+    int64_t rows_stride_;
+};
+
+// Calls block(picture, head, row, rows) for all rows of all heads, a contiguous share of them per thread, and
+// start(picture, head) before the first block of each head a thread comes to.
+template <typename Start, typename Block>
+void for_blocks(const Context& ctx, const Heads& shape, const Start& start, const Block& block) {
+    const int64_t total = shape.batch * shape.heads * shape.tokens, threads = ctx.pool.size();
+    const auto job = [&](int i) {
+        int64_t at = total * i / threads;
+        const int64_t end = total * (i + 1) / threads;
+        while (at < end) {
+            const int64_t head = at / shape.tokens, row = at % shape.tokens;
+            const int64_t stop = std::min(end, (head + 1) * shape.tokens) - head * shape.tokens;
+            start(head / shape.heads, head % shape.heads);
+            const int64_t blocks = (stop - row + tile_rows - 1) / tile_rows;
+            for (int64_t b = 0; b < blocks; ++b) {
+                const int64_t first = row + (stop - row) * b / blocks;
+                block(head / shape.heads, head % shape.heads, first,
+                      static_cast<int>(row + (stop - row) * (b + 1) / blocks - first));
+            }
+            at += stop - row;
+        }
+    };
+    ctx.pool.run(static_cast<int>(threads), std::ref(job));
+}
+
+}  // namespace
+
+void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d) {
+    for (Scratch& s : scratch) {
+        s.k.grow(rounded(tokens, 16) * rounded(d, 4));
+        s.k_init.grow(rounded(tokens, tile_cols));
+        s.v.grow(rounded(tokens, 4) * rounded(d, 16));
+        s.logits.grow(tile_rows * rounded(tokens, 64));
+        s.wide_logits.grow(tile_rows * rounded(tokens, 64));
+        s.low.grow(tile_rows * rounded(tokens, 64));
+        s.high.grow(tile_rows * rounded(tokens, 64));
+    }
+}
+
+void attention(const Context& ctx, const Heads& shape, const PackedNode& logits, const PackedNode& softmax,
+               const PackedNode& context, const uint8_t* qkv, uint8_t* out) {
+    const bool two_planes = softmax.quant->quant.shift.k > 8;
+    const int64_t picture = shape.tokens * shape.C;
+    for_blocks(
+        ctx, shape,
+        [&](int64_t b, int64_t h) {
+            Head head(ctx, shape, qkv + b * 3 * picture, h);
+            head.pack_k(shape.C);
+            head.pack_v(shape.C);
+        },
+        [&](int64_t b, int64_t h, int64_t row, int rows) {
+            Head head(ctx, shape, qkv + b * 3 * picture, h);
+            head.logits(logits, row, rows);
+            head.softmax(softmax, rows);
+            head.context(context, two_planes, rows, out + b * picture + row * shape.C + h * shape.d(), shape.C);
+        });
+}
+
+void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv, int32_t* out) {
+    const bool wide = logits.quant->out.bits > 8;
+    for_blocks(
+        ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_k(shape.C); },
+        [&](int64_t, int64_t h, int64_t row, int rows) {
+            Head head(ctx, shape, qkv, h);
+            head.logits(logits, row, rows);
+            const Scratch& s = ctx.mine();
+            for (int r = 0; r < rows; ++r)
+                for (int64_t j = 0; j < shape.tokens; ++j) {
+                    const int64_t at = r * head.rows_stride() + j;
+                    out[(h * shape.tokens + row + r) * shape.tokens + j] = wide ? s.wide_logits[at] : s.logits[at] - 128;
+                }
+        });
+}
+
+void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode& softmax, const int32_t* logits,
+                       int32_t* p) {
+    const bool wide = softmax.logit_bits > 8, two_planes = softmax.quant->quant.shift.k > 8;
+    for_blocks(
+        ctx, shape, [](int64_t, int64_t) {},
+        [&](int64_t, int64_t h, int64_t row, int rows) {
+            Head head(ctx, shape, nullptr, 0);
+            Scratch& s = ctx.mine();
+            const int64_t first = (h * shape.tokens + row) * shape.tokens;
+            for (int r = 0; r < rows; ++r)
+                for (int64_t j = 0; j < shape.tokens; ++j) {
+                    const int32_t x = logits[first + r * shape.tokens + j];
+                    if (wide)
+                        s.wide_logits[r * head.rows_stride() + j] = static_cast<int16_t>(x);
+                    else
+                        s.logits[r * head.rows_stride() + j] = static_cast<uint8_t>(x + 128);
+                }
+            head.softmax(softmax, rows);
+            for (int r = 0; r < rows; ++r)
+                for (int64_t j = 0; j < shape.tokens; ++j) {
+                    const int64_t at = r * head.rows_stride() + j;
+                    p[first + r * shape.tokens + j] = s.low[at] + (two_planes ? s.high[at] * 256 : 0);
+                }
+        });
+}
+
+void attention_context(const Context& ctx, const Heads& shape, const PackedNode& context, const int32_t* p,
+                       const uint8_t* qkv, int32_t* out) {
+    const int64_t N = shape.tokens, C = shape.C, d = shape.d();
+    const QuantNode& q = *context.quant;
+    for_blocks(
+        ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_v(C); },
+        [&](int64_t, int64_t h, int64_t row, int rows) {
+            Head head(ctx, shape, qkv, h);
+            Scratch& s = ctx.mine();
+            const int32_t* from = p + (h * N + row) * N;
+            int64_t sums[tile_rows] = {};
+            for (int r = 0; r < rows; ++r)
+                for (int64_t j = 0; j < N; ++j) {
+                    const int32_t x = from[r * N + j];
+                    s.low[r * head.rows_stride() + j] = static_cast<uint8_t>(x);
+                    s.high[r * head.rows_stride() + j] = static_cast<uint8_t>(x >> 8);
+                    sums[r] += x;
+                }
+            std::vector<uint8_t> y(static_cast<size_t>(rows * d));
+            head.context(context, true, rows, y.data(), d);
+            for (int r = 0; r < rows; ++r)
+                for (int64_t c = 0; c < d; ++c) {
+                    int32_t& to = out[(row + r) * C + h * d + c];
+                    to = y[static_cast<size_t>(r * d + c)] - 128;
+                    // Shiftmax rows sum to 2^15 at most; those from elsewhere may pass what 32 bits accumulate.
+                    if (sums[r] < int64_t{1} << 23) continue;
+                    int64_t acc = 0;
+                    for (int64_t j = 0; j < N; ++j)
+                        acc += static_cast<int64_t>(from[r * N + j]) * (qkv[j * 3 * C + 2 * C + h * d + c] - 128);
+                    to = arith::requant(acc, q.m[0], q.s[0], q.out.bits);
+                }
+        });
+}
+
+}  // namespace ivit::cpu

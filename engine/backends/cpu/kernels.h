@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inner loops of the cpu backend, once per instruction set, chosen at run time.
+//
+// Files *_avx2.cpp, *_avxvnni.cpp and *_avx512vnni.cpp are compiled for their instruction set, so they include
+// nothing but this header, which holds plain structs only: an inline function compiled there could be the copy the
+// linker keeps for everybody. No floating-point arithmetic in any of them (tests/integer_only.sh looks).
+//
+// Activations of up to 8 bits are stored as x + 128 in uint8: the unsigned operand vpdpbusd wants. The 128 is taken
+// out again by the packed matrix, whose `init` holds bias - 128 * (sum of the column).
+#pragma once
+#include <cstdint>
+
+#include "engine/cpu_info.h"
+
+namespace ivit::cpu {
+
+constexpr int tile_rows = 6;   // 6 x 64 accumulators fill 24 of the 32 vector registers
+constexpr int tile_cols = 64;  // width of a packed panel; the last one of a matrix may be 16, 32 or 48 wide
+
+// Requantization of a run of columns: clamp(round_shift(acc * m[c], shift[c] + 32), lo, hi).
+// arithmetic.md, Dyadic numbers.
+struct RequantView {
+    const int32_t* m;
+    const int32_t* shift;  // s - 32
+    const int32_t* half;   // 2^(s - 33): half of the result's last place, in the product's upper word
+    int32_t lo, hi;
+    bool upper;  // every s is 33..62: the upper 32 bits of each product are enough. Else only the scalar kernels will do
+};
+
+// The old residual stream: round_shift(t * m, s).
+struct ResidualView {
+    int32_t m, s;
+};
+
+// Shiftmax over logits of up to 8 bits: e by distance from the row's maximum. arithmetic.md, Shiftmax.
+struct ShiftmaxView {
+    const uint64_t* e;        // [256]
+    const uint8_t* e_planes;  // [planes][256]: the bytes of e, lowest first
+    int planes;               // 1..4, or 0 where e passes 32 bits
+    int M, k;
+};
+
+// I-LayerNorm's constants of C channels. arithmetic.md, I-LayerNorm.
+struct LayernormView {
+    const int32_t* m;
+    const int32_t* shift;  // s - 32
+    const int64_t* B;      // B + 2^(s-1); per 16 channels, the 8 even ones first
+    int32_t lo, hi;
+    bool upper;  // every s is 33..54
+};
+
+struct Kernels {
+    // a u8 [rows, 4 * k4] of stride lda, b one packed panel s8 [k4][width][4]
+    // -> acc int32 [rows][tile_cols] = init[c] + sum over k of a[r][k] * b[k][c], modulo 2^32.
+    // 1 <= rows <= tile_rows; width 16, 32, 48 or 64. a_high, unless null, is the upper byte of 16-bit a's.
+    void (*gemm_tile)(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+                      const int32_t* init, int rows, int width, int32_t* acc);
+
+    // acc [rows][tile_cols] -> out u8 [rows, cols] of stride ldo: requantized, + 128, then through table [256] unless
+    // it is null.
+    void (*requant_u8)(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table, uint8_t* out,
+                       int64_t ldo);
+    // The same to 16 bits.
+    void (*requant_i16)(const int32_t* acc, int rows, int cols, const RequantView& q, int16_t* out, int64_t ldo);
+    // acc [rows][tile_cols], t i16 [rows, cols] of stride ld -> out of the same stride, which may be t.
+    // arithmetic.md, Residual add.
+    void (*residual_add)(const int32_t* acc, int rows, int cols, const RequantView& q, const ResidualView& old,
+                         const int16_t* t, int16_t* out, int64_t ld);
+
+    // x i16 [C] -> out u8 [C]
+    void (*layernorm_row)(const int16_t* x, int64_t C, const LayernormView& q, uint8_t* out);
+    // x u8 [n] -> p, as its low and (where k > 8) high bytes
+    void (*shiftmax_row)(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* low, uint8_t* high);
+    // x u8 [n] -> x through table [256], in place
+    void (*lookup)(const uint8_t* table, uint8_t* x, int64_t n);
+};
+
+// isa must not pass what the processor can do (best_isa()).
+const Kernels& kernels(Isa isa);
+
+// One per instruction set; kernels() picks.
+extern const Kernels scalar_kernels;
+const Kernels& avx2_kernels();
+const Kernels& avxvnni_kernels();
+const Kernels& avx512vnni_kernels();
+
+// mean and f of arithmetic.md, I-LayerNorm, from the sum of x and of x^2 over C channels.
+void layernorm_moments(int64_t sum, int64_t squares, int64_t C, int64_t* mean, int64_t* f);
+// 2^M / d. arithmetic.md, Shiftmax.
+uint64_t shiftmax_reciprocal(uint64_t d, int M);
+
+}  // namespace ivit::cpu

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every kernel in plain C++, for any parameters at all: what the vector kernels fall back on for the rare ones.
+#include "engine/arithmetic.h"
+#include "engine/backends/cpu/kernels.h"
+
+namespace ivit::cpu {
+
+void layernorm_moments(int64_t sum, int64_t squares, int64_t C, int64_t* mean, int64_t* f) {
+    const int64_t mu = arith::floor_div(2 * sum + C, 2 * C);
+    const int64_t v = squares - 2 * mu * sum + C * mu * mu;  // sum of (x - mu)^2, exactly
+    const int64_t root = arith::isqrt(v);
+    *mean = mu;
+    *f = 0x7fffffff / (root < 1 ? 1 : root);
+}
+
+uint64_t shiftmax_reciprocal(uint64_t d, int M) {
+    return static_cast<uint64_t>(arith::shift_reciprocal(static_cast<int64_t>(d), M));
+}
+
+namespace {
+
+void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
+               int rows, int width, int32_t* acc) {
+    for (int r = 0; r < rows; ++r) {
+        int32_t* y = acc + r * tile_cols;
+        for (int c = 0; c < width; ++c) y[c] = 0;
+        for (int plane = a_high ? 1 : 0; plane >= 0; --plane) {
+            const uint8_t* x = (plane ? a_high : a) + r * lda;
+            for (int64_t k = 0; k < k4; ++k) {
+                const int8_t* w = b + k * width * 4;
+                const int32_t x0 = x[4 * k], x1 = x[4 * k + 1], x2 = x[4 * k + 2], x3 = x[4 * k + 3];
+                for (int c = 0; c < width; ++c)
+                    y[c] += x0 * w[4 * c] + x1 * w[4 * c + 1] + x2 * w[4 * c + 2] + x3 * w[4 * c + 3];
+            }
+            if (plane)
+                for (int c = 0; c < width; ++c) y[c] = static_cast<int32_t>(static_cast<uint32_t>(y[c]) << 8);
+        }
+        for (int c = 0; c < width; ++c)
+            y[c] = static_cast<int32_t>(static_cast<uint32_t>(y[c]) + static_cast<uint32_t>(init[c]));
+    }
+}
+
+int32_t requant(int32_t acc, const RequantView& q, int c) {
+    return static_cast<int32_t>(
+        arith::clamp(arith::round_shift(static_cast<int64_t>(acc) * q.m[c], q.shift[c] + 32), q.lo, q.hi));
+}
+
+void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table, uint8_t* out,
+                int64_t ldo) {
+    for (int r = 0; r < rows; ++r)
+        for (int c = 0; c < cols; ++c) {
+            const auto y = static_cast<uint8_t>(requant(acc[r * tile_cols + c], q, c) + 128);
+            out[r * ldo + c] = table ? table[y] : y;
+        }
+}
+
+void requant_i16(const int32_t* acc, int rows, int cols, const RequantView& q, int16_t* out, int64_t ldo) {
+    for (int r = 0; r < rows; ++r)
+        for (int c = 0; c < cols; ++c) out[r * ldo + c] = static_cast<int16_t>(requant(acc[r * tile_cols + c], q, c));
+}
+
+void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, const ResidualView& old,
+                  const int16_t* t, int16_t* out, int64_t ld) {
+    for (int r = 0; r < rows; ++r)
+        for (int c = 0; c < cols; ++c) {
+            const int64_t branch =
+                arith::round_shift(static_cast<int64_t>(acc[r * tile_cols + c]) * q.m[c], q.shift[c] + 32);
+            const int64_t stream = arith::round_shift(static_cast<int64_t>(t[r * ld + c]) * old.m, old.s);
+            out[r * ld + c] = static_cast<int16_t>(arith::clamp(branch + stream, q.lo, q.hi));
+        }
+}
+
+void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t* out) {
+    int64_t sum = 0, squares = 0, mean = 0, f = 0;
+    for (int64_t c = 0; c < C; ++c) {
+        sum += x[c];
+        squares += static_cast<int64_t>(x[c]) * x[c];
+    }
+    layernorm_moments(sum, squares, C, &mean, &f);
+    for (int64_t c = 0; c < C; ++c) {
+        const int64_t y = ((x[c] - mean) * f) >> 1;
+        const int64_t B = q.B[(c & ~int64_t{15}) + (c & 1) * 8 + (c & 15) / 2];
+        out[c] = static_cast<uint8_t>(arith::clamp((y * q.m[c] + B) >> (q.shift[c] + 32), q.lo, q.hi) + 128);
+    }
+}
+
+void shiftmax_row(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+    uint8_t max = 0;
+    for (int64_t j = 0; j < n; ++j) max = x[j] > max ? x[j] : max;
+    uint64_t d = 0;
+    for (int64_t j = 0; j < n; ++j) d += q.e[max - x[j]];
+    const auto f = static_cast<int64_t>(shiftmax_reciprocal(d, q.M));
+    for (int64_t j = 0; j < n; ++j) {
+        const int64_t p = arith::shift_share(static_cast<int64_t>(q.e[max - x[j]]), f, q.M, q.k);
+        low[j] = static_cast<uint8_t>(p);
+        if (q.k > 8) high[j] = static_cast<uint8_t>(p >> 8);
+    }
+}
+
+void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) x[i] = table[x[i]];
+}
+
+}  // namespace
+
+const Kernels scalar_kernels = {gemm_tile,     requant_u8,   requant_i16, residual_add,
+                                layernorm_row, shiftmax_row, lookup};
+
+const Kernels& kernels(Isa isa) {
+    switch (isa) {
+        case Isa::avx512vnni:
+            return avx512vnni_kernels();
+        case Isa::avxvnni:
+            return avxvnni_kernels();
+        case Isa::avx2:
+            return avx2_kernels();
+        case Isa::scalar:
+            break;
+    }
+    return scalar_kernels;
+}
+
+}  // namespace ivit::cpu

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The matrix product: panels of packed weights outside, blocks of six rows inside, so that a panel is read from the
+// first-level cache once for all rows of a chunk.
+#include <algorithm>
+#include <functional>
+
+#include "engine/arithmetic.h"
+#include "engine/backends/cpu/ops.h"
+
+namespace ivit::cpu {
+namespace {
+
+// Rows that share a pass over the weights: as many as half a second-level cache holds.
+int64_t chunk_rows(int64_t K) { return std::clamp<int64_t>((256 << 10) / K, 8 * tile_rows, 32 * tile_rows); }
+
+// Requantizes an accumulator tile into its output.
+void store(const Kernels& k, const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t col, int cols) {
+    const int64_t N = l.linear->panels->N, at = row * N + col;
+    if (l.u8) {
+        const uint8_t* table = l.gelu && !l.gelu->quant->quant.shift.row_pivot ? l.gelu->table.data() : nullptr;
+        k.requant_u8(acc, rows, cols, l.linear->requant.at(col), table, l.u8 + at, N);
+    } else if (l.add) {
+        const QuantNode& q = *l.add->quant;
+        k.residual_add(acc, rows, cols, l.add->requant.at(col), {q.mt, q.st}, l.old + at, l.i16 + at, N);
+    } else if (l.i16) {
+        k.requant_i16(acc, rows, cols, l.linear->requant.at(col), l.i16 + at, N);
+    } else {
+        const QuantNode& q = *l.linear->quant;
+        for (int r = 0; r < rows; ++r)
+            for (int c = 0; c < cols; ++c) {
+                const int32_t a = acc[r * tile_cols + c];
+                const auto i = static_cast<size_t>(col + c);
+                l.i32[at + r * N + c] = l.accumulator ? a : arith::requant(a, q.m[i], q.s[i], 32);
+            }
+    }
+}
+
+// Rows [first, last) times panels [p0, p1).
+void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, int64_t p0, int64_t p1) {
+    const Kernels& k = ctx.kernels;
+    const Panels& w = *l.linear->panels;
+    alignas(64) int32_t acc[tile_rows * tile_cols];
+    const int64_t chunks = (last - first + chunk_rows(w.K) - 1) / chunk_rows(w.K);
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+        const int64_t r0 = first + (last - first) * chunk / chunks, r1 = first + (last - first) * (chunk + 1) / chunks;
+        const uint8_t* x = l.x + r0 * l.ldx;
+        int64_t ldx = l.ldx;
+        if (l.norm) {
+            uint8_t* rows = ctx.mine().rows.data();
+            for (int64_t r = r0; r < r1; ++r)
+                k.layernorm_row(l.t + r * l.ldt, w.K, l.norm->layernorm(), rows + (r - r0) * w.K);
+            x = rows;
+            ldx = w.K;
+        }
+        // Blocks as even as can be: a last one of a single row would cost as much as three.
+        const int64_t blocks = (r1 - r0 + tile_rows - 1) / tile_rows;
+        for (int64_t p = p0; p < p1; ++p)
+            for (int64_t b = 0; b < blocks; ++b) {
+                const int64_t r = (r1 - r0) * b / blocks;
+                const int rows = static_cast<int>((r1 - r0) * (b + 1) / blocks - r);
+                k.gemm_tile(x + r * ldx, nullptr, ldx, w.panel(p), w.k4(), l.linear->init.data() + p * tile_cols, rows,
+                            w.width(p), acc);
+                store(k, l, acc, r0 + r, rows, p * tile_cols, w.cols(p));
+            }
+    }
+}
+
+}  // namespace
+
+void linear(const Context& ctx, const Linear& l) {
+    const int64_t panels = l.linear->panels->count(), threads = ctx.pool.size();
+    if (l.norm)
+        for (Scratch& s : ctx.scratch) s.rows.grow((chunk_rows(l.linear->panels->K) + 1) * l.linear->panels->K);
+    const bool by_rows = l.rows >= threads * tile_rows;
+    const int64_t parts = by_rows ? threads : std::min(threads, panels);
+    const auto job = [&](int i) {
+        if (by_rows)
+            multiply(ctx, l, l.rows * i / parts, l.rows * (i + 1) / parts, 0, panels);
+        else
+            multiply(ctx, l, 0, l.rows, panels * i / parts, panels * (i + 1) / parts);
+    };
+    ctx.pool.run(static_cast<int>(parts), std::ref(job));
+    if (l.gelu && l.gelu->quant->quant.shift.row_pivot) gelu_rows(ctx, *l.gelu, l.u8, l.rows, l.linear->panels->N);
+}
+
+}  // namespace ivit::cpu

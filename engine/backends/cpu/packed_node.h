@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// One node's integers in the layout the kernels read, made once at load.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "engine/backends/cpu/buffer.h"
+#include "engine/backends/cpu/kernels.h"
+#include "engine/graph.h"
+#include "engine/quantized_model.h"
+
+namespace ivit::cpu {
+
+// A right-hand matrix s8 [K, N] as panels of 64 columns (the last may be 16, 32 or 48 wide), each [k4][width][4].
+struct Panels {
+    int64_t K = 0, N = 0;
+    Buffer<int8_t> data;
+    Buffer<int32_t> sums;  // [N rounded up to 64]: sum over k of each column
+
+    int64_t k4() const { return (K + 3) / 4; }
+    int64_t count() const { return (N + tile_cols - 1) / tile_cols; }
+    const int8_t* panel(int64_t p) const { return data.data() + p * k4() * 4 * tile_cols; }
+    int width(int64_t p) const;  // of panel p: a multiple of 16
+    int cols(int64_t p) const;   // of panel p: those that are there
+};
+
+// weight [N, K] row-major, as QuantNode holds it.
+Panels pack_weights(const int8_t* weight, int64_t N, int64_t K);
+
+// Requantization constants of N columns, padded to whole panels. lo..hi: the clamp.
+class Requantizer {
+  public:
+    Requantizer() = default;
+    // m, s: `count` entries, or one for all columns.
+    Requantizer(const int32_t* m, const int32_t* s, size_t count, int64_t N, int64_t lo, int64_t hi);
+    RequantView at(int64_t c) const { return {m_.data() + c, shift_.data() + c, half_.data() + c, lo_, hi_, upper_}; }
+
+  private:
+    Buffer<int32_t> m_, shift_, half_;
+    int32_t lo_ = 0, hi_ = 0;
+    bool upper_ = true;
+};
+
+// Which fields are filled depends on the op.
+struct PackedNode {
+    std::shared_ptr<const QuantNode> quant;  // what this was made of
+
+    // linear, patch_embed, head
+    std::shared_ptr<const Panels> panels;  // shared by nodes with the same weights
+    Buffer<int32_t> init;                  // [N rounded up to 64]: bias - 128 * sums
+    Requantizer requant;                   // also of residual_add, attn_logits and attn_context
+
+    Buffer<uint8_t> table;  // gelu: [256], or with the row pivot [128][256] by the row's pivot; on x + 128 both ways
+    Buffer<uint64_t> e;     // softmax: by distance from the maximum, [2^logit bits], where that is at most 2^12
+    Buffer<uint8_t> e_planes;
+    int planes = 0;
+    int logit_bits = 0;
+    Buffer<int32_t> m, shift;  // layernorm, rounded up to 16
+    Buffer<int64_t> B;
+    bool upper = true;
+    Buffer<int32_t> constant;  // pos_embed: [tokens, cols], clamped to 17 bits
+
+    LayernormView layernorm() const;
+    ShiftmaxView shiftmax() const;
+};
+
+// previous: the node's former packing or null. What did not change is taken over from it.
+std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int node,
+                                            const std::shared_ptr<const PackedNode>& previous);
+
+}  // namespace ivit::cpu
