@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention without an N x N buffer: six rows of one head go from q to the context vector while everything they touch
-// stays in the first-level cache. arithmetic.md, Attention.
+// Attention without an N x N buffer: six rows of one head go from q to the context vector while everything
+// they touch stays in the first-level cache. arithmetic.md, Attention.
 #include <algorithm>
 #include <functional>
 
@@ -11,8 +11,12 @@ namespace ivit::cpu {
 namespace {
 
 int64_t rounded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-int width_of(int64_t N, int64_t p) { return static_cast<int>(std::min<int64_t>(tile_cols, rounded(N - p * tile_cols, 16))); }
-int cols_of(int64_t N, int64_t p) { return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols)); }
+int width_of(int64_t N, int64_t p) {
+    return static_cast<int>(std::min<int64_t>(tile_cols, rounded(N - p * tile_cols, 16)));
+}
+int cols_of(int64_t N, int64_t p) {
+    return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols));
+}
 
 constexpr int32_t zeros[tile_cols] = {};
 
@@ -65,7 +69,8 @@ class Head {
             for (int64_t j = 0; j < t4 * 4; ++j)
                 for (int64_t c = 0; c < cols; ++c)
                     panel[(j / 4 * width + c) * 4 + j % 4] =
-                        j < tokens_ ? static_cast<int8_t>(q_[2 * C + j * ld_ + p * tile_cols + c] ^ 0x80) : int8_t{0};
+                        j < tokens_ ? static_cast<int8_t>(q_[2 * C + j * ld_ + p * tile_cols + c] ^ 0x80)
+                                    : int8_t{0};
         }
     }
 
@@ -78,8 +83,8 @@ class Head {
             k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + p * tile_cols * d4 * 4, d4,
                          s_.k_init.data() + p * tile_cols, rows, width_of(tokens_, p), acc);
             if (node.quant->out.bits <= 8)
-                k_.requant_u8(acc, rows, cols_of(tokens_, p), requant, nullptr, s_.logits.data() + p * tile_cols,
-                              rows_stride_);
+                k_.requant_u8(acc, rows, cols_of(tokens_, p), requant, nullptr,
+                              s_.logits.data() + p * tile_cols, rows_stride_);
             else
                 k_.requant_i16(acc, rows, cols_of(tokens_, p), requant, s_.wide_logits.data() + p * tile_cols,
                                rows_stride_);
@@ -90,9 +95,11 @@ class Head {
         for (int r = 0; r < rows; ++r) {
             const int64_t at = r * rows_stride_;
             if (node.logit_bits <= 8)
-                k_.shiftmax_row(s_.logits.data() + at, tokens_, node.shiftmax(), s_.low.data() + at, s_.high.data() + at);
+                k_.shiftmax_row(s_.logits.data() + at, tokens_, node.shiftmax(), s_.low.data() + at,
+                                s_.high.data() + at);
             else
-                shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, s_.low.data() + at, s_.high.data() + at);
+                shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, s_.low.data() + at,
+                              s_.high.data() + at);
         }
     }
 
@@ -170,11 +177,13 @@ void attention(const Context& ctx, const Heads& shape, const PackedNode& logits,
             Head head(ctx, shape, qkv + b * 3 * picture, h);
             head.logits(logits, row, rows);
             head.softmax(softmax, rows);
-            head.context(context, two_planes, rows, out + b * picture + row * shape.C + h * shape.d(), shape.C);
+            head.context(context, two_planes, rows, out + b * picture + row * shape.C + h * shape.d(),
+                         shape.C);
         });
 }
 
-void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv, int32_t* out) {
+void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv,
+                      int32_t* out) {
     const bool wide = logits.quant->out.bits > 8;
     for_blocks(
         ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_k(shape.C); },
@@ -185,13 +194,14 @@ void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& 
             for (int r = 0; r < rows; ++r)
                 for (int64_t j = 0; j < shape.tokens; ++j) {
                     const int64_t at = r * head.rows_stride() + j;
-                    out[(h * shape.tokens + row + r) * shape.tokens + j] = wide ? s.wide_logits[at] : s.logits[at] - 128;
+                    out[(h * shape.tokens + row + r) * shape.tokens + j] =
+                        wide ? s.wide_logits[at] : s.logits[at] - 128;
                 }
         });
 }
 
-void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode& softmax, const int32_t* logits,
-                       int32_t* p) {
+void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode& softmax,
+                       const int32_t* logits, int32_t* p) {
     const bool wide = softmax.logit_bits > 8, two_planes = softmax.quant->quant.shift.k > 8;
     for_blocks(
         ctx, shape, [](int64_t, int64_t) {},
@@ -240,11 +250,13 @@ void attention_context(const Context& ctx, const Heads& shape, const PackedNode&
                 for (int64_t c = 0; c < d; ++c) {
                     int32_t& to = out[(row + r) * C + h * d + c];
                     to = y[static_cast<size_t>(r * d + c)] - 128;
-                    // Shiftmax rows sum to 2^15 at most; those from elsewhere may pass what 32 bits accumulate.
+                    // Shiftmax rows sum to 2^15 at most; those from elsewhere may pass what 32 bits
+                    // accumulate.
                     if (sums[r] < int64_t{1} << 23) continue;
                     int64_t acc = 0;
                     for (int64_t j = 0; j < N; ++j)
-                        acc += static_cast<int64_t>(from[r * N + j]) * (qkv[j * 3 * C + 2 * C + h * d + c] - 128);
+                        acc += static_cast<int64_t>(from[r * N + j]) *
+                               (qkv[j * 3 * C + 2 * C + h * d + c] - 128);
                     to = arith::requant(acc, q.m[0], q.s[0], q.out.bits);
                 }
         });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory for kernels: aligned to a cache line, zeroed, and readable for one line past its end, so that no kernel needs
-// a careful last load.
+// Memory for kernels: aligned to a cache line, zeroed, and readable for one line past its end, so that no
+// kernel needs a careful last load.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +16,8 @@ class Buffer {
   public:
     Buffer() = default;
     explicit Buffer(int64_t count) { grow(count); }
-    Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    Buffer(Buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
     Buffer& operator=(Buffer&& other) noexcept {
         std::swap(data_, other.data_);
         std::swap(size_, other.size_);
@@ -24,7 +25,8 @@ class Buffer {
     }
     ~Buffer() { std::free(data_); }
 
-    // At least `count` elements. What was there is lost when it has to grow; nothing happens when it is large enough.
+    // At least `count` elements. What was there is lost when it has to grow; nothing happens when it is large
+    // enough.
     void grow(int64_t count) {
         if (count <= size_) return;
         const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + 64 + 63) / 64 * 64;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inner loops of the cpu backend, once per instruction set, chosen at run time.
 //
-// Files *_avx2.cpp, *_avxvnni.cpp and *_avx512vnni.cpp are compiled for their instruction set, so they include
-// nothing but this header, which holds plain structs only: an inline function compiled there could be the copy the
-// linker keeps for everybody. No floating-point arithmetic in any of them (tests/integer_only.sh looks).
+// Files *_avx2.cpp, *_avxvnni.cpp and *_avx512vnni.cpp are compiled for their instruction set, so they
+// include nothing but this header, which holds plain structs only: an inline function compiled there could be
+// the copy the linker keeps for everybody. No floating-point arithmetic in any of them (tests/integer_only.sh
+// looks).
 //
-// Activations of up to 8 bits are stored as x + 128 in uint8: the unsigned operand vpdpbusd wants. The 128 is taken
-// out again by the packed matrix, whose `init` holds bias - 128 * (sum of the column).
+// Activations of up to 8 bits are stored as x + 128 in uint8: the unsigned operand vpdpbusd wants. The 128 is
+// taken out again by the packed matrix, whose `init` holds bias - 128 * (sum of the column).
 #pragma once
 #include <cstdint>
 
@@ -24,7 +25,8 @@ struct RequantView {
     const int32_t* shift;  // s - 32
     const int32_t* half;   // 2^(s - 33): half of the result's last place, in the product's upper word
     int32_t lo, hi;
-    bool upper;  // every s is 33..62: the upper 32 bits of each product are enough. Else only the scalar kernels will do
+    bool upper;  // every s is 33..62: the upper 32 bits of each product are enough. Else only the scalar
+                 // kernels will do
 };
 
 // The old residual stream: round_shift(t * m, s).
@@ -56,16 +58,17 @@ struct Kernels {
     void (*gemm_tile)(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
                       const int32_t* init, int rows, int width, int32_t* acc);
 
-    // acc [rows][tile_cols] -> out u8 [rows, cols] of stride ldo: requantized, + 128, then through table [256] unless
-    // it is null.
-    void (*requant_u8)(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table, uint8_t* out,
-                       int64_t ldo);
+    // acc [rows][tile_cols] -> out u8 [rows, cols] of stride ldo: requantized, + 128, then through table
+    // [256] unless it is null.
+    void (*requant_u8)(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
+                       uint8_t* out, int64_t ldo);
     // The same to 16 bits.
-    void (*requant_i16)(const int32_t* acc, int rows, int cols, const RequantView& q, int16_t* out, int64_t ldo);
+    void (*requant_i16)(const int32_t* acc, int rows, int cols, const RequantView& q, int16_t* out,
+                        int64_t ldo);
     // acc [rows][tile_cols], t i16 [rows, cols] of stride ld -> out of the same stride, which may be t.
     // arithmetic.md, Residual add.
-    void (*residual_add)(const int32_t* acc, int rows, int cols, const RequantView& q, const ResidualView& old,
-                         const int16_t* t, int16_t* out, int64_t ld);
+    void (*residual_add)(const int32_t* acc, int rows, int cols, const RequantView& q,
+                         const ResidualView& old, const int16_t* t, int16_t* out, int64_t ld);
 
     // x i16 [C] -> out u8 [C]
     void (*layernorm_row)(const int16_t* x, int64_t C, const LayernormView& q, uint8_t* out);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// AVX2 kernels: 8 lanes of int32. vpmaddubsw saturates, so the matrix product widens both sides to 16 bits and uses
-// vpmaddwd, which is exact.
+// AVX2 kernels: 8 lanes of int32. vpmaddubsw saturates, so the matrix product widens both sides to 16 bits
+// and uses vpmaddwd, which is exact.
 #include <immintrin.h>
 
 #include "engine/backends/cpu/kernels.h"
@@ -11,13 +11,16 @@ namespace {
 __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 
-// ---- GEMM -----------------------------------------------------------------------------------------------------
+// ---- GEMM
+// -----------------------------------------------------------------------------------------------------
 
 constexpr int64_t k_chunk = 128;  // groups of four k whose a's are widened at once
 
-// 8 of the panel's columns. acc[r][v] holds, for each of 4 columns, the sums over k = 0, 1 and over k = 2, 3 (mod 4).
+// 8 of the panel's columns. acc[r][v] holds, for each of 4 columns, the sums over k = 0, 1 and over k = 2, 3
+// (mod 4).
 template <int rows>
-void multiply(const int16_t (*a)[k_chunk * 4], const int8_t* b, int64_t k4, int width, __m256i (&acc)[rows][2]) {
+void multiply(const int16_t (*a)[k_chunk * 4], const int8_t* b, int64_t k4, int width,
+              __m256i (&acc)[rows][2]) {
     for (int64_t k = 0; k < k4; ++k, b += width * 4) {
         const __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
         const __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b + 16)));
@@ -42,7 +45,8 @@ void plane(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int width
             const uint8_t* row = a + r * lda + first * 4;
             int64_t k = 0;
             for (; k + 4 <= count; k += 4)
-                store(&wide[r][4 * k], _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 4 * k))));
+                store(&wide[r][4 * k],
+                      _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 4 * k))));
             for (k *= 4; k < 4 * count; ++k) wide[r][k] = row[k];
         }
         for (int c = 0; c < width; c += 8) {
@@ -60,10 +64,11 @@ void plane(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int width
 }
 
 template <int rows>
-void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-          int width, int32_t* out) {
+void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+          const int32_t* init, int width, int32_t* out) {
     for (int r = 0; r < rows; ++r)
-        for (int c = 0; c < width; c += 8) store(out + r * tile_cols + c, a_high ? _mm256_setzero_si256() : load(init + c));
+        for (int c = 0; c < width; c += 8)
+            store(out + r * tile_cols + c, a_high ? _mm256_setzero_si256() : load(init + c));
     if (a_high) {
         plane<rows>(a_high, lda, b, k4, width, out);
         for (int r = 0; r < rows; ++r)
@@ -75,8 +80,8 @@ void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b,
     plane<rows>(a, lda, b, k4, width, out);
 }
 
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-               int rows, int width, int32_t* acc) {
+void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+               const int32_t* init, int rows, int width, int32_t* acc) {
     switch (rows) {
         case 6:
             return tile<6>(a, a_high, lda, b, k4, init, width, acc);
@@ -93,7 +98,8 @@ void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_
     }
 }
 
-// ---- Requantization ---------------------------------------------------------------------------------------------
+// ---- Requantization
+// ---------------------------------------------------------------------------------------------
 
 // Odd lanes to even ones, where vpmuldq reads.
 __m256i odd(__m256i x) { return _mm256_shuffle_epi32(x, 0xF5); }
@@ -134,8 +140,8 @@ void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
     for (int64_t i = 0; i < n; ++i) x[i] = table[x[i]];
 }
 
-void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table, uint8_t* out,
-                int64_t ldo) {
+void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
+                uint8_t* out, int64_t ldo) {
     if (!q.upper) return scalar_kernels.requant_u8(acc, rows, cols, q, table, out, ldo);
     const __m256i lo = _mm256_set1_epi32(q.lo), hi = _mm256_set1_epi32(q.hi), bias = _mm256_set1_epi32(128);
     for (int c = 0; c < cols; c += 8) {
@@ -188,7 +194,8 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
     }
 }
 
-// ---- I-LayerNorm ------------------------------------------------------------------------------------------------
+// ---- I-LayerNorm
+// ------------------------------------------------------------------------------------------------
 
 int64_t sum64(__m256i x) {
     const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
@@ -210,20 +217,23 @@ void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t*
                                           _mm256_cvtepi32_epi64(_mm256_extracti128_si256(sums, 1)));
     int64_t mean = 0, f = 0;
     layernorm_moments(sum64(wide), sum64(squares), C, &mean, &f);
-    const __m256i mu = _mm256_set1_epi32(static_cast<int32_t>(mean)), factor = _mm256_set1_epi32(static_cast<int32_t>(f));
-    const __m256i lo = _mm256_set1_epi32(q.lo + 128), hi = _mm256_set1_epi32(q.hi + 128), bias = _mm256_set1_epi32(128);
+    const __m256i mu = _mm256_set1_epi32(static_cast<int32_t>(mean)),
+                  factor = _mm256_set1_epi32(static_cast<int32_t>(f));
+    const __m256i lo = _mm256_set1_epi32(q.lo + 128), hi = _mm256_set1_epi32(q.hi + 128),
+                  bias = _mm256_set1_epi32(128);
     for (int64_t c = 0; c < C; c += 16) {
         __m256i z[2];
         for (int half = 0; half < 2; ++half) {
             const int64_t at = c + half * 8;
-            const __m256i d =
-                _mm256_sub_epi32(_mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + at))), mu);
+            const __m256i d = _mm256_sub_epi32(
+                _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + at))), mu);
             // y fits 32 bits, and vpmuldq reads no more: the logical shift is as good as the arithmetic one.
             const __m256i y_even = _mm256_srli_epi64(_mm256_mul_epi32(d, factor), 1);
             const __m256i y_odd = _mm256_srli_epi64(_mm256_mul_epi32(odd(d), factor), 1);
             const __m256i m = load(q.m + at);
             const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(y_even, m), load(q.B + c + half * 4));
-            const __m256i other = _mm256_add_epi64(_mm256_mul_epi32(y_odd, odd(m)), load(q.B + c + 8 + half * 4));
+            const __m256i other =
+                _mm256_add_epi64(_mm256_mul_epi32(y_odd, odd(m)), load(q.B + c + 8 + half * 4));
             const __m256i y = _mm256_srav_epi32(upper(even, other), load(q.shift + at));
             z[half] = clamp(_mm256_add_epi32(y, bias), lo, hi);
         }
@@ -235,8 +245,8 @@ void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t*
 }  // namespace
 
 const Kernels& avx2_kernels() {
-    static const Kernels k = {gemm_tile,     requant_u8, requant_i16, residual_add,
-                              layernorm_row, scalar_kernels.shiftmax_row, lookup};
+    static const Kernels k = {
+        gemm_tile, requant_u8, requant_i16, residual_add, layernorm_row, scalar_kernels.shiftmax_row, lookup};
     return k;
 }
 

@@ -29,12 +29,13 @@ __m512i broadcast4(const uint8_t* a) {
     return _mm512_set1_epi32(word);
 }
 
-// ---- GEMM -----------------------------------------------------------------------------------------------------
+// ---- GEMM
+// -----------------------------------------------------------------------------------------------------
 
 // One function, so that the accumulators stay an array the compiler can take apart into registers.
 template <int rows, int vectors>
-void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-          int32_t* out) {
+void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+          const int32_t* init, int32_t* out) {
     __m512i acc[rows][vectors];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
@@ -60,7 +61,8 @@ void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b,
         for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; ++v)
-                acc[r][v] = _mm512_add_epi32(_mm512_slli_epi32(acc[r][v], 8), _mm512_loadu_si512(init + v * 16));
+                acc[r][v] =
+                    _mm512_add_epi32(_mm512_slli_epi32(acc[r][v], 8), _mm512_loadu_si512(init + v * 16));
     }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
@@ -87,8 +89,8 @@ void tile_of(int rows, const uint8_t* a, const uint8_t* a_high, int64_t lda, con
     }
 }
 
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-               int rows, int width, int32_t* acc) {
+void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+               const int32_t* init, int rows, int width, int32_t* acc) {
     switch (width) {
         case 64:
             return tile_of<4>(rows, a, a_high, lda, b, k4, init, acc);
@@ -101,7 +103,8 @@ void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_
     }
 }
 
-// ---- Requantization ---------------------------------------------------------------------------------------------
+// ---- Requantization
+// ---------------------------------------------------------------------------------------------
 
 // 16 columns' constants.
 struct Columns {
@@ -119,8 +122,7 @@ Columns columns(const RequantView& q, int c) {
 
 // round_shift(x * m, s) for s >= 33: 2^(s-1) is a multiple of 2^32, so it can be added to the upper word.
 __m512i scaled(__m512i x, const Columns& k) {
-    const __m512i product =
-        upper(_mm512_mul_epi32(x, k.m_even), _mm512_mul_epi32(odd(x), k.m_odd));
+    const __m512i product = upper(_mm512_mul_epi32(x, k.m_even), _mm512_mul_epi32(odd(x), k.m_odd));
     return _mm512_srav_epi32(_mm512_add_epi32(product, k.half), k.shift);
 }
 
@@ -161,22 +163,24 @@ void requant_u8_of(const int32_t* acc, int rows, int cols, const RequantView& q,
     Columns k[vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) k[v] = columns(q, v * 16);
-    const __m512i lo = _mm512_set1_epi8(static_cast<char>(q.lo)), hi = _mm512_set1_epi8(static_cast<char>(q.hi));
+    const __m512i lo = _mm512_set1_epi8(static_cast<char>(q.lo)),
+                  hi = _mm512_set1_epi8(static_cast<char>(q.hi));
     const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
     const __mmask64 valid = lanes64(cols);
     for (int r = 0; r < rows; ++r) {
         __m512i y[4];
 #pragma GCC unroll 4
         for (int v = 0; v < 4; ++v)
-            y[v] = v < vectors ? scaled(_mm512_load_si512(acc + r * tile_cols + v * 16), k[v < vectors ? v : 0])
-                               : _mm512_setzero_si512();
+            y[v] = v < vectors
+                       ? scaled(_mm512_load_si512(acc + r * tile_cols + v * 16), k[v < vectors ? v : 0])
+                       : _mm512_setzero_si512();
         const __m512i bytes = _mm512_min_epi8(_mm512_max_epi8(pack_bytes(y), lo), hi);
         _mm512_mask_storeu_epi8(out + r * ldo, valid, _mm512_xor_si512(bytes, flip));
     }
 }
 
-void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table, uint8_t* out,
-                int64_t ldo) {
+void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
+                uint8_t* out, int64_t ldo) {
     if (!q.upper) return scalar_kernels.requant_u8(acc, rows, cols, q, table, out, ldo);
     if (cols > 48)
         requant_u8_of<4>(acc, rows, cols, q, out, ldo);
@@ -228,7 +232,8 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
     }
 }
 
-// ---- I-LayerNorm ------------------------------------------------------------------------------------------------
+// ---- I-LayerNorm
+// ------------------------------------------------------------------------------------------------
 
 void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t* out) {
     if (!q.upper) return scalar_kernels.layernorm_row(x, C, q, out);
@@ -244,8 +249,10 @@ void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t*
     }
     int64_t mean = 0, f = 0;
     layernorm_moments(_mm512_reduce_add_epi32(sums), _mm512_reduce_add_epi64(squares), C, &mean, &f);
-    const __m512i mu = _mm512_set1_epi32(static_cast<int32_t>(mean)), factor = _mm512_set1_epi32(static_cast<int32_t>(f));
-    const __m512i lo = _mm512_set1_epi32(q.lo + 128), hi = _mm512_set1_epi32(q.hi + 128), bias = _mm512_set1_epi32(128);
+    const __m512i mu = _mm512_set1_epi32(static_cast<int32_t>(mean)),
+                  factor = _mm512_set1_epi32(static_cast<int32_t>(f));
+    const __m512i lo = _mm512_set1_epi32(q.lo + 128), hi = _mm512_set1_epi32(q.hi + 128),
+                  bias = _mm512_set1_epi32(128);
     for (int64_t c = 0; c < C; c += 16) {
         const __mmask16 valid = lanes16(static_cast<int>(C - c));
         const __m512i d = _mm512_sub_epi32(_mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(valid, x + c)), mu);
@@ -254,14 +261,16 @@ void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t*
         const __m512i y_odd = _mm512_srli_epi64(_mm512_mul_epi32(odd(d), factor), 1);
         const __m512i m = _mm512_loadu_si512(q.m + c);
         const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(y_even, m), _mm512_loadu_si512(q.B + c));
-        const __m512i other = _mm512_add_epi64(_mm512_mul_epi32(y_odd, odd(m)), _mm512_loadu_si512(q.B + c + 8));
+        const __m512i other =
+            _mm512_add_epi64(_mm512_mul_epi32(y_odd, odd(m)), _mm512_loadu_si512(q.B + c + 8));
         const __m512i z = _mm512_srav_epi32(upper(even, other), _mm512_loadu_si512(q.shift + c));
         const __m512i biased = _mm512_min_epi32(_mm512_max_epi32(_mm512_add_epi32(z, bias), lo), hi);
         _mm_mask_storeu_epi8(out + c, valid, _mm512_cvtepi32_epi8(biased));
     }
 }
 
-// ---- Shiftmax ---------------------------------------------------------------------------------------------------
+// ---- Shiftmax
+// ---------------------------------------------------------------------------------------------------
 
 void shiftmax_row(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
     scalar_kernels.shiftmax_row(x, n, q, low, high);
@@ -270,7 +279,8 @@ void shiftmax_row(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* l
 }  // namespace
 
 const Kernels& avx512vnni_kernels() {
-    static const Kernels k = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm_row, shiftmax_row, lookup};
+    static const Kernels k = {gemm_tile,     requant_u8,   requant_i16, residual_add,
+                              layernorm_row, shiftmax_row, lookup};
     return k;
 }
 

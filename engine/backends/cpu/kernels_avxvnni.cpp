@@ -9,7 +9,8 @@ namespace {
 
 // 16 of the panel's columns: 12 accumulators of the 16 vector registers.
 template <int rows>
-void multiply(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int width, __m256i (&acc)[rows][2]) {
+void multiply(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int width,
+              __m256i (&acc)[rows][2]) {
     for (int64_t k = 0; k < k4; ++k, b += width * 4, a += 4) {
         const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
         const __m256i w1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + 32));
@@ -25,8 +26,8 @@ void multiply(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int wi
 }
 
 template <int rows>
-void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-          int width, int32_t* out) {
+void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+          const int32_t* init, int width, int32_t* out) {
     for (int c = 0; c < width; c += 16) {
         __m256i acc[rows][2];
 #pragma GCC unroll 6
@@ -48,8 +49,8 @@ void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b,
     }
 }
 
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-               int rows, int width, int32_t* acc) {
+void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+               const int32_t* init, int rows, int width, int32_t* acc) {
     switch (rows) {
         case 6:
             return tile<6>(a, a_high, lda, b, k4, init, width, acc);

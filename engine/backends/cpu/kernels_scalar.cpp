@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every kernel in plain C++, for any parameters at all: what the vector kernels fall back on for the rare ones.
+// Every kernel in plain C++, for any parameters at all: what the vector kernels fall back on for the rare
+// ones.
 #include "engine/arithmetic.h"
 #include "engine/backends/cpu/kernels.h"
 
@@ -19,8 +20,8 @@ uint64_t shiftmax_reciprocal(uint64_t d, int M) {
 
 namespace {
 
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-               int rows, int width, int32_t* acc) {
+void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+               const int32_t* init, int rows, int width, int32_t* acc) {
     for (int r = 0; r < rows; ++r) {
         int32_t* y = acc + r * tile_cols;
         for (int c = 0; c < width; ++c) y[c] = 0;
@@ -45,8 +46,8 @@ int32_t requant(int32_t acc, const RequantView& q, int c) {
         arith::clamp(arith::round_shift(static_cast<int64_t>(acc) * q.m[c], q.shift[c] + 32), q.lo, q.hi));
 }
 
-void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table, uint8_t* out,
-                int64_t ldo) {
+void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
+                uint8_t* out, int64_t ldo) {
     for (int r = 0; r < rows; ++r)
         for (int c = 0; c < cols; ++c) {
             const auto y = static_cast<uint8_t>(requant(acc[r * tile_cols + c], q, c) + 128);
@@ -56,7 +57,8 @@ void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, co
 
 void requant_i16(const int32_t* acc, int rows, int cols, const RequantView& q, int16_t* out, int64_t ldo) {
     for (int r = 0; r < rows; ++r)
-        for (int c = 0; c < cols; ++c) out[r * ldo + c] = static_cast<int16_t>(requant(acc[r * tile_cols + c], q, c));
+        for (int c = 0; c < cols; ++c)
+            out[r * ldo + c] = static_cast<int16_t>(requant(acc[r * tile_cols + c], q, c));
 }
 
 void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, const ResidualView& old,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The matrix product: panels of packed weights outside, blocks of six rows inside, so that a panel is read from the
-// first-level cache once for all rows of a chunk.
+// The matrix product: panels of packed weights outside, blocks of six rows inside, so that a panel is read
+// from the first-level cache once for all rows of a chunk.
 #include <algorithm>
 #include <functional>
 
@@ -14,10 +14,12 @@ namespace {
 int64_t chunk_rows(int64_t K) { return std::clamp<int64_t>((256 << 10) / K, 8 * tile_rows, 32 * tile_rows); }
 
 // Requantizes an accumulator tile into its output.
-void store(const Kernels& k, const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t col, int cols) {
+void store(const Kernels& k, const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t col,
+           int cols) {
     const int64_t N = l.linear->panels->N, at = row * N + col;
     if (l.u8) {
-        const uint8_t* table = l.gelu && !l.gelu->quant->quant.shift.row_pivot ? l.gelu->table.data() : nullptr;
+        const uint8_t* table =
+            l.gelu && !l.gelu->quant->quant.shift.row_pivot ? l.gelu->table.data() : nullptr;
         k.requant_u8(acc, rows, cols, l.linear->requant.at(col), table, l.u8 + at, N);
     } else if (l.add) {
         const QuantNode& q = *l.add->quant;
@@ -42,7 +44,8 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
     alignas(64) int32_t acc[tile_rows * tile_cols];
     const int64_t chunks = (last - first + chunk_rows(w.K) - 1) / chunk_rows(w.K);
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-        const int64_t r0 = first + (last - first) * chunk / chunks, r1 = first + (last - first) * (chunk + 1) / chunks;
+        const int64_t r0 = first + (last - first) * chunk / chunks,
+                      r1 = first + (last - first) * (chunk + 1) / chunks;
         const uint8_t* x = l.x + r0 * l.ldx;
         int64_t ldx = l.ldx;
         if (l.norm) {
@@ -58,8 +61,8 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
             for (int64_t b = 0; b < blocks; ++b) {
                 const int64_t r = (r1 - r0) * b / blocks;
                 const int rows = static_cast<int>((r1 - r0) * (b + 1) / blocks - r);
-                k.gemm_tile(x + r * ldx, nullptr, ldx, w.panel(p), w.k4(), l.linear->init.data() + p * tile_cols, rows,
-                            w.width(p), acc);
+                k.gemm_tile(x + r * ldx, nullptr, ldx, w.panel(p), w.k4(),
+                            l.linear->init.data() + p * tile_cols, rows, w.width(p), acc);
                 store(k, l, acc, r0 + r, rows, p * tile_cols, w.cols(p));
             }
     }
@@ -70,7 +73,8 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
 void linear(const Context& ctx, const Linear& l) {
     const int64_t panels = l.linear->panels->count(), threads = ctx.pool.size();
     if (l.norm)
-        for (Scratch& s : ctx.scratch) s.rows.grow((chunk_rows(l.linear->panels->K) + 1) * l.linear->panels->K);
+        for (Scratch& s : ctx.scratch)
+            s.rows.grow((chunk_rows(l.linear->panels->K) + 1) * l.linear->panels->K);
     const bool by_rows = l.rows >= threads * tile_rows;
     const int64_t parts = by_rows ? threads : std::min(threads, panels);
     const auto job = [&](int i) {
@@ -80,7 +84,8 @@ void linear(const Context& ctx, const Linear& l) {
             multiply(ctx, l, 0, l.rows, panels * i / parts, panels * (i + 1) / parts);
     };
     ctx.pool.run(static_cast<int>(parts), std::ref(job));
-    if (l.gelu && l.gelu->quant->quant.shift.row_pivot) gelu_rows(ctx, *l.gelu, l.u8, l.rows, l.linear->panels->N);
+    if (l.gelu && l.gelu->quant->quant.shift.row_pivot)
+        gelu_rows(ctx, *l.gelu, l.u8, l.rows, l.linear->panels->N);
 }
 
 }  // namespace ivit::cpu

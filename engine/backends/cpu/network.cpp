@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network as a list of steps, each a run of neighbouring nodes that execute as one. A step whose inner nodes are
-// asked for, or are not in integers, executes node by node instead; the results are the same.
+// A network as a list of steps, each a run of neighbouring nodes that execute as one. A step whose inner
+// nodes are asked for, or are not in integers, executes node by node instead; the results are the same.
 #include "engine/backends/cpu/network.h"
 
 #include <algorithm>
@@ -15,7 +15,8 @@ namespace ivit::cpu {
 namespace {
 
 double now_ms() {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
 }
 
 // What a node's output is stored as between steps.
@@ -79,7 +80,8 @@ void narrow(const std::vector<int32_t>& from, int64_t first, Slot* slot) {
 
 Buffer<uint8_t> to_u8(const IntTensor& x) {
     Buffer<uint8_t> out(static_cast<int64_t>(x.data.size()));
-    for (size_t i = 0; i < x.data.size(); ++i) out[static_cast<int64_t>(i)] = static_cast<uint8_t>(x.data[i] + 128);
+    for (size_t i = 0; i < x.data.size(); ++i)
+        out[static_cast<int64_t>(i)] = static_cast<uint8_t>(x.data[i] + 128);
     return out;
 }
 
@@ -99,8 +101,8 @@ void from_i16(const Buffer<int16_t>& x, std::vector<int32_t>* out) {
 
 class CpuNetwork : public IntegerNetwork {
   public:
-    CpuNetwork(std::shared_ptr<const QuantizedModel> model, const Kernels& kernels, std::shared_ptr<ThreadPool> pool,
-               const CpuNetwork* previous)
+    CpuNetwork(std::shared_ptr<const QuantizedModel> model, const Kernels& kernels,
+               std::shared_ptr<ThreadPool> pool, const CpuNetwork* previous)
         : model_(std::move(model)),
           pool_(std::move(pool)),
           scratch_(static_cast<size_t>(pool_->size())),
@@ -119,9 +121,12 @@ class CpuNetwork : public IntegerNetwork {
     const Graph& graph() const override { return *model_->graph; }
     const QuantizedModel& model() const override { return *model_; }
 
-    IntTensor run_node(int node, std::span<const IntTensor* const> inputs) override { return evaluate(node, inputs, {}); }
+    IntTensor run_node(int node, std::span<const IntTensor* const> inputs) override {
+        return evaluate(node, inputs, {});
+    }
 
-    std::shared_ptr<const Trace> run(std::span<const uint8_t> pixels, int batch, const RunOptions& options) override {
+    std::shared_ptr<const Trace> run(std::span<const uint8_t> pixels, int batch,
+                                     const RunOptions& options) override {
         check_pixels(graph(), pixels, batch);
         const double start = now_ms();
         auto trace = std::make_shared<Trace>();
@@ -129,13 +134,16 @@ class CpuNetwork : public IntegerNetwork {
         trace->backend = "cpu";
         trace->batch = batch;
         reserve(batch);
-        const auto wanted = [&](int i) { return !options.taps.empty() && options.taps[static_cast<size_t>(i)]; };
+        const auto wanted = [&](int i) {
+            return !options.taps.empty() && options.taps[static_cast<size_t>(i)];
+        };
         for (const Step& step : steps_) {
             if (options.stop.stop_requested()) throw Cancelled{};
             const double t0 = options.time_nodes ? now_ms() : 0;
             bool apart = step.fused == Fused::none;
             for (int i = step.first; i <= step.last; ++i)
-                apart = apart || (wanted(i) && i != step.last) || packed(i).quant->quant.mode != Mode::integer;
+                apart =
+                    apart || (wanted(i) && i != step.last) || packed(i).quant->quant.mode != Mode::integer;
             if (apart)
                 run_apart(step, pixels, batch, wanted, trace.get());
             else
@@ -150,7 +158,8 @@ class CpuNetwork : public IntegerNetwork {
         const int last = static_cast<int>(graph().nodes.size()) - 1;
         trace->logit_scale = packed(last).quant->out.scale[0];
         trace->integer_logits = widen(slot_of(last), 0, batch * slot_elements(last));
-        for (const int32_t v : trace->integer_logits) trace->logits.push_back(static_cast<float>(v * trace->logit_scale));
+        for (const int32_t v : trace->integer_logits)
+            trace->logits.push_back(static_cast<float>(v * trace->logit_scale));
         trace->ms = now_ms() - start;
         return trace;
     }
@@ -161,7 +170,8 @@ class CpuNetwork : public IntegerNetwork {
     Slot& slot_of(int i) { return slots_[static_cast<size_t>(slot_index_[static_cast<size_t>(i)])]; }
     int64_t slot_elements(int i) const { return elements(node(i).shape); }
 
-    // ---- At load --------------------------------------------------------------------------------------------------
+    // ---- At load
+    // --------------------------------------------------------------------------------------------------
 
     // Whether node i reads node i - 1 and nothing else reads that.
     bool follows(int i, Op op) const {
@@ -180,8 +190,8 @@ class CpuNetwork : public IntegerNetwork {
                 step = {Fused::norm_linear, i, follows(i + 2, Op::gelu) ? i + 2 : i + 1};
             else if (op == Op::layernorm && follows(i + 1, Op::head))
                 step = {Fused::norm_linear, i, i + 1};
-            else if (op == Op::attn_logits && follows(i + 1, Op::softmax) && follows(i + 2, Op::attn_context) &&
-                     node(i).inputs[0] == node(i + 2).inputs[1])
+            else if (op == Op::attn_logits && follows(i + 1, Op::softmax) &&
+                     follows(i + 2, Op::attn_context) && node(i).inputs[0] == node(i + 2).inputs[1])
                 step = {Fused::attention, i, i + 2};
             else if (op == Op::linear && node(i).to_residual && follows(i + 1, Op::residual_add))
                 step = {Fused::linear_add, i, i + 1};
@@ -189,8 +199,8 @@ class CpuNetwork : public IntegerNetwork {
         }
     }
 
-    // A slot per step output, free again after the step that reads it last. A residual_add may write over the old
-    // residual stream: it reads each element just before.
+    // A slot per step output, free again after the step that reads it last. A residual_add may write over the
+    // old residual stream: it reads each element just before.
     void assign_slots() {
         slot_index_.assign(graph().nodes.size(), -1);
         std::vector<int> free_after;  // by slot: the last step's last node that reads it
@@ -200,8 +210,8 @@ class CpuNetwork : public IntegerNetwork {
             const int until = readers.empty() ? static_cast<int>(graph().nodes.size()) : readers.back();
             const bool in_place = step.fused == Fused::linear_add;
             size_t s = 0;
-            while (s < slots_.size() &&
-                   (slots_[s].kind != kind_of(node(i)) || free_after[s] >= (in_place ? step.last + 1 : step.first)))
+            while (s < slots_.size() && (slots_[s].kind != kind_of(node(i)) ||
+                                         free_after[s] >= (in_place ? step.last + 1 : step.first)))
                 ++s;
             if (s == slots_.size()) {
                 slots_.push_back({kind_of(node(i)), 0, {}, {}, {}});
@@ -234,7 +244,8 @@ class CpuNetwork : public IntegerNetwork {
         reserved_ = batch;
     }
 
-    // ---- Fused ------------------------------------------------------------------------------------------------------
+    // ---- Fused
+    // ------------------------------------------------------------------------------------------------------
 
     Heads heads(int context, int batch) const {
         const Node& n = node(context);
@@ -249,8 +260,8 @@ class CpuNetwork : public IntegerNetwork {
             case Fused::patches: {
                 const Node& patch = node(step.first + 1);
                 const int64_t tokens = node(step.last).rows(), C = node(step.last).cols();
-                gather_patches(ctx_, packed(step.first).quant->table.data(), pixels.data(), batch, graph().image_size,
-                               patch.patch, patches_.data());
+                gather_patches(ctx_, packed(step.first).quant->table.data(), pixels.data(), batch,
+                               graph().image_size, patch.patch, patches_.data());
                 l.linear = &packed(step.first + 1);
                 l.rows = batch * patch.rows();
                 l.x = patches_.data();
@@ -286,15 +297,16 @@ class CpuNetwork : public IntegerNetwork {
                 linear(ctx_, l);
                 break;
             case Fused::attention:
-                attention(ctx_, heads(step.last, batch), packed(step.first), packed(step.first + 1), packed(step.last),
-                          slot_of(n.inputs[0]).u8.data(), out.u8.data());
+                attention(ctx_, heads(step.last, batch), packed(step.first), packed(step.first + 1),
+                          packed(step.last), slot_of(n.inputs[0]).u8.data(), out.u8.data());
                 break;
             case Fused::none:
                 break;
         }
     }
 
-    // ---- Node by node -----------------------------------------------------------------------------------------------
+    // ---- Node by node
+    // -----------------------------------------------------------------------------------------------
 
     Tap empty_tap(int i, int batch) const {
         Tap tap;
@@ -306,7 +318,8 @@ class CpuNetwork : public IntegerNetwork {
     }
 
     template <typename Wanted>
-    void run_apart(const Step& step, std::span<const uint8_t> pixels, int batch, const Wanted& wanted, Trace* trace) {
+    void run_apart(const Step& step, std::span<const uint8_t> pixels, int batch, const Wanted& wanted,
+                   Trace* trace) {
         const size_t first_tap = trace->taps.size(), picture = pixels.size() / static_cast<size_t>(batch);
         for (int i = step.first; i <= step.last; ++i)
             if (wanted(i)) trace->taps.push_back(empty_tap(i, batch));
@@ -322,7 +335,8 @@ class CpuNetwork : public IntegerNetwork {
                         inputs.push_back(&outputs[static_cast<size_t>(in - step.first)]);
                         continue;
                     }
-                    read.push_back({node(in).shape, widen(slot_of(in), b * slot_elements(in), slot_elements(in)),
+                    read.push_back({node(in).shape,
+                                    widen(slot_of(in), b * slot_elements(in), slot_elements(in)),
                                     packed(in).quant->out});
                     inputs.push_back(&read.back());
                 }
@@ -362,10 +376,11 @@ class CpuNetwork : public IntegerNetwork {
                     for (int64_t c = 0; c < 3; ++c)
                         for (int64_t y = 0; y < patch; ++y)
                             for (int64_t dx = 0; dx < patch; ++dx)
-                                x[at++] = static_cast<uint8_t>(
-                                    inputs[0]->data[static_cast<size_t>((c * side + r / across * patch + y) * side +
-                                                                        r % across * patch + dx)] +
-                                    128);
+                                x[at++] =
+                                    static_cast<uint8_t>(inputs[0]->data[static_cast<size_t>(
+                                                             (c * side + r / across * patch + y) * side +
+                                                             r % across * patch + dx)] +
+                                                         128);
                 Buffer<int16_t> y(count);
                 Linear l;
                 l.linear = &p;
@@ -422,7 +437,8 @@ class CpuNetwork : public IntegerNetwork {
             case Op::attn_context: {
                 const Heads h{1, rows, C, n.heads};
                 reserve_attention(scratch_, h.tokens, h.d());
-                attention_context(ctx_, h, p, inputs[0]->data.data(), to_u8(*inputs[1]).data(), out.data.data());
+                attention_context(ctx_, h, p, inputs[0]->data.data(), to_u8(*inputs[1]).data(),
+                                  out.data.data());
                 break;
             }
             case Op::gelu: {
@@ -458,7 +474,8 @@ class CpuBackend : public Backend {
   public:
     CpuBackend(int threads, Isa isa) : pool_(ThreadPool::get(threads)), isa_(isa) {}
     BackendInfo info() const override { return {"cpu", cpu_name(), to_string(isa_), pool_->size()}; }
-    std::unique_ptr<IntegerNetwork> load(std::shared_ptr<const QuantizedModel> model, IntegerNetwork* previous) override {
+    std::unique_ptr<IntegerNetwork> load(std::shared_ptr<const QuantizedModel> model,
+                                         IntegerNetwork* previous) override {
         return std::make_unique<CpuNetwork>(std::move(model), kernels(isa_), pool_,
                                             dynamic_cast<const CpuNetwork*>(previous));
     }
@@ -470,6 +487,8 @@ class CpuBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_backend(int threads, Isa isa) { return std::make_unique<CpuBackend>(threads, isa); }
+std::unique_ptr<Backend> make_backend(int threads, Isa isa) {
+    return std::make_unique<CpuBackend>(threads, isa);
+}
 
 }  // namespace ivit::cpu

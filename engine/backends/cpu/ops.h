@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cpu backend's operators over narrow buffers, several pictures at a time. Each runs on all threads of the pool.
+// The cpu backend's operators over narrow buffers, several pictures at a time. Each runs on all threads of
+// the pool.
 //   u8 activations are x + 128; the residual stream is int16; softmax rows are two planes of bytes.
 #pragma once
 #include <cstdint>
@@ -34,7 +35,8 @@ struct Linear {
     const PackedNode* linear = nullptr;  // linear, patch_embed or head
     int64_t rows = 0;                    // M
 
-    // One of two inputs: u8 rows [M, K] of stride ldx, or residual rows [M, K] of stride ldt that `norm` makes u8.
+    // One of two inputs: u8 rows [M, K] of stride ldx, or residual rows [M, K] of stride ldt that `norm`
+    // makes u8.
     const uint8_t* x = nullptr;
     int64_t ldx = 0;
     const PackedNode* norm = nullptr;
@@ -42,33 +44,34 @@ struct Linear {
     int64_t ldt = 0;
 
     // One of the outputs, [M, N] all:
-    uint8_t* u8 = nullptr;             // requantized, then through `gelu` if there is one
+    uint8_t* u8 = nullptr;  // requantized, then through `gelu` if there is one
     const PackedNode* gelu = nullptr;
-    int16_t* i16 = nullptr;            // requantized; or added by `add` to the residual stream `old` [M, N] (may be i16)
+    int16_t* i16 =
+        nullptr;  // requantized; or added by `add` to the residual stream `old` [M, N] (may be i16)
     const PackedNode* add = nullptr;
     const int16_t* old = nullptr;
-    int32_t* i32 = nullptr;            // requantized (head), or the accumulator itself
+    int32_t* i32 = nullptr;  // requantized (head), or the accumulator itself
     bool accumulator = false;
 };
 void linear(const Context& ctx, const Linear& l);
 
 // t i16 [rows, C] of stride ldt -> out u8 [rows, C]
-void layernorm(const Context& ctx, const PackedNode& norm, const int16_t* t, int64_t ldt, int64_t rows, int64_t C,
-               uint8_t* out);
+void layernorm(const Context& ctx, const PackedNode& norm, const int16_t* t, int64_t ldt, int64_t rows,
+               int64_t C, uint8_t* out);
 
 // x u8 [rows, C] in place. Row tables when the pivot is the row's maximum.
 void gelu_rows(const Context& ctx, const PackedNode& gelu, uint8_t* x, int64_t rows, int64_t C);
 
 // pixels u8 [batch, H, H, 3] -> out u8 [batch, patches, 3 * p * p], each patch as [3, p, p]. table: input's.
-void gather_patches(const Context& ctx, const int8_t* table, const uint8_t* pixels, int64_t batch, int64_t side, int64_t p,
-                    uint8_t* out);
+void gather_patches(const Context& ctx, const int8_t* table, const uint8_t* pixels, int64_t batch,
+                    int64_t side, int64_t p, uint8_t* out);
 // patches i16 [batch, tokens - 1, C] -> out i16 [batch, tokens, C]
-void add_positions(const Context& ctx, const PackedNode& pos, const int16_t* patches, int64_t batch, int64_t tokens,
-                   int64_t C, int16_t* out);
+void add_positions(const Context& ctx, const PackedNode& pos, const int16_t* patches, int64_t batch,
+                   int64_t tokens, int64_t C, int16_t* out);
 
 // acc int32 [rows, C] (a linear layer's accumulators), t i16 [rows, C] -> out i16 [rows, C]
-void residual_add(const Context& ctx, const PackedNode& add, const int32_t* acc, const int16_t* t, int64_t rows, int64_t C,
-                  int16_t* out);
+void residual_add(const Context& ctx, const PackedNode& add, const int32_t* acc, const int16_t* t,
+                  int64_t rows, int64_t C, int16_t* out);
 
 // The shape of attention: C = heads * d.
 struct Heads {
@@ -79,9 +82,10 @@ struct Heads {
 void attention(const Context& ctx, const Heads& shape, const PackedNode& logits, const PackedNode& softmax,
                const PackedNode& context, const uint8_t* qkv, uint8_t* out);
 // Its three parts alone, one picture, in the int32 of taps.
-void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv, int32_t* out);
-void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode& softmax, const int32_t* logits,
-                       int32_t* p);
+void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv,
+                      int32_t* out);
+void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode& softmax,
+                       const int32_t* logits, int32_t* p);
 // p int32 [heads, tokens, tokens], 0..2^15
 void attention_context(const Context& ctx, const Heads& shape, const PackedNode& context, const int32_t* p,
                        const uint8_t* qkv, int32_t* out);

@@ -54,7 +54,8 @@ void pack_softmax(const QuantNode& q, PackedNode* p) {
             p->e_planes[b * 256 + delta] = static_cast<uint8_t>(p->e[delta] >> (8 * b));
 }
 
-// arithmetic.md, ShiftGELU, pivot row: e depends on x - c alone and e0 on c alone, so a table for each c is cheap.
+// arithmetic.md, ShiftGELU, pivot row: e depends on x - c alone and e0 on c alone, so a table for each c is
+// cheap.
 void pack_gelu_rows(const QuantNode& q, PackedNode* p) {
     const ShiftParams& shift = q.quant.shift;
     const int64_t scale = int64_t{1} << shift.t;
@@ -75,7 +76,9 @@ void pack_gelu_rows(const QuantNode& q, PackedNode* p) {
 int Panels::width(int64_t p) const {
     return static_cast<int>(std::min<int64_t>(tile_cols, rounded(N - p * tile_cols, 16)));
 }
-int Panels::cols(int64_t p) const { return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols)); }
+int Panels::cols(int64_t p) const {
+    return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols));
+}
 
 Panels pack_weights(const int8_t* weight, int64_t N, int64_t K) {
     Panels w;
@@ -91,7 +94,8 @@ Panels pack_weights(const int8_t* weight, int64_t N, int64_t K) {
             for (int64_t k = 0; k < w.k4(); ++k)
                 for (int64_t c = first; c < std::min(first + 16, cols); ++c) {
                     const int8_t* from = weight + (p * tile_cols + c) * K + 4 * k;
-                    std::memcpy(to + (k * width + c) * 4, from, k < whole ? 4 : static_cast<size_t>(K - 4 * k));
+                    std::memcpy(to + (k * width + c) * 4, from,
+                                k < whole ? 4 : static_cast<size_t>(K - 4 * k));
                 }
         for (int64_t c = 0; c < cols; ++c) {
             const int8_t* row = weight + (p * tile_cols + c) * K;
@@ -122,8 +126,12 @@ Requantizer::Requantizer(const int32_t* m, const int32_t* s, size_t count, int64
 }
 
 LayernormView PackedNode::layernorm() const {
-    return {m.data(), shift.data(), B.data(), static_cast<int32_t>(quant->out.low()),
-            static_cast<int32_t>(quant->out.high()), upper};
+    return {m.data(),
+            shift.data(),
+            B.data(),
+            static_cast<int32_t>(quant->out.low()),
+            static_cast<int32_t>(quant->out.high()),
+            upper};
 }
 
 ShiftmaxView PackedNode::shiftmax() const {
@@ -178,7 +186,8 @@ std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int nod
                 pack_gelu_rows(q, p.get());
             } else {
                 p->table = Buffer<uint8_t>(256);
-                for (int64_t x = 0; x < 256; ++x) p->table[x] = static_cast<uint8_t>(q.table[static_cast<size_t>(x)] + 128);
+                for (int64_t x = 0; x < 256; ++x)
+                    p->table[x] = static_cast<uint8_t>(q.table[static_cast<size_t>(x)] + 128);
             }
             break;
         case Op::pos_embed:

@@ -11,7 +11,8 @@
 
 namespace ivit::cpu {
 
-// A right-hand matrix s8 [K, N] as panels of 64 columns (the last may be 16, 32 or 48 wide), each [k4][width][4].
+// A right-hand matrix s8 [K, N] as panels of 64 columns (the last may be 16, 32 or 48 wide), each
+// [k4][width][4].
 struct Panels {
     int64_t K = 0, N = 0;
     Buffer<int8_t> data;
@@ -33,7 +34,9 @@ class Requantizer {
     Requantizer() = default;
     // m, s: `count` entries, or one for all columns.
     Requantizer(const int32_t* m, const int32_t* s, size_t count, int64_t N, int64_t lo, int64_t hi);
-    RequantView at(int64_t c) const { return {m_.data() + c, shift_.data() + c, half_.data() + c, lo_, hi_, upper_}; }
+    RequantView at(int64_t c) const {
+        return {m_.data() + c, shift_.data() + c, half_.data() + c, lo_, hi_, upper_};
+    }
 
   private:
     Buffer<int32_t> m_, shift_, half_;
@@ -50,8 +53,9 @@ struct PackedNode {
     Buffer<int32_t> init;                  // [N rounded up to 64]: bias - 128 * sums
     Requantizer requant;                   // also of residual_add, attn_logits and attn_context
 
-    Buffer<uint8_t> table;  // gelu: [256], or with the row pivot [128][256] by the row's pivot; on x + 128 both ways
-    Buffer<uint64_t> e;     // softmax: by distance from the maximum, [2^logit bits], where that is at most 2^12
+    Buffer<uint8_t>
+        table;  // gelu: [256], or with the row pivot [128][256] by the row's pivot; on x + 128 both ways
+    Buffer<uint64_t> e;  // softmax: by distance from the maximum, [2^logit bits], where that is at most 2^12
     Buffer<uint8_t> e_planes;
     int planes = 0;
     int logit_bits = 0;

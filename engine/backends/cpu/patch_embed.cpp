@@ -6,8 +6,8 @@
 namespace ivit::cpu {
 
 // arithmetic.md, Input.
-void gather_patches(const Context& ctx, const int8_t* table, const uint8_t* pixels, int64_t batch, int64_t side, int64_t p,
-                    uint8_t* out) {
+void gather_patches(const Context& ctx, const int8_t* table, const uint8_t* pixels, int64_t batch,
+                    int64_t side, int64_t p, uint8_t* out) {
     const int64_t across = side / p, total = batch * across;  // rows of patches
     uint8_t biased[3][256];
     for (int c = 0; c < 3; ++c)

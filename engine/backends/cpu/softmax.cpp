@@ -10,8 +10,9 @@ void shiftmax_wide(const int16_t* x, int64_t n, const PackedNode& softmax, uint8
     const ShiftParams& q = softmax.quant->quant.shift;
     const int64_t max = *std::max_element(x, x + n);
     const auto exponential = [&](int64_t v) {
-        return softmax.e.size() > max - v ? static_cast<int64_t>(softmax.e[max - v])
-                                          : arith::shift_exp((v - max) * (int64_t{1} << q.t), softmax.quant->i0, q.n);
+        return softmax.e.size() > max - v
+                   ? static_cast<int64_t>(softmax.e[max - v])
+                   : arith::shift_exp((v - max) * (int64_t{1} << q.t), softmax.quant->i0, q.n);
     };
     int64_t d = 0;
     for (int64_t j = 0; j < n; ++j) d += exponential(x[j]);

@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cpu backend: every kernel of every instruction set this machine has against the scalar functions of
+// arithmetic.h, then whole networks against the reference backend, bit for bit.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+
+#include "engine/arithmetic.h"
+#include "engine/backends/cpu/network.h"
+#include "engine/backends/cpu/ops.h"
+#include "engine/backends/cpu/packed_node.h"
+#include "engine/backends/reference/network.h"
+#include "engine/calibration.h"
+#include "engine/error.h"
+#include "engine/families/vit.h"
+#include "engine/model.h"
+
+using namespace ivit;
+using cpu::Kernels;
+using cpu::tile_cols;
+using cpu::tile_rows;
+
+namespace {
+
+std::vector<Isa> instruction_sets() {
+    std::vector<Isa> all;
+    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512vnni})
+        if (isa <= best_isa()) all.push_back(isa);
+    return all;
+}
+
+// How a test fills its inputs: the extremes are where saturation and overflow hide.
+enum class Fill { random, lowest, highest, one_hot, signs };
+constexpr Fill fills[] = {Fill::random, Fill::lowest, Fill::highest, Fill::one_hot, Fill::signs};
+
+std::mt19937& rng() {
+    static std::mt19937 g(7);
+    return g;
+}
+int64_t uniform(int64_t lo, int64_t hi) { return std::uniform_int_distribution<int64_t>(lo, hi)(rng()); }
+
+template <typename T>
+void fill(T* x, int64_t n, int64_t lo, int64_t hi, Fill how) {
+    const int64_t hot = uniform(0, n - 1);
+    for (int64_t i = 0; i < n; ++i)
+        x[i] = static_cast<T>(how == Fill::random    ? uniform(lo, hi)
+                              : how == Fill::lowest  ? lo
+                              : how == Fill::highest ? hi
+                              : how == Fill::one_hot ? (i == hot  ? hi
+                                                        : lo <= 0 ? 0
+                                                                  : lo)
+                                                     : (uniform(0, 1) ? lo : hi));
+}
+
+// Exponents a requantization meets, and the ends of what dyadic() can yield.
+std::vector<int> shifts(const std::string& kind) {
+    if (kind == "usual") return {36, 37, 38, 39, 40, 41, 42};
+    if (kind == "upper") return {33, 34, 50, 61, 62};
+    return {1, 7, 17, 18, 30, 31, 32, 33, 40, 62};
+}
+
+}  // namespace
+
+TEST_CASE("cpu: the matrix product is exact for any shape and any extreme", "[cpu]") {
+    for (const Isa isa : instruction_sets())
+        for (const Fill how : fills)
+            for (int trial = 0; trial < 40; ++trial) {
+                const int64_t K = trial < 8    ? trial + 1
+                                  : trial == 8 ? 3072
+                                               : uniform(1, 700),
+                              N = uniform(1, 140);
+                const int rows = static_cast<int>(uniform(1, tile_rows));
+                const bool planes = trial % 3 == 0;
+                std::vector<int8_t> w(static_cast<size_t>(N * K));
+                fill(w.data(), N * K, -128, 127, how);
+                const cpu::Panels panels = cpu::pack_weights(w.data(), N, K);
+                const int64_t lda = K + uniform(0, 3);
+                cpu::Buffer<uint8_t> low(rows * lda), high(rows * lda);
+                fill(low.data(), rows * lda, 0, 255, how);
+                fill(high.data(), rows * lda, 0, planes ? 128 : 0, how);
+                cpu::Buffer<int32_t> init(panels.count() * tile_cols);
+                fill(init.data(), panels.count() * tile_cols, -(1 << 30), 1 << 30, how);
+                alignas(64) int32_t acc[tile_rows * tile_cols];
+                bool same = true;
+                for (int64_t p = 0; p < panels.count(); ++p) {
+                    cpu::kernels(isa).gemm_tile(low.data(), planes ? high.data() : nullptr, lda,
+                                                panels.panel(p), panels.k4(), init.data() + p * tile_cols,
+                                                rows, panels.width(p), acc);
+                    for (int r = 0; r < rows; ++r)
+                        for (int c = 0; c < panels.cols(p); ++c) {
+                            const int64_t column = p * tile_cols + c;
+                            int64_t sum = init[column];
+                            for (int64_t k = 0; k < K; ++k)
+                                sum += (low[r * lda + k] + (planes ? high[r * lda + k] * 256 : 0)) *
+                                       int64_t{w[static_cast<size_t>(column * K + k)]};
+                            same = same && static_cast<uint32_t>(acc[r * tile_cols + c]) ==
+                                               static_cast<uint32_t>(sum);
+                        }
+                }
+                INFO(to_string(isa) << " K " << K << " N " << N << " rows " << rows);
+                REQUIRE(same);
+            }
+}
+
+TEST_CASE("cpu: requantization is arithmetic.h's in every width", "[cpu]") {
+    for (const Isa isa : instruction_sets())
+        for (const char* kind : {"usual", "upper", "any"})
+            for (const Fill how : fills)
+                for (int trial = 0; trial < 60; ++trial) {
+                    const Kernels& k = cpu::kernels(isa);
+                    const std::vector<int> choice = shifts(kind);
+                    const int rows = static_cast<int>(uniform(1, tile_rows)),
+                              cols = static_cast<int>(uniform(1, 64));
+                    const bool one = trial % 4 == 0;  // one ratio for all columns
+                    std::vector<int32_t> m(one ? 1 : static_cast<size_t>(cols)), s(m.size());
+                    for (size_t c = 0; c < m.size(); ++c) {
+                        m[c] = static_cast<int32_t>(
+                            uniform(0, 9) ? uniform(1 << 30, 0x7fffffff) * (uniform(0, 1) ? 1 : -1) : 0);
+                        s[c] =
+                            choice[static_cast<size_t>(uniform(0, static_cast<int64_t>(choice.size()) - 1))];
+                    }
+                    alignas(64) int32_t acc[tile_rows * tile_cols];
+                    const int64_t reach = int64_t{1} << uniform(8, 31);
+                    fill(acc, tile_rows * tile_cols, -reach, reach - 1, how);
+                    const auto ratio = [&](int c) { return one ? size_t{0} : static_cast<size_t>(c); };
+
+                    const int bits = static_cast<int>(uniform(4, 8));
+                    uint8_t table[256];
+                    for (int u = 0; u < 256; ++u) table[u] = static_cast<uint8_t>(u * 7 + 3);
+                    const bool with_table = trial % 3 == 0;
+                    const int64_t ld = cols + uniform(0, 9);
+                    std::vector<uint8_t> y8(static_cast<size_t>(rows * ld), 0xAA);
+                    const cpu::Requantizer to8(m.data(), s.data(), m.size(), cols, -(1 << (bits - 1)),
+                                               (1 << (bits - 1)) - 1);
+                    k.requant_u8(acc, rows, cols, to8.at(0), with_table ? table : nullptr, y8.data(), ld);
+
+                    const int wide = static_cast<int>(uniform(8, 16));
+                    const cpu::Requantizer to16(m.data(), s.data(), m.size(), cols, -(1 << (wide - 1)),
+                                                (1 << (wide - 1)) - 1);
+                    std::vector<int16_t> y16(static_cast<size_t>(rows * ld), 0x55), t(y16.size()),
+                        sum(y16.size(), 0x55);
+                    k.requant_i16(acc, rows, cols, to16.at(0), y16.data(), ld);
+                    fill(t.data(), static_cast<int64_t>(t.size()), -32768, 32767, how);
+                    const cpu::ResidualView old{
+                        static_cast<int32_t>(uniform(1 << 30, 0x7fffffff)),
+                        static_cast<int32_t>(uniform(0, 2) ? uniform(28, 34) : uniform(1, 62))};
+                    k.residual_add(acc, rows, cols, to16.at(0), old, t.data(), sum.data(), ld);
+
+                    bool same = true;
+                    for (int r = 0; r < rows; ++r)
+                        for (int c = 0; c < ld; ++c) {
+                            const auto at = static_cast<size_t>(r * ld + c);
+                            if (c >= cols) {  // nothing is written past the columns
+                                same = same && y8[at] == 0xAA && y16[at] == 0x55 && sum[at] == 0x55;
+                                continue;
+                            }
+                            const int32_t a = acc[r * tile_cols + c], mc = m[ratio(c)];
+                            const int sc = s[ratio(c)];
+                            const auto u = static_cast<uint8_t>(arith::requant(a, mc, sc, bits) + 128);
+                            same = same && y8[at] == (with_table ? table[u] : u);
+                            same = same && y16[at] == arith::requant(a, mc, sc, wide);
+                            const int64_t both = arith::round_shift(int64_t{a} * mc, sc) +
+                                                 arith::round_shift(int64_t{t[at]} * old.m, old.s);
+                            same = same &&
+                                   sum[at] == arith::clamp(both, -(1 << (wide - 1)), (1 << (wide - 1)) - 1);
+                        }
+                    INFO(to_string(isa)
+                         << " " << kind << " rows " << rows << " cols " << cols << " old.s " << old.s);
+                    REQUIRE(same);
+                }
+}
+
+TEST_CASE("cpu: I-LayerNorm is arithmetic.h's for any width and any row", "[cpu]") {
+    for (const Isa isa : instruction_sets())
+        for (const Fill how : fills)
+            for (int trial = 0; trial < 60; ++trial) {
+                const int64_t C = trial < 4 ? 1 + trial : trial < 30 ? 16 * uniform(1, 64) : uniform(1, 1100);
+                Graph g;
+                Node n;
+                n.op = Op::layernorm;
+                n.shape = {1, C};
+                g.nodes.push_back(n);
+                auto q = std::make_shared<QuantNode>();
+                q->out.bits = static_cast<int>(uniform(4, 8));
+                q->out.scale = {0.03};
+                for (int64_t c = 0; c < C; ++c) {
+                    const double gamma =
+                        trial % 5 == 0 && c % 3 == 0 ? 0 : static_cast<double>(uniform(-200, 200)) / 64;
+                    const double beta = trial % 7 == 0 ? 1e9 : static_cast<double>(uniform(-200, 200)) / 64;
+                    const auto k = layernorm_constants(gamma, beta, 0.03, C);
+                    q->m.push_back(k.m);
+                    q->s.push_back(k.s);
+                    q->B.push_back(k.B);
+                }
+                QuantizedModel model;
+                model.graph = std::make_shared<Graph>(g);
+                model.nodes = {q};
+                const auto packed = cpu::pack_node(model, 0, nullptr);
+                cpu::Buffer<int16_t> x(C);
+                const int64_t reach = int64_t{1} << uniform(1, 15);
+                fill(x.data(), C, -reach, reach - 1, how);
+                std::vector<uint8_t> y(static_cast<size_t>(C) + 64, 0xAA);
+                cpu::kernels(isa).layernorm_row(x.data(), C, packed->layernorm(), y.data());
+
+                int64_t sum = 0, v = 0;
+                for (int64_t c = 0; c < C; ++c) sum += x[c];
+                const int64_t mean = arith::floor_div(2 * sum + C, 2 * C);
+                for (int64_t c = 0; c < C; ++c) v += (x[c] - mean) * (x[c] - mean);
+                const int64_t f = 0x7fffffff / std::max<int64_t>(1, arith::isqrt(v));
+                bool same = y[static_cast<size_t>(C)] == 0xAA;
+                for (int64_t c = 0; c < C; ++c) {
+                    const auto i = static_cast<size_t>(c);
+                    const int64_t z = ((x[c] - mean) * f) >> 1;
+                    same =
+                        same && y[i] == arith::layernorm_out(z, q->m[i], q->B[i], q->s[i], q->out.bits) + 128;
+                }
+                INFO(to_string(isa) << " C " << C << " reach " << reach);
+                REQUIRE(same);
+            }
+}
+
+TEST_CASE("cpu: Shiftmax rows are arithmetic.h's for every parameter", "[cpu]") {
+    for (const Isa isa : instruction_sets())
+        for (const Fill how : fills)
+            for (int trial = 0; trial < 120; ++trial) {
+                const int64_t n = trial < 70 ? 1 + trial : uniform(1, 1100);
+                auto q = std::make_shared<QuantNode>();
+                ShiftParams& s = q->quant.shift;
+                s.n = static_cast<int>(uniform(1, 30));
+                s.k = static_cast<int>(uniform(4, 16));
+                s.M = trial % 3 == 0 ? 31 : trial % 3 == 1 ? 47 : static_cast<int>(uniform(20, 62));
+                s.t = static_cast<int>(uniform(0, 8));
+                if (trial % 4 == 0) s.n = 15, s.k = 16, s.t = 4;
+                q->i0 = int64_t{1} << uniform(0, trial % 2 ? 9 : 16);
+                q->i0 += uniform(0, q->i0 - 1);
+                auto from = std::make_shared<QuantNode>();
+                from->out.bits =
+                    trial % 5 == 4 ? static_cast<int>(uniform(9, 16)) : static_cast<int>(uniform(4, 8));
+                Graph g;
+                Node logits, softmax;
+                logits.op = Op::attn_logits;
+                softmax.op = Op::softmax;
+                softmax.inputs = {0};
+                g.nodes = {logits, softmax};
+                QuantizedModel model;
+                model.graph = std::make_shared<Graph>(g);
+                model.nodes = {from, q};
+                const auto packed = cpu::pack_node(model, 1, nullptr);
+                const int64_t reach = int64_t{1} << (from->out.bits - 1);
+                std::vector<int16_t> x(static_cast<size_t>(n));
+                fill(x.data(), n, -reach, reach - 1, how);
+                std::vector<uint8_t> low(x.size() + 64, 0xAA), high(x.size() + 64, 0xAA);
+                if (from->out.bits <= 8) {
+                    cpu::Buffer<uint8_t> x8(n);
+                    for (int64_t j = 0; j < n; ++j)
+                        x8[j] = static_cast<uint8_t>(x[static_cast<size_t>(j)] + 128);
+                    cpu::kernels(isa).shiftmax_row(x8.data(), n, packed->shiftmax(), low.data(), high.data());
+                } else {
+                    cpu::shiftmax_wide(x.data(), n, *packed, low.data(), high.data());
+                }
+                const int64_t max = *std::max_element(x.begin(), x.end());
+                int64_t d = 0;
+                const auto e = [&](int64_t v) {
+                    return arith::shift_exp((v - max) * (1 << s.t), q->i0, s.n);
+                };
+                for (const int16_t v : x) d += e(v);
+                const int64_t f = arith::shift_reciprocal(d, s.M);
+                bool same = true;
+                for (size_t j = 0; j < x.size(); ++j) {
+                    const int64_t p = arith::shift_share(e(x[j]), f, s.M, s.k);
+                    same = same && low[j] + (s.k > 8 ? high[j] * 256 : 0) == p;
+                }
+                INFO(to_string(isa) << " n " << n << " bits " << from->out.bits << " M " << s.M << " k "
+                                    << s.k << " planes " << packed->planes);
+                REQUIRE(same);
+            }
+}
+
+// ---- Whole networks
+// -------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::shared_ptr<const Model> random_network(const vit::Dims& dims, float spread) {
+    auto m = std::make_shared<Model>();
+    m->graph = vit::make_graph(dims);
+    m->info.name = "random";
+    m->info.family = "vit";
+    std::mt19937 g(5);
+    std::normal_distribution<float> normal(0, spread);
+    for (const auto& spec : vit::weight_specs(dims)) {
+        auto t = std::make_shared<FloatTensor>();
+        t->shape = spec.shape;
+        const bool norm_gain = spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight");
+        for (int64_t i = 0; i < elements(spec.shape); ++i)
+            t->data.push_back(normal(g) + (norm_gain ? 1.0f : 0.0f));
+        m->weights[spec.name] = t;
+    }
+    return m;
+}
+
+std::vector<uint8_t> pictures(int side, int count, Fill how) {
+    std::vector<uint8_t> p(static_cast<size_t>(side * side * 3 * count));
+    fill(p.data(), static_cast<int64_t>(p.size()), 0, 255, how);
+    return p;
+}
+
+Calibration calibration_of(const Model& m) {
+    const int side = m.graph->image_size;
+    return calibrate(
+        m, 2, [&](int64_t) { return pictures(side, 1, Fill::random); }, RangeMethod::mse, 2);
+}
+
+// Logits and all taps of `batch` pictures, cpu against reference: both with all taps and with none.
+void compare_networks(const std::shared_ptr<const QuantizedModel>& q, const std::vector<uint8_t>& pixels,
+                      int batch, const std::string& what, IntegerNetwork* previous = nullptr,
+                      std::unique_ptr<IntegerNetwork>* keep = nullptr) {
+    const size_t nodes = q->graph->nodes.size();
+    RunOptions all;
+    all.taps.assign(nodes, true);
+    const auto expected = reference::make_backend()->load(q)->run(pixels, batch, all);
+    for (const Isa isa : instruction_sets())
+        for (const int threads : {1, 2}) {
+            INFO(what << ", " << to_string(isa) << ", threads " << threads << ", batch " << batch);
+            auto network = cpu::make_backend(threads, isa)->load(q, previous);
+            REQUIRE(network->run(pixels, batch, {})->integer_logits == expected->integer_logits);
+            const auto tapped = network->run(pixels, batch, all);
+            REQUIRE(tapped->integer_logits == expected->integer_logits);
+            REQUIRE(tapped->taps.size() == expected->taps.size());
+            for (size_t i = 0; i < nodes; ++i) {
+                INFO(q->graph->nodes[i].name);
+                REQUIRE(tapped->taps[i].node == expected->taps[i].node);
+                REQUIRE(tapped->taps[i].integers.shape == expected->taps[i].integers.shape);
+                REQUIRE(tapped->taps[i].integers.data == expected->taps[i].integers.data);
+            }
+            // The step outputs as the fused steps leave them: a tap for each that costs no fusing.
+            for (const Op op : {Op::pos_embed, Op::attn_context, Op::gelu, Op::residual_add}) {
+                RunOptions some;
+                for (const Node& n : q->graph->nodes) some.taps.push_back(n.op == op);
+                const auto fused = network->run(pixels, batch, some);
+                for (const Tap& tap : fused->taps) {
+                    INFO(q->graph->nodes[static_cast<size_t>(tap.node)].name << ", fused");
+                    REQUIRE(tap.integers.data == expected->tap(tap.node)->integers.data);
+                }
+            }
+            // And what a smaller batch leaves in the buffers of a larger one does not matter.
+            REQUIRE(network->run(std::span(pixels).first(pixels.size() / static_cast<size_t>(batch)), 1, {})
+                        ->integer_logits ==
+                    std::vector<int32_t>(expected->integer_logits.begin(),
+                                         expected->integer_logits.begin() + q->graph->classes));
+            if (keep) *keep = std::move(network);
+        }
+}
+
+}  // namespace
+
+TEST_CASE("cpu equals reference on whole networks of odd shapes", "[cpu][network]") {
+    struct Case {
+        vit::Dims dims;
+        float spread;
+    };
+    for (const auto& [dims, spread] : std::vector<Case>{
+             {{16, 8, 60, 3, 111, 2, 7, 1e-6f}, 0.05f},     // d = 20, hidden odd, 5 tokens
+             {{24, 4, 64, 2, 256, 1, 10, 1e-6f}, 0.3f},     // d = 32, 37 tokens
+             {{40, 5, 21, 3, 50, 1, 3, 1e-6f}, 0.5f},       // d = 7, 65 tokens, C not a multiple of anything
+             {{8, 8, 70, 1, 130, 1, 65, 1e-6f}, 0.1f},      // d = 70, 2 tokens
+             {{96, 8, 192, 3, 768, 1, 1000, 1e-6f}, 0.02f}  // d = 64, 145 tokens
+         }) {
+        const auto model = random_network(dims, spread);
+        const Calibration calibration = calibration_of(*model);
+        for (const char* spec : {"W8A8", "W4A4"})
+            for (const Fill how : {Fill::random, Fill::lowest, Fill::one_hot}) {
+                const auto q = quantize(model, calibration, QuantConfig::from_spec(spec));
+                const int batch = how == Fill::random ? 3 : 1;
+                compare_networks(q, pictures(dims.image_size, batch, how), batch,
+                                 std::string(spec) + ", width " + std::to_string(dims.width));
+            }
+    }
+}
+
+TEST_CASE("cpu equals reference at every width, preset and mode", "[cpu][network]") {
+    const vit::Dims dims{32, 8, 48, 3, 96, 2, 10, 1e-6f};
+    const auto model = random_network(dims, 0.15f);
+    const Calibration calibration = calibration_of(*model);
+    const auto pixels = pictures(32, 2, Fill::random);
+    std::unique_ptr<IntegerNetwork> previous;
+    const auto check = [&](const QuantConfig& c, const std::string& what) {
+        // Loaded once afresh and once with what the last configuration packed.
+        const auto q = quantize(model, calibration, c);
+        compare_networks(q, pixels, 2, what);
+        std::unique_ptr<IntegerNetwork> next;
+        compare_networks(q, pixels, 2, what + ", requantized", previous.get(), &next);
+        previous = std::move(next);
+    };
+    for (const char* preset : {"refined", "paper"}) {
+        for (const char* spec : {"W8A8", "W6A6", "W4A8", "W4A4", "W2A4", "W8A8/8", "W8A8/11"}) {
+            QuantConfig c = QuantConfig::from_spec(spec);
+            c.set_preset(preset);
+            check(c, std::string(preset) + " " + spec);
+        }
+        for (int bits = 4; bits <= 16; bits += 3) {
+            QuantConfig c;
+            c.set_preset(preset);
+            c.logits_bits = bits;
+            c.shiftmax.k = 20 - bits;
+            check(c, std::string(preset) + ", logits " + std::to_string(bits) + ", softmax " +
+                         std::to_string(20 - bits));
+        }
+    }
+    for (const Mode mode : {Mode::exact, Mode::float_ops})
+        for (const char* glob : {"*", "blocks.1.*", "*softmax", "*norm*", "*fc1", "*proj", "input", "head"}) {
+            QuantConfig c;
+            QuantRule rule;
+            rule.glob = glob;
+            rule.mode = mode;
+            c.rules.push_back(rule);
+            check(c, std::string(to_string(mode)) + " " + glob);
+        }
+}
+
+TEST_CASE("cpu equals reference on DeiT-T's blocks and the bundled model", "[cpu][network]") {
+    std::vector<std::shared_ptr<const Model>> models = {random_model("deit_tiny_patch16_48")};
+    const std::filesystem::path bundled = IVIT_SOURCE_DIR "/assets/vit_tiny_cifar10.safetensors";
+    if (std::filesystem::exists(bundled))
+        models.push_back(load_model(bundled));
+    else
+        WARN("no bundled model");
+    for (const auto& model : models) {
+        const Calibration calibration = calibration_of(*model);
+        const auto q = quantize(model, calibration, QuantConfig());
+        compare_networks(q, pictures(model->graph->image_size, 1, Fill::random), 1, model->info.name);
+    }
+}
+
+TEST_CASE("cpu runs one node alone as reference does", "[cpu][network]") {
+    const vit::Dims dims{24, 4, 60, 3, 111, 1, 10, 1e-6f};
+    const auto model = random_network(dims, 0.2f);
+    for (const char* spec : {"W8A8", "W2A4/16"}) {
+        QuantConfig config = QuantConfig::from_spec(spec);
+        config.logits_bits = spec[1] == '2' ? 12 : 8;
+        const auto q = quantize(model, calibration_of(*model), config);
+        const auto reference = reference::make_backend()->load(q);
+        for (const Isa isa : instruction_sets()) {
+            const auto network = cpu::make_backend(2, isa)->load(q);
+            for (size_t i = 1; i < q->graph->nodes.size(); ++i)
+                for (const Fill how : fills) {
+                    // Inputs no network would make: anything the grids allow.
+                    std::vector<IntTensor> inputs;
+                    for (const int in : q->graph->nodes[i].inputs) {
+                        const auto at = static_cast<size_t>(in);
+                        IntTensor t{q->graph->nodes[at].shape, {}, q->nodes[at]->out};
+                        t.data.resize(static_cast<size_t>(elements(t.shape)));
+                        fill(t.data.data(), static_cast<int64_t>(t.data.size()), t.grid.low(), t.grid.high(),
+                             how);
+                        inputs.push_back(std::move(t));
+                    }
+                    std::vector<const IntTensor*> pointers;
+                    for (const IntTensor& t : inputs) pointers.push_back(&t);
+                    INFO(to_string(isa) << " " << q->graph->nodes[i].name << " " << spec << " fill "
+                                        << static_cast<int>(how));
+                    const auto a = network->run_node(static_cast<int>(i), pointers),
+                               b = reference->run_node(static_cast<int>(i), pointers);
+                    REQUIRE(a.data == b.data);
+                    REQUIRE(a.shape == b.shape);
+                }
+        }
+    }
+}
+
+TEST_CASE("cpu: a stop request ends the run, and timings name every node once", "[cpu][network]") {
+    const auto model = random_network({16, 8, 48, 3, 96, 2, 10, 1e-6f}, 0.1f);
+    const auto q = quantize(model, calibration_of(*model), QuantConfig());
+    const auto network = cpu::make_backend(2)->load(q);
+    const auto pixels = pictures(16, 1, Fill::random);
+    std::stop_source source;
+    source.request_stop();
+    RunOptions options;
+    options.stop = source.get_token();
+    CHECK_THROWS_AS(network->run(pixels, 1, options), Cancelled);
+    options = {};
+    options.time_nodes = true;
+    const auto trace = network->run(pixels, 1, options);
+    int next = 0;
+    for (const Timing& t : trace->timings) {
+        CHECK(t.first == next);
+        CHECK(t.last >= t.first);
+        CHECK(t.ms >= 0);
+        next = t.last + 1;
+    }
+    CHECK(next == static_cast<int>(q->graph->nodes.size()));
+    CHECK_THROWS_AS(network->run(std::span(pixels).first(10), 1, {}), Error);
+}
