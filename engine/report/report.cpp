@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/report/report.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <fstream>
+
+#include "engine/error.h"
+#include "engine/safetensors.h"
+
+namespace ivit {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int bins = 64;
+constexpr size_t worst_nodes = 10;
+
+std::string now_utc() {
+    const std::time_t t = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    std::tm utc{};
+    gmtime_r(&t, &utc);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    return text;
+}
+
+std::string base64(std::span<const uint8_t> bytes) {
+    static const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string s;
+    for (size_t i = 0; i < bytes.size(); i += 3) {
+        const size_t n = std::min<size_t>(3, bytes.size() - i);
+        const uint32_t v = static_cast<uint32_t>(bytes[i] << 16 | (n > 1 ? bytes[i + 1] << 8 : 0) | (n > 2 ? bytes[i + 2] : 0));
+        s += digits[v >> 18];
+        s += digits[v >> 12 & 63];
+        s += n > 1 ? digits[v >> 6 & 63] : '=';
+        s += n > 2 ? digits[v & 63] : '=';
+    }
+    return s;
+}
+
+// Both networks' values of one node in the same bins, and where its grid clamps.
+Json histogram(const Comparison& c, int node) {
+    const IntTensor& q = c.integer_trace->tap(node)->integers;
+    const FloatTensor& f = c.float_trace->tap(node)->floats;
+    const FloatTensor r = dequantize(q);
+    double low = INFINITY, high = -INFINITY;
+    for (const auto* values : {&f.data, &r.data})
+        for (const float v : *values) {
+            low = std::min<double>(low, v);
+            high = std::max<double>(high, v);
+        }
+    if (!(high > low)) high = low + 1;
+    std::vector<int64_t> floats(bins), integers(bins);
+    const auto count = [&](const std::vector<float>& values, std::vector<int64_t>& counts) {
+        for (const float v : values)
+            ++counts[static_cast<size_t>(std::clamp(static_cast<int>((v - low) / (high - low) * bins), 0, bins - 1))];
+    };
+    count(f.data, floats);
+    count(r.data, integers);
+    Json j = {{"low", low}, {"high", high}, {"float", floats}, {"integer", integers}};
+    if (q.grid.bits < 32) {
+        const double s = *std::max_element(q.grid.scale.begin(), q.grid.scale.end());
+        j["clamp"] = {s * static_cast<double>(q.grid.low()), s * static_cast<double>(q.grid.high())};
+    }
+    return j;
+}
+
+// "blocks.3.attn.softmax:2" -> node index and head.
+std::pair<int, int> parse_head(const std::string& text, const Graph& g) {
+    const size_t colon = text.rfind(':');
+    const int node = colon == std::string::npos ? -1 : g.find(text.substr(0, colon));
+    int head = -1;
+    if (colon != std::string::npos && text.find_first_not_of("0123456789", colon + 1) == std::string::npos && text.size() - colon < 6 &&
+        colon + 1 < text.size())
+        head = std::stoi(text.substr(colon + 1));
+    if (node < 0 || g.nodes[static_cast<size_t>(node)].op != Op::softmax || head < 0 || head >= g.nodes[static_cast<size_t>(node)].heads)
+        throw Error("the model has no head '" + text + "'", "--head", "for example blocks.0.attn.softmax:0");
+    return {node, head};
+}
+
+std::pair<int, int> worst_head(const Comparison& c) {
+    std::pair<int, int> worst{-1, 0};
+    double most = -1;
+    for (const NodeError& e : c.cumulative)
+        for (size_t h = 0; h < e.kl_per_head.size(); ++h)
+            if (e.kl_per_head[h] > most) {
+                most = e.kl_per_head[h];
+                worst = {e.node, static_cast<int>(h)};
+            }
+    return worst;
+}
+
+Json attention(const Comparison& c, const std::string& head_name) {
+    const Graph& g = *c.model->graph;
+    const auto [node, head] = head_name.empty() ? worst_head(c) : parse_head(head_name, g);
+    const Node& n = g.nodes[static_cast<size_t>(node)];
+    const IntTensor& p = c.integer_trace->tap(node)->integers;
+    const IntTensor& x = c.integer_trace->tap(n.inputs[0])->integers;
+    const size_t N = static_cast<size_t>(n.cols()), at = static_cast<size_t>(head) * N * N;  // the class token's row
+    std::vector<double> shiftmax, softmax(N);
+    double sum = 0, row = 0;
+    const int32_t top = *std::max_element(x.data.begin() + static_cast<std::ptrdiff_t>(at), x.data.begin() + static_cast<std::ptrdiff_t>(at + N));
+    for (size_t j = 0; j < N; ++j) {
+        shiftmax.push_back(p.data[at + j] * p.grid.scale[0]);
+        row += shiftmax.back();
+        sum += softmax[j] = std::exp(x.grid.scale[0] * (x.data[at + j] - top));
+    }
+    for (double& v : softmax) v /= sum;
+    Json j = {{"node", n.name},
+              {"head", head},
+              {"query", "class token"},
+              {"grid", g.image_size / g.patch_size},
+              {"kl", c.cumulative[static_cast<size_t>(node)].kl_per_head[static_cast<size_t>(head)]},
+              {"row_sum", row},
+              {"class_token", {{"shiftmax", shiftmax[0]}, {"softmax", softmax[0]}}}};
+    j["shiftmax"] = std::vector<double>(shiftmax.begin() + 1, shiftmax.end());
+    j["softmax"] = std::vector<double>(softmax.begin() + 1, softmax.end());
+    return j;
+}
+
+Json latency_json(const Latency& l) { return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}}; }
+
+}  // namespace
+
+Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, const ReportOptions& o) {
+    Json report = document("report", e);
+    report["created"] = now_utc();
+    report["versions"] = {{"ivit", IVIT_VERSION}, {"compiler", __VERSION__}, {"report", 1}};
+    report["reproduce"] = o.commands;
+    report["calibration_ranges"] = e.calibration.to_json();
+    report["images"] = Json::array();
+    for (const ReportInput& in : inputs) {
+        const Comparison& c = in.comparison;
+        Json image = comparison_json(c, in.file, o.top);
+        image["sha256"] = in.sha256;
+        image["pixels_sha256"] = sha256(std::as_bytes(std::span(in.pixels)));
+        const int size = e.graph->image_size;
+        image["thumbnail"] = "data:image/png;base64," + base64(encode_png(in.pixels, size, size));
+
+        std::vector<const NodeError*> order;
+        for (const NodeError& n : c.cumulative) order.push_back(&n);
+        std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->sqnr_db < b->sqnr_db; });
+        image["worst"] = Json::array();
+        for (size_t i = 0; i < std::min(worst_nodes, order.size()); ++i)
+            image["worst"].push_back({{"name", e.graph->nodes[static_cast<size_t>(order[i]->node)].name},
+                                      {"sqnr_db", order[i]->sqnr_db},
+                                      {"histogram", histogram(c, order[i]->node)}});
+        image["attention"] = attention(c, o.head);
+        report["images"].push_back(std::move(image));
+    }
+    if (o.latency) {
+        report["latency"] = {{"method", "end to end, pixels to logits, alternating in one process after warm-up, same threads"},
+                             {"baseline", "FP32, oneDNN"},
+                             {"batch", o.batch},
+                             {"float_ms", latency_json(o.latency->floats)},
+                             {"integer_ms", latency_json(o.latency->integers)},
+                             {"speedup", o.latency->speedup}};
+        if (!o.latency->layers.empty()) {
+            report["latency"]["layers"] = Json::array();
+            for (const BenchLayer& l : o.latency->layers)
+                report["latency"]["layers"].push_back({{"name", e.graph->nodes[static_cast<size_t>(l.first)].name},
+                                                       {"last", e.graph->nodes[static_cast<size_t>(l.last)].name},
+                                                       {"float_ms", l.float_ms},
+                                                       {"integer_ms", l.integer_ms}});
+        }
+    }
+    if (o.evaluation) report["evaluation"] = *o.evaluation;
+    return report;
+}
+
+void write_report(const Json& report, const fs::path& file) {
+    const std::string kind = file.extension().string();
+    std::string bytes;
+    if (kind == ".html" || kind == ".htm")
+        bytes = report_html(report);
+    else if (kind == ".json")
+        bytes = report.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+    else if (kind == ".csv")
+        bytes = report_csv(report);
+    else if (kind == ".md")
+        bytes = report_markdown(report);
+    else if (kind == ".pdf")
+        bytes = report_pdf(report);
+    else
+        throw Error("cannot tell the kind of report from '" + kind + "'", file.string(), "end the name in .html, .pdf, .json, .csv or .md");
+    write_atomically(file, std::as_bytes(std::span(bytes)));
+}
+
+Json read_report(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    if (!in) throw Error("cannot open the report", file.string());
+    Json j;
+    try {
+        j = Json::parse(in);
+    } catch (const Json::exception&) {
+        throw Error("this is not JSON", file.string(), "a report is replayed and compared in its .json form");
+    }
+    if (!j.is_object() || j.value("format", "") != "ivit-report") throw Error("this is not a report of ivit", file.string());
+    if (j.value("version", 0) != 1) throw Error("this report is of a version this program does not know", file.string());
+    for (const char* field : {"model", "quant", "config", "calibration_ranges", "images"})
+        if (!j.contains(field)) throw Error(std::string("the report lacks '") + field + "'", file.string());
+    return j;
+}
+
+namespace {
+
+void differences(const std::string& where, const Json& a, const Json& b, std::vector<Difference>& out) {
+    if (a.is_object() && b.is_object()) {
+        for (const auto& [key, value] : a.items())
+            differences(where + "." + key, value, b.contains(key) ? b[key] : Json(), out);
+        for (const auto& [key, value] : b.items())
+            if (!a.contains(key)) differences(where + "." + key, Json(), value, out);
+    } else if (a.is_array() && b.is_array()) {
+        for (size_t i = 0; i < std::max(a.size(), b.size()); ++i)
+            differences(where + "[" + std::to_string(i) + "]", i < a.size() ? a[i] : Json(), i < b.size() ? b[i] : Json(), out);
+    } else if (a != b) {
+        out.push_back({where, a, b});
+    }
+}
+
+// Layers by name and scope, so that two models of different depth still line up.
+Json keyed_layers(const Json& layers) {
+    Json keyed = Json::object();
+    for (const auto& l : layers) keyed["[" + l["name"].get<std::string>() + ", " + l["scope"].get<std::string>() + "]"] = l;
+    return keyed;
+}
+
+}  // namespace
+
+std::vector<Difference> report_differences(const Json& a, const Json& b) {
+    std::vector<Difference> out;
+    for (const char* field : {"quant", "preset", "integer_only", "config", "calibration"})
+        differences(field, a.value(field, Json()), b.value(field, Json()), out);
+    for (const char* field : {"name", "sha256", "parameters", "architecture"})
+        differences(std::string("model.") + field, a["model"].value(field, Json()), b["model"].value(field, Json()), out);
+    const size_t n = std::max(a["images"].size(), b["images"].size());
+    for (size_t i = 0; i < n; ++i) {
+        const std::string where = "images[" + std::to_string(i) + "]";
+        if (i >= a["images"].size() || i >= b["images"].size()) {
+            out.push_back({where, i < a["images"].size() ? a["images"][i]["file"] : Json(), i < b["images"].size() ? b["images"][i]["file"] : Json()});
+            continue;
+        }
+        const Json &x = a["images"][i], &y = b["images"][i];
+        for (const char* field : {"sha256", "pixels_sha256", "predictions", "logits"})
+            differences(where + "." + field, x.value(field, Json()), y.value(field, Json()), out);
+        differences(where + ".layers", keyed_layers(x["layers"]), keyed_layers(y["layers"]), out);
+    }
+    return out;
+}
+
+}  // namespace ivit
