@@ -66,6 +66,9 @@ void save(const QuantizedModel& q, const std::filesystem::path& file);
 bool is_quantized(const std::filesystem::path& file);
 // Throws Error naming the tensor that is missing, misshapen or of the wrong type.
 std::shared_ptr<const QuantizedModel> load_quantized(const std::filesystem::path& file);
+// The same from a file that is open already, or from bytes in memory (Safetensors::parse).
+class Safetensors;
+std::shared_ptr<const QuantizedModel> load_quantized(const Safetensors& file);
 
 // r ~= m / 2^s (arithmetic.md, Dyadic numbers). Throws Error when s < 1 ("ratio 3e12 is too large").
 struct Dyadic {

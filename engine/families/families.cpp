@@ -6,7 +6,7 @@ namespace ivit {
 
 const std::vector<Family>& families() {
     static const std::vector<Family> list = {
-        {"vit", vit::detect, vit::load, vit::random, vit::architectures},
+        {"vit", vit::detect, vit::load, vit::random, vit::architectures, vit::graph},
     };
     return list;
 }

@@ -21,6 +21,9 @@ struct Family {
     // A named architecture with seeded random weights, or null when the name is not this family's.
     std::shared_ptr<const Model> (*random)(const std::string& arch, uint64_t seed);
     std::vector<std::string> (*architectures)();
+    // The node list that follows from an outline: a Graph with its numbers set (tokens apart) and no nodes.
+    // Throws Error naming `where` for numbers that contradict one another.
+    std::shared_ptr<const Graph> (*graph)(const Graph& outline, float eps, const std::string& where);
 };
 
 const std::vector<Family>& families();

@@ -113,6 +113,12 @@ std::shared_ptr<const Graph> make_graph(const Dims& d) {
     return graph;
 }
 
+std::shared_ptr<const Graph> graph(const Graph& o, float eps, const std::string& where) {
+    const Dims dims{o.image_size, o.patch_size, o.width, o.heads, o.hidden, o.depth, o.classes, eps};
+    check(dims, where);
+    return make_graph(dims);
+}
+
 std::vector<WeightSpec> weight_specs(const Dims& d) {
     const int64_t C = d.width;
     std::vector<WeightSpec> specs;

@@ -44,10 +44,11 @@ struct WeightSpec {
 };
 std::vector<WeightSpec> weight_specs(const Dims& dims);
 
-// The family's four functions: see Family.
+// The family's functions: see Family.
 bool detect(const Checkpoint& checkpoint);
 std::shared_ptr<const Model> load(const Checkpoint& checkpoint);
 std::shared_ptr<const Model> random(const std::string& arch, uint64_t seed);
 std::vector<std::string> architectures();
+std::shared_ptr<const Graph> graph(const Graph& outline, float eps, const std::string& where);
 
 }  // namespace ivit::vit

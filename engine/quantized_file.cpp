@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: Apache-2.0
+// Saving and loading a quantized model; quantized_model.md describes the file. Kernels trust what a QuantNode
+// holds, so everything they rely on is checked here.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <set>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/error.h"
+#include "engine/families/family.h"
+#include "engine/quantized_model.h"
+#include "engine/safetensors.h"
+
+namespace ivit {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* format_name = "ivit-quantized";
+constexpr const char* format_version = "1";
+constexpr int64_t constant_limit = int64_t{1} << 30;
+
+bool has_weight(Op op) { return op == Op::linear || op == Op::patch_embed || op == Op::head; }
+
+Shape weight_shape(const Graph& g, const Node& n) {
+    if (n.op == Op::patch_embed) return {n.cols(), 3, n.patch, n.patch};
+    return {n.cols(), g.nodes[static_cast<size_t>(n.inputs[0])].cols()};
+}
+
+// How many dyadic pairs a node has (quantized_model.h, QuantNode::m).
+int64_t dyadic_pairs(const Node& n) {
+    switch (n.op) {
+        case Op::patch_embed:
+        case Op::head:
+        case Op::layernorm:
+        case Op::residual_add:
+            return n.cols();
+        case Op::linear:
+            return n.to_residual ? 0 : n.cols();
+        case Op::attn_logits:
+        case Op::attn_context:
+        case Op::gelu:
+            return 1;
+        case Op::input:
+        case Op::pos_embed:
+        case Op::softmax:
+            return 0;
+    }
+    return 0;
+}
+
+std::string dump(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+// What the metadata says of each node. All of it but the scales follows from the configuration, and is there
+// for readers that know nothing of globs.
+Json nodes_to_json(const Graph& g, const std::vector<NodeQuant>& quants, const std::vector<Grid>& grids) {
+    Json list = Json::array();
+    for (size_t i = 0; i < g.nodes.size(); ++i) {
+        const Node& n = g.nodes[i];
+        Json j{{"name", n.name}, {"op", to_string(n.op)}, {"inputs", n.inputs}, {"shape", n.shape}};
+        j["bits"] = quants[i].out_bits;
+        if (has_weight(n.op)) j["weight_bits"] = quants[i].weight_bits;
+        if (n.heads) j["heads"] = n.heads;
+        if (n.op == Op::softmax || n.op == Op::gelu) {
+            const ShiftParams& p = quants[i].shift;
+            j["n"] = p.n;
+            j["k"] = p.k;
+            j["M"] = p.M;
+            j["t"] = p.t;
+        }
+        if (n.op == Op::gelu) j["pivot"] = quants[i].shift.row_pivot ? "row" : "zero";
+        // The accumulators' scales are the products of the input's and the weights' scales.
+        if (!n.to_residual) j["scale"] = grids[i].scale;
+        list.push_back(std::move(j));
+    }
+    return list;
+}
+
+class Writer {
+  public:
+    template <class T>
+    void add(const std::string& name, const char* dtype, Shape shape, const std::vector<T>& data) {
+        TensorOut t{name, dtype, std::move(shape), std::vector<std::byte>(data.size() * sizeof(T))};
+        if (!data.empty()) std::memcpy(t.bytes.data(), data.data(), t.bytes.size());
+        tensors_[sizeof(T)].push_back(std::move(t));
+    }
+    // Widest elements first, so that every tensor begins at a multiple of its element's size.
+    std::vector<TensorOut> take() {
+        std::vector<TensorOut> all;
+        for (auto it = tensors_.rbegin(); it != tensors_.rend(); ++it) {
+            std::move(it->second.begin(), it->second.end(), std::back_inserter(all));
+        }
+        return all;
+    }
+
+  private:
+    std::map<size_t, std::vector<TensorOut>> tensors_;
+};
+
+// A metadata document, with the sentences for what may be wrong in it.
+class Document {
+  public:
+    Document(const Safetensors& file, const std::string& name) : where_(file.name()), name_(name) {
+        const auto it = file.metadata().find(name);
+        if (it == file.metadata().end()) throw Error("the metadata field " + name + " is missing", where_);
+        json_ = Json::parse(it->second, nullptr, false);
+        if (json_.is_discarded()) throw Error("the metadata field " + name + " is not valid JSON", where_);
+    }
+    const Json& json() const { return json_; }
+
+    template <class T>
+    T get(const char* field) const {
+        const auto it = json_.is_object() ? json_.find(field) : json_.end();
+        if (!json_.is_object() || it == json_.end()) throw wrong(field, "is missing");
+        try {
+            return it->template get<T>();
+        } catch (const Json::exception&) {
+            throw wrong(field, "is of the wrong type");
+        }
+    }
+    // A whole number of [low, high]: get<int> would cut a larger one, or a fraction, to size.
+    int64_t integer(const char* field, int64_t low, int64_t high) const {
+        const auto it = json_.is_object() ? json_.find(field) : json_.end();
+        if (!json_.is_object() || it == json_.end()) throw wrong(field, "is missing");
+        if (!it->is_number_integer()) throw wrong(field, "is not a whole number");
+        const bool large =
+            it->is_number_unsigned() && it->template get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
+        const auto value = large ? INT64_MAX : it->template get<int64_t>();
+        if (value < low || value > high)
+            throw wrong(field, fmt::format("is {}, expected {} to {}", value, low, high));
+        return value;
+    }
+    Error wrong(const char* field, const std::string& what) const {
+        return Error(fmt::format("the metadata's {} {} {}", name_, field, what), where_);
+    }
+
+  private:
+    std::string where_, name_;
+    Json json_;
+};
+
+std::shared_ptr<const Graph> graph_from(const Document& doc, const std::string& family,
+                                        const std::string& where) {
+    Graph outline;
+    const auto dimension = [&](const char* field) {
+        return static_cast<int>(doc.integer(field, 1, 1 << 20));
+    };
+    outline.image_size = dimension("image_size");
+    outline.patch_size = dimension("patch_size");
+    outline.width = dimension("width");
+    outline.heads = dimension("heads");
+    outline.hidden = dimension("hidden");
+    outline.depth = dimension("depth");
+    outline.classes = dimension("classes");
+    const auto eps = doc.get<double>("eps");
+    if (!(eps >= 0 && eps < 1)) throw doc.wrong("eps", "is not a number from 0 to 1");
+    for (const Family& f : families()) {
+        if (family == f.name) return f.graph(outline, static_cast<float>(eps), where);
+    }
+    throw Error("the model family " + family.substr(0, 40) + " is not known to this program", where);
+}
+
+ModelInfo info_from(const Document& doc, const Graph& g) {
+    ModelInfo info;
+    info.name = doc.get<std::string>("name");
+    info.family = doc.get<std::string>("family");
+    info.source = doc.get<std::string>("source");
+    info.sha256 = doc.get<std::string>("sha256");
+    info.dtype = doc.get<std::string>("dtype");
+    info.parameters = doc.integer("parameters", 0, INT64_MAX);
+    info.crop_pct = doc.get<double>("crop_pct");
+    info.labels = doc.get<std::vector<std::string>>("labels");
+    info.assumptions = doc.get<std::vector<std::string>>("assumptions");
+    const auto mean = doc.get<std::vector<double>>("mean"), std = doc.get<std::vector<double>>("std");
+    if (mean.size() != 3) throw doc.wrong("mean", "does not have three entries");
+    if (std.size() != 3 || !std::all_of(std.begin(), std.end(), [](double s) { return s > 0 && s < 1e6; })) {
+        throw doc.wrong("std", "does not have three positive entries");
+    }
+    std::copy(mean.begin(), mean.end(), info.mean.begin());
+    std::copy(std.begin(), std.end(), info.std.begin());
+    if (!(info.crop_pct > 0.01 && info.crop_pct <= 1)) throw doc.wrong("crop_pct", "is not from 0.01 to 1");
+    if (info.labels.size() != static_cast<size_t>(g.classes)) {
+        throw doc.wrong("labels", fmt::format("has {} entries, expected {}", info.labels.size(), g.classes));
+    }
+    return info;
+}
+
+class Loader {
+  public:
+    Loader(const Safetensors& file, const Graph& graph, std::vector<NodeQuant> quants)
+        : file_(file), graph_(graph), quants_(std::move(quants)) {}
+
+    std::vector<std::shared_ptr<const QuantNode>> run(const std::vector<std::vector<double>>& scales) {
+        std::vector<std::shared_ptr<const QuantNode>> nodes;
+        for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+            const Node& n = graph_.nodes[i];
+            auto q = std::make_shared<QuantNode>();
+            q->quant = quants_[i];
+            q->out = {scales[i], q->quant.out_bits, n.op == Op::softmax};
+            if (n.op == Op::softmax && q->out.scale[0] != std::ldexp(1.0, 1 - q->quant.shift.k)) {
+                throw Error("the scale of " + n.name + " is not 2^(1-k)", file_.name());
+            }
+            if (has_weight(n.op)) read_weight(n, *q, nodes[static_cast<size_t>(n.inputs[0])]->out);
+            read_dyadic(n, *q);
+            read_constants(n, *q);
+            nodes.push_back(std::move(q));
+        }
+        for (const auto& [name, view] : file_.tensors()) {
+            if (!read_.count(name))
+                throw Error("the tensor " + name.substr(0, 80) + " belongs to no node of the graph",
+                            file_.name());
+        }
+        return nodes;
+    }
+
+  private:
+    // The tensor `name`, every element within [low, high].
+    template <class T>
+    std::vector<T> within(const std::string& name, const Shape& shape, int64_t low, int64_t high) {
+        read_.insert(name);
+        auto data = file_.integers<T>(name, shape);
+        for (const T v : data) {
+            if (v < low || v > high)
+                throw wrong(name, fmt::format("holds {}, expected {} to {}", v, low, high));
+        }
+        return data;
+    }
+    Error wrong(const std::string& tensor, const std::string& what) const {
+        return Error("tensor " + tensor + " " + what, file_.name());
+    }
+
+    void read_weight(const Node& n, QuantNode& q, const Grid& in) {
+        const int64_t top = int64_t{1} << (q.quant.weight_bits - 1), C = n.cols();
+        q.weight = within<int8_t>(n.weight, weight_shape(graph_, n), -top, top - 1);
+        q.bias = within<int32_t>(n.bias, {C}, -constant_limit, constant_limit);
+        // No accumulator may pass 32 bits whatever the input.
+        const size_t K = q.weight.size() / static_cast<size_t>(C);
+        for (size_t c = 0; c < static_cast<size_t>(C); ++c) {
+            int64_t sum = 0;
+            for (size_t k = 0; k < K; ++k) sum += std::abs(static_cast<int>(q.weight[c * K + k]));
+            if (sum * -in.low() + std::abs(static_cast<int64_t>(q.bias[c])) > INT32_MAX) {
+                throw wrong(n.weight, fmt::format("makes sums that pass 32 bits in row {}", c));
+            }
+        }
+        const std::string name = n.name + ".weight_scale";
+        read_.insert(name);
+        const TensorView& view = file_.get(name);
+        if (view.dtype != "F64" || view.shape != Shape{C}) {
+            throw wrong(name,
+                        fmt::format("is {} {}, expected F64 [{}]", view.dtype, to_string(view.shape), C));
+        }
+        q.weight_scale.resize(static_cast<size_t>(C));
+        std::memcpy(q.weight_scale.data(), view.bytes.data(), view.bytes.size());
+        for (const double s : q.weight_scale) {
+            if (!(s > 0 && s < 1e30)) throw wrong(name, "holds a scale that is not a positive number");
+        }
+        if (n.to_residual) {
+            for (const double s : q.weight_scale) q.out.scale.push_back(in.scale[0] * s);
+        }
+    }
+
+    void read_dyadic(const Node& n, QuantNode& q) {
+        const int64_t pairs = dyadic_pairs(n);
+        if (pairs == 0) return;
+        q.m = within<int32_t>(n.name + ".m", {pairs}, -INT32_MAX, INT32_MAX);
+        q.s = within<int32_t>(n.name + ".s", {pairs}, 1, n.op == Op::layernorm ? 54 : 62);
+    }
+
+    void read_constants(const Node& n, QuantNode& q) {
+        switch (n.op) {
+            case Op::input:
+                q.table = within<int8_t>(n.name + ".table", {3, 256}, q.out.low(), q.out.high());
+                break;
+            case Op::pos_embed:
+                q.constant = within<int32_t>(n.name + ".constant", n.shape, -constant_limit, constant_limit);
+                break;
+            case Op::layernorm:
+                q.B = within<int64_t>(n.name + ".B", {n.cols()}, -(int64_t{1} << 61), int64_t{1} << 61);
+                break;
+            case Op::residual_add:
+                q.mt = within<int32_t>(n.name + ".mt", {1}, -INT32_MAX, INT32_MAX)[0];
+                q.st = within<int32_t>(n.name + ".st", {1}, 1, 62)[0];
+                break;
+            case Op::softmax:
+            case Op::gelu: {
+                // The sum of the exponentials stays within 62 bits (quantize.cpp, shift_i0).
+                const std::string name = n.name + ".i0";
+                q.i0 = within<int64_t>(name, {1}, 1, INT64_MAX)[0];
+                const auto terms = static_cast<double>(n.op == Op::gelu ? 2 : n.cols());
+                if (std::log2(static_cast<double>(q.i0)) + q.quant.shift.n + std::log2(terms) > 61) {
+                    throw wrong(name, fmt::format("holds {}, too large for sums of 62 bits", q.i0));
+                }
+                if (n.op == Op::gelu && !q.quant.shift.row_pivot) {
+                    q.table = within<int8_t>(n.name + ".table", {256}, q.out.low(), q.out.high());
+                    if (q.table != gelu_table(q))
+                        throw wrong(n.name + ".table", "is not what i0, m and s make");
+                }
+                break;
+            }
+            case Op::patch_embed:
+            case Op::linear:
+            case Op::attn_logits:
+            case Op::attn_context:
+            case Op::head:
+                break;
+        }
+    }
+
+    const Safetensors& file_;
+    const Graph& graph_;
+    std::vector<NodeQuant> quants_;
+    std::set<std::string> read_;
+};
+
+// One list of scales per node out of the metadata's nodes; empty for accumulators.
+std::vector<std::vector<double>> scales_from(const Json& nodes, const Graph& g, const std::string& where) {
+    if (!nodes.is_array() || nodes.size() != g.nodes.size()) {
+        throw Error(
+            fmt::format("the metadata describes {} nodes, the graph has {}", nodes.size(), g.nodes.size()),
+            where);
+    }
+    std::vector<std::vector<double>> scales;
+    for (size_t i = 0; i < g.nodes.size(); ++i) {
+        const Node& n = g.nodes[i];
+        scales.emplace_back();
+        if (n.to_residual) continue;
+        const auto scale = nodes[i].is_object() ? nodes[i].find("scale") : nodes[i].end();
+        const bool list = nodes[i].is_object() && scale != nodes[i].end() && scale->is_array() &&
+                          scale->size() == static_cast<size_t>(n.groups);
+        if (!list)
+            throw Error(fmt::format("the metadata has no list of {} scales for {}", n.groups, n.name), where);
+        for (const auto& s : *scale) {
+            const double v = s.is_number() ? s.get<double>() : 0.0;
+            if (!(v > 0 && v < 1e30))
+                throw Error("a scale of " + n.name + " is not a positive number", where);
+            scales.back().push_back(v);
+        }
+    }
+    return scales;
+}
+
+}  // namespace
+
+int64_t QuantizedModel::weight_bytes() const {
+    int64_t bytes = 0;
+    for (const auto& q : nodes)
+        bytes += (static_cast<int64_t>(q->weight.size()) * q->quant.weight_bits + 7) / 8;
+    return bytes;
+}
+
+void save(const QuantizedModel& q, const std::filesystem::path& file) {
+    const Graph& g = *q.graph;
+    std::vector<NodeQuant> quants;
+    std::vector<Grid> grids;
+    Writer out;
+    float eps = 0;
+    for (size_t i = 0; i < g.nodes.size(); ++i) {
+        const Node& n = g.nodes[i];
+        const QuantNode& node = *q.nodes[i];
+        if (node.quant.mode != Mode::integer) {
+            throw Error(fmt::format("the mode of {} is {}, a quantized file holds integers only", n.name,
+                                    to_string(node.quant.mode)),
+                        file.string(), "save it with every node in mode integer");
+        }
+        quants.push_back(node.quant);
+        grids.push_back(node.out);
+        if (n.op == Op::layernorm) eps = n.eps;
+        if (has_weight(n.op)) {
+            out.add(n.weight, "I8", weight_shape(g, n), node.weight);
+            out.add(n.bias, "I32", {n.cols()}, node.bias);
+            out.add(n.name + ".weight_scale", "F64", {n.cols()}, node.weight_scale);
+        }
+        if (const int64_t pairs = dyadic_pairs(n)) {
+            out.add(n.name + ".m", "I32", {pairs}, node.m);
+            out.add(n.name + ".s", "I32", {pairs}, node.s);
+        }
+        if (n.op == Op::residual_add) {
+            out.add(n.name + ".mt", "I32", {1}, std::vector<int32_t>{node.mt});
+            out.add(n.name + ".st", "I32", {1}, std::vector<int32_t>{node.st});
+        }
+        if (n.op == Op::layernorm) out.add(n.name + ".B", "I64", {n.cols()}, node.B);
+        if (n.op == Op::softmax || n.op == Op::gelu)
+            out.add(n.name + ".i0", "I64", {1}, std::vector<int64_t>{node.i0});
+        if (n.op == Op::pos_embed) out.add(n.name + ".constant", "I32", n.shape, node.constant);
+        if (n.op == Op::input) out.add(n.name + ".table", "I8", {3, 256}, node.table);
+        if (n.op == Op::gelu && !node.table.empty()) out.add(n.name + ".table", "I8", {256}, node.table);
+    }
+
+    const ModelInfo& info = q.info;
+    // Found again from any folder; what has no checksum is no file.
+    std::error_code failed;
+    const auto absolute = std::filesystem::absolute(info.source, failed);
+    const std::string source = info.sha256.empty() || failed ? info.source : absolute.string();
+    const Json model{{"name", info.name},
+                     {"family", info.family},
+                     {"source", source},
+                     {"sha256", info.sha256},
+                     {"dtype", info.dtype},
+                     {"parameters", info.parameters},
+                     {"image_size", g.image_size},
+                     {"patch_size", g.patch_size},
+                     {"width", g.width},
+                     {"heads", g.heads},
+                     {"hidden", g.hidden},
+                     {"depth", g.depth},
+                     {"classes", g.classes},
+                     {"eps", eps},
+                     {"mean", info.mean},
+                     {"std", info.std},
+                     {"crop_pct", info.crop_pct},
+                     {"labels", info.labels},
+                     {"assumptions", info.assumptions}};
+    write_safetensors(file, out.take(),
+                      {{"format", format_name},
+                       {"version", format_version},
+                       {"model", dump(model)},
+                       {"config", dump(q.config.to_json())},
+                       {"calibration", dump(q.calibration.to_json())},
+                       {"nodes", dump(nodes_to_json(g, quants, grids))}});
+}
+
+bool is_quantized(const std::filesystem::path& file) {
+    const auto f = Safetensors::open(file);
+    const auto it = f->metadata().find("format");
+    return it != f->metadata().end() && it->second == format_name;
+}
+
+std::shared_ptr<const QuantizedModel> load_quantized(const Safetensors& file) {
+    const auto& metadata = file.metadata();
+    const auto text = [&](const char* name) {
+        const auto it = metadata.find(name);
+        return it == metadata.end() ? std::string() : it->second;
+    };
+    if (text("format") != format_name)
+        throw Error("is not a quantized model (its metadata has no format = ivit-quantized)", file.name());
+    if (text("version") != format_version) {
+        throw Error(fmt::format("has format version \"{}\", this program reads version {}",
+                                text("version").substr(0, 40), format_version),
+                    file.name());
+    }
+    const Document model(file, "model"), config(file, "config"), calibration(file, "calibration"),
+        nodes(file, "nodes");
+    auto q = std::make_shared<QuantizedModel>();
+    q->graph = graph_from(model, model.get<std::string>("family"), file.name());
+    q->info = info_from(model, *q->graph);
+    const Graph& g = *q->graph;
+    std::vector<NodeQuant> quants;
+    try {
+        q->config = QuantConfig::from_json(config.json());
+        q->calibration = Calibration::from_json(calibration.json());
+        quants = resolve(q->config, g);
+    } catch (const Error& e) {
+        throw Error(e.what(), file.name(), e.hint());
+    }
+    for (size_t i = 0; i < quants.size(); ++i) {
+        if (quants[i].mode != Mode::integer)
+            throw Error("the mode of " + g.nodes[i].name + " is not integer", file.name());
+    }
+    const auto scales = scales_from(nodes.json(), g, file.name());
+    q->nodes = Loader(file, g, quants).run(scales);
+
+    std::vector<Grid> grids;
+    for (const auto& node : q->nodes) grids.push_back(node->out);
+    const Json expected = nodes_to_json(g, quants, grids);
+    for (size_t i = 0; i < expected.size(); ++i) {
+        if (expected[i] != nodes.json()[i]) {
+            throw Error("the metadata's description of " + g.nodes[i].name + " contradicts its configuration",
+                        file.name());
+        }
+    }
+    return q;
+}
+
+std::shared_ptr<const QuantizedModel> load_quantized(const std::filesystem::path& file) {
+    return load_quantized(*Safetensors::open(file));
+}
+
+}  // namespace ivit
