@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "engine/error.h"
+#include "engine/png.h"
 #include "engine/safetensors.h"
 
 namespace ivit {
@@ -33,7 +34,8 @@ std::string base64(std::span<const uint8_t> bytes) {
     std::string s;
     for (size_t i = 0; i < bytes.size(); i += 3) {
         const size_t n = std::min<size_t>(3, bytes.size() - i);
-        const uint32_t v = static_cast<uint32_t>(bytes[i] << 16 | (n > 1 ? bytes[i + 1] << 8 : 0) | (n > 2 ? bytes[i + 2] : 0));
+        const uint32_t v = static_cast<uint32_t>(bytes[i] << 16 | (n > 1 ? bytes[i + 1] << 8 : 0) |
+                                                 (n > 2 ? bytes[i + 2] : 0));
         s += digits[v >> 18];
         s += digits[v >> 12 & 63];
         s += n > 1 ? digits[v >> 6 & 63] : '=';
@@ -57,7 +59,8 @@ Json histogram(const Comparison& c, int node) {
     std::vector<int64_t> floats(bins), integers(bins);
     const auto count = [&](const std::vector<float>& values, std::vector<int64_t>& counts) {
         for (const float v : values)
-            ++counts[static_cast<size_t>(std::clamp(static_cast<int>((v - low) / (high - low) * bins), 0, bins - 1))];
+            ++counts[static_cast<size_t>(
+                std::clamp(static_cast<int>((v - low) / (high - low) * bins), 0, bins - 1))];
     };
     count(f.data, floats);
     count(r.data, integers);
@@ -74,10 +77,11 @@ std::pair<int, int> parse_head(const std::string& text, const Graph& g) {
     const size_t colon = text.rfind(':');
     const int node = colon == std::string::npos ? -1 : g.find(text.substr(0, colon));
     int head = -1;
-    if (colon != std::string::npos && text.find_first_not_of("0123456789", colon + 1) == std::string::npos && text.size() - colon < 6 &&
-        colon + 1 < text.size())
+    if (colon != std::string::npos && text.find_first_not_of("0123456789", colon + 1) == std::string::npos &&
+        text.size() - colon < 6 && colon + 1 < text.size())
         head = std::stoi(text.substr(colon + 1));
-    if (node < 0 || g.nodes[static_cast<size_t>(node)].op != Op::softmax || head < 0 || head >= g.nodes[static_cast<size_t>(node)].heads)
+    if (node < 0 || g.nodes[static_cast<size_t>(node)].op != Op::softmax || head < 0 ||
+        head >= g.nodes[static_cast<size_t>(node)].heads)
         throw Error("the model has no head '" + text + "'", "--head", "for example blocks.0.attn.softmax:0");
     return {node, head};
 }
@@ -100,10 +104,12 @@ Json attention(const Comparison& c, const std::string& head_name) {
     const Node& n = g.nodes[static_cast<size_t>(node)];
     const IntTensor& p = c.integer_trace->tap(node)->integers;
     const IntTensor& x = c.integer_trace->tap(n.inputs[0])->integers;
-    const size_t N = static_cast<size_t>(n.cols()), at = static_cast<size_t>(head) * N * N;  // the class token's row
+    const size_t N = static_cast<size_t>(n.cols()),
+                 at = static_cast<size_t>(head) * N * N;  // the class token's row
     std::vector<double> shiftmax, softmax(N);
     double sum = 0, row = 0;
-    const int32_t top = *std::max_element(x.data.begin() + static_cast<std::ptrdiff_t>(at), x.data.begin() + static_cast<std::ptrdiff_t>(at + N));
+    const int32_t top = *std::max_element(x.data.begin() + static_cast<std::ptrdiff_t>(at),
+                                          x.data.begin() + static_cast<std::ptrdiff_t>(at + N));
     for (size_t j = 0; j < N; ++j) {
         shiftmax.push_back(p.data[at + j] * p.grid.scale[0]);
         row += shiftmax.back();
@@ -122,7 +128,9 @@ Json attention(const Comparison& c, const std::string& head_name) {
     return j;
 }
 
-Json latency_json(const Latency& l) { return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}}; }
+Json latency_json(const Latency& l) {
+    return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}};
+}
 
 }  // namespace
 
@@ -143,7 +151,8 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
 
         std::vector<const NodeError*> order;
         for (const NodeError& n : c.cumulative) order.push_back(&n);
-        std::stable_sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->sqnr_db < b->sqnr_db; });
+        std::stable_sort(order.begin(), order.end(),
+                         [](const auto* a, const auto* b) { return a->sqnr_db < b->sqnr_db; });
         image["worst"] = Json::array();
         for (size_t i = 0; i < std::min(worst_nodes, order.size()); ++i)
             image["worst"].push_back({{"name", e.graph->nodes[static_cast<size_t>(order[i]->node)].name},
@@ -153,19 +162,22 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
         report["images"].push_back(std::move(image));
     }
     if (o.latency) {
-        report["latency"] = {{"method", "end to end, pixels to logits, alternating in one process after warm-up, same threads"},
-                             {"baseline", "FP32, oneDNN"},
-                             {"batch", o.batch},
-                             {"float_ms", latency_json(o.latency->floats)},
-                             {"integer_ms", latency_json(o.latency->integers)},
-                             {"speedup", o.latency->speedup}};
+        report["latency"] = {
+            {"method",
+             "end to end, pixels to logits, alternating in one process after warm-up, same threads"},
+            {"baseline", "FP32, oneDNN"},
+            {"batch", o.batch},
+            {"float_ms", latency_json(o.latency->floats)},
+            {"integer_ms", latency_json(o.latency->integers)},
+            {"speedup", o.latency->speedup}};
         if (!o.latency->layers.empty()) {
             report["latency"]["layers"] = Json::array();
             for (const BenchLayer& l : o.latency->layers)
-                report["latency"]["layers"].push_back({{"name", e.graph->nodes[static_cast<size_t>(l.first)].name},
-                                                       {"last", e.graph->nodes[static_cast<size_t>(l.last)].name},
-                                                       {"float_ms", l.float_ms},
-                                                       {"integer_ms", l.integer_ms}});
+                report["latency"]["layers"].push_back(
+                    {{"name", e.graph->nodes[static_cast<size_t>(l.first)].name},
+                     {"last", e.graph->nodes[static_cast<size_t>(l.last)].name},
+                     {"float_ms", l.float_ms},
+                     {"integer_ms", l.integer_ms}});
         }
     }
     if (o.evaluation) report["evaluation"] = *o.evaluation;
@@ -186,7 +198,8 @@ void write_report(const Json& report, const fs::path& file) {
     else if (kind == ".pdf")
         bytes = report_pdf(report);
     else
-        throw Error("cannot tell the kind of report from '" + kind + "'", file.string(), "end the name in .html, .pdf, .json, .csv or .md");
+        throw Error("cannot tell the kind of report from '" + kind + "'", file.string(),
+                    "end the name in .html, .pdf, .json, .csv or .md");
     write_atomically(file, std::as_bytes(std::span(bytes)));
 }
 
@@ -199,8 +212,10 @@ Json read_report(const fs::path& file) {
     } catch (const Json::exception&) {
         throw Error("this is not JSON", file.string(), "a report is replayed and compared in its .json form");
     }
-    if (!j.is_object() || j.value("format", "") != "ivit-report") throw Error("this is not a report of ivit", file.string());
-    if (j.value("version", 0) != 1) throw Error("this report is of a version this program does not know", file.string());
+    if (!j.is_object() || j.value("format", "") != "ivit-report")
+        throw Error("this is not a report of ivit", file.string());
+    if (j.value("version", 0) != 1)
+        throw Error("this report is of a version this program does not know", file.string());
     for (const char* field : {"model", "quant", "config", "calibration_ranges", "images"})
         if (!j.contains(field)) throw Error(std::string("the report lacks '") + field + "'", file.string());
     return j;
@@ -216,7 +231,8 @@ void differences(const std::string& where, const Json& a, const Json& b, std::ve
             if (!a.contains(key)) differences(where + "." + key, Json(), value, out);
     } else if (a.is_array() && b.is_array()) {
         for (size_t i = 0; i < std::max(a.size(), b.size()); ++i)
-            differences(where + "[" + std::to_string(i) + "]", i < a.size() ? a[i] : Json(), i < b.size() ? b[i] : Json(), out);
+            differences(where + "[" + std::to_string(i) + "]", i < a.size() ? a[i] : Json(),
+                        i < b.size() ? b[i] : Json(), out);
     } else if (a != b) {
         out.push_back({where, a, b});
     }
@@ -225,7 +241,8 @@ void differences(const std::string& where, const Json& a, const Json& b, std::ve
 // Layers by name and scope, so that two models of different depth still line up.
 Json keyed_layers(const Json& layers) {
     Json keyed = Json::object();
-    for (const auto& l : layers) keyed["[" + l["name"].get<std::string>() + ", " + l["scope"].get<std::string>() + "]"] = l;
+    for (const auto& l : layers)
+        keyed["[" + l["name"].get<std::string>() + ", " + l["scope"].get<std::string>() + "]"] = l;
     return keyed;
 }
 
@@ -236,12 +253,14 @@ std::vector<Difference> report_differences(const Json& a, const Json& b) {
     for (const char* field : {"quant", "preset", "integer_only", "config", "calibration"})
         differences(field, a.value(field, Json()), b.value(field, Json()), out);
     for (const char* field : {"name", "sha256", "parameters", "architecture"})
-        differences(std::string("model.") + field, a["model"].value(field, Json()), b["model"].value(field, Json()), out);
+        differences(std::string("model.") + field, a["model"].value(field, Json()),
+                    b["model"].value(field, Json()), out);
     const size_t n = std::max(a["images"].size(), b["images"].size());
     for (size_t i = 0; i < n; ++i) {
         const std::string where = "images[" + std::to_string(i) + "]";
         if (i >= a["images"].size() || i >= b["images"].size()) {
-            out.push_back({where, i < a["images"].size() ? a["images"][i]["file"] : Json(), i < b["images"].size() ? b["images"][i]["file"] : Json()});
+            out.push_back({where, i < a["images"].size() ? a["images"][i]["file"] : Json(),
+                           i < b["images"].size() ? b["images"][i]["file"] : Json()});
             continue;
         }
         const Json &x = a["images"][i], &y = b["images"][i];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A report is one JSON document (format "ivit-report", version 1, schema in assets/report.schema.json); every other form
-// is a rendering of it, so the numbers are the same in all of them.
+// A report is one JSON document (format "ivit-report", version 1, schema in assets/report.schema.json); every
+// other form is a rendering of it, so the numbers are the same in all of them.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -25,22 +25,22 @@ struct ReportInput {
 
 struct ReportOptions {
     int top = 5;
-    std::string head;                  // "blocks.3.attn.softmax:2"; empty: the head with the greatest KL of each picture
+    std::string head;  // "blocks.3.attn.softmax:2"; empty: the head with the greatest KL of each picture
     std::optional<BenchResult> latency;
     int batch = 1;
-    std::optional<Json> evaluation;    // an "ivit-evaluate" document
+    std::optional<Json> evaluation;     // an "ivit-evaluate" document
     std::vector<std::string> commands;  // that reproduce the report
 };
 
-// Everything the report says. Histograms: 64 bins over both networks' values of the node. Attention: the class token's
-// row of one head, Shiftmax and softmax of the same integer logits, one value a patch.
-// Throws Error for a head the model does not have.
+// Everything the report says. Histograms: 64 bins over both networks' values of the node. Attention: the
+// class token's row of one head, Shiftmax and softmax of the same integer logits, one value a patch. Throws
+// Error for a head the model does not have.
 Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, const ReportOptions& options);
 
-std::string report_html(const Json& report);      // one file, no request to anywhere
+std::string report_html(const Json& report);  // one file, no request to anywhere
 std::string report_markdown(const Json& report);
-std::string report_csv(const Json& report);       // a header line, then one row per picture, node and scope
-std::string report_pdf(const Json& report);       // the bytes of a vector PDF, A4, numbered pages
+std::string report_csv(const Json& report);  // a header line, then one row per picture, node and scope
+std::string report_pdf(const Json& report);  // the bytes of a vector PDF, A4, numbered pages
 
 // By the file's extension: html, pdf, json, csv, md. Written whole or not at all. Throws Error.
 void write_report(const Json& report, const std::filesystem::path& file);
@@ -48,13 +48,14 @@ void write_report(const Json& report, const std::filesystem::path& file);
 // Reads a report; throws Error for another kind of document or version.
 Json read_report(const std::filesystem::path& file);
 
-// A value that differs between two reports: its place ("images[0].layers[blocks.3.attn.qkv, cumulative].sqnr_db").
+// A value that differs between two reports: its place ("images[0].layers[blocks.3.attn.qkv,
+// cumulative].sqnr_db").
 struct Difference {
     std::string where;
     Json a, b;
 };
-// All values of configuration, predictions, logits and layers that differ. Latency, machine, dates and file places are
-// not compared: they are of a run, not of the result.
+// All values of configuration, predictions, logits and layers that differ. Latency, machine, dates and file
+// places are not compared: they are of a run, not of the result.
 std::vector<Difference> report_differences(const Json& a, const Json& b);
 
 }  // namespace ivit

@@ -23,11 +23,13 @@ std::string latency_sentence(const Json& latency);
 struct LayerRow {
     std::string name, op;
     int bits = 0;
-    double cumulative_db = 0, isolated_db = 0, cosine = 0, mse = 0, max_abs_error = 0, saturation = 0, range_used = 0;
+    double cumulative_db = 0, isolated_db = 0, cosine = 0, mse = 0, max_abs_error = 0, saturation = 0,
+           range_used = 0;
 };
 std::vector<LayerRow> layer_rows(const Json& image);  // in execution order, both scopes in one row
 
-// Float first, then each configuration: name, top-1, top-5, agreement, mean KL, as text ("-" where there is none).
+// Float first, then each configuration: name, top-1, top-5, agreement, mean KL, as text ("-" where there is
+// none).
 std::vector<std::array<std::string, 5>> evaluation_rows(const Json& evaluation);
 
 }  // namespace ivit

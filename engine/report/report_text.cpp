@@ -44,8 +44,9 @@ std::string csv_cell(const Json& v) {
 }  // namespace
 
 std::string report_csv(const Json& report) {
-    const std::vector<std::string> columns = {"name", "op",   "scope",          "bits",       "mode",       "sqnr_db", "cosine",
-                                              "mse",  "nmse", "max_abs_error", "saturation", "range_used", "scale",   "row_sum_error"};
+    const std::vector<std::string> columns = {
+        "name", "op",   "scope",         "bits",       "mode",       "sqnr_db", "cosine",
+        "mse",  "nmse", "max_abs_error", "saturation", "range_used", "scale",   "row_sum_error"};
     std::string s = "file";
     for (const auto& c : columns) s += "," + c;
     s += "\r\n";
@@ -71,19 +72,25 @@ std::string report_markdown(const Json& report) {
         s += "```\n";
     }
     for (const auto& image : report["images"]) {
-        s += "\n## " + md(image["file"]) + "\n\n" + md(verdict(image)) + "\n\n| float | % | integer | % |\n|---|---:|---|---:|\n";
+        s += "\n## " + md(image["file"]) + "\n\n" + md(verdict(image)) +
+             "\n\n| float | % | integer | % |\n|---|---:|---|---:|\n";
         const auto &f = image["predictions"]["float"], &q = image["predictions"]["integer"];
         for (size_t i = 0; i < std::min(f.size(), q.size()); ++i)
-            s += fmt::format("| {} | {} | {} | {} |\n", md(f[i]["label"]), number(100 * f[i]["probability"].get<double>()), md(q[i]["label"]),
+            s += fmt::format("| {} | {} | {} | {} |\n", md(f[i]["label"]),
+                             number(100 * f[i]["probability"].get<double>()), md(q[i]["label"]),
                              number(100 * q[i]["probability"].get<double>()));
-        s += "\n| node | op | bits | cumulative SQNR dB | isolated SQNR dB | cosine | MSE | at limit % | range used % |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n";
+        s += "\n| node | op | bits | cumulative SQNR dB | isolated SQNR dB | cosine | MSE | at limit % | "
+             "range used % |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n";
         for (const auto& row : layer_rows(image))
-            s += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", md(row.name), row.op, row.bits, number(row.cumulative_db),
-                             number(row.isolated_db), number(row.cosine, 6), number(row.mse), number(100 * row.saturation), number(100 * row.range_used));
+            s += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", md(row.name), row.op,
+                             row.bits, number(row.cumulative_db), number(row.isolated_db),
+                             number(row.cosine, 6), number(row.mse), number(100 * row.saturation),
+                             number(100 * row.range_used));
     }
     if (report.contains("latency")) s += "\n## Latency\n\n" + md(latency_sentence(report["latency"])) + "\n";
     if (report.contains("evaluation")) {
-        s += "\n## Evaluation\n\n| configuration | top-1 % | top-5 % | agreement % | mean KL |\n|---|---:|---:|---:|---:|\n";
+        s += "\n## Evaluation\n\n| configuration | top-1 % | top-5 % | agreement % | mean KL "
+             "|\n|---|---:|---:|---:|---:|\n";
         for (const auto& row : evaluation_rows(report["evaluation"]))
             s += fmt::format("| {} | {} | {} | {} | {} |\n", md(row[0]), row[1], row[2], row[3], row[4]);
     }
