@@ -84,5 +84,8 @@ void add_bench(CLI::App& program, Run& run);
 void add_selftest(CLI::App& program, Run& run);
 void add_evaluate(CLI::App& program, Run& run);
 void add_merge(CLI::App& program, Run& run);
+void add_report(CLI::App& program, Run& run);
+void add_replay(CLI::App& program, Run& run);
+void add_diff(CLI::App& program, Run& run);
 
 }  // namespace ivit::cli

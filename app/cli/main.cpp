@@ -24,6 +24,9 @@ int main(int argc, char** argv) {
     cli::add_bench(program, run);
     cli::add_evaluate(program, run);
     cli::add_merge(program, run);
+    cli::add_report(program, run);
+    cli::add_replay(program, run);
+    cli::add_diff(program, run);
     cli::add_selftest(program, run);
     try {
         program.parse(argc, argv);
