@@ -8,8 +8,10 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "engine/backend.h"
 #include "engine/error.h"
 #include "engine/histogram.h"
+#include "small_model.h"
 
 using namespace ivit;
 
@@ -208,4 +210,93 @@ TEST_CASE("calibration: JSON round trip, and broken files refused") {
         INFO(name);
         CHECK(error_of(copy) != "no error");
     }
+}
+
+TEST_CASE("calibration: ranges are those of the float network's outputs") {
+    const auto model = test::small_model();
+    const Graph& g = *model->graph;
+    const auto picture = [](int64_t i) { return test::picture(16, static_cast<uint32_t>(i)); };
+    const Calibration c = calibrate(*model, 20, picture, RangeMethod::mse, 2);
+    CHECK(c.pictures == 20);
+    CHECK(c.method == RangeMethod::mse);
+    CHECK_FALSE(c.from_input);
+
+    // The greatest magnitudes by the definition, one picture at a time.
+    RunOptions all;
+    all.taps.assign(g.nodes.size(), true);
+    const auto network = make_float_network(model, 1);
+    std::map<std::string, std::vector<double>> greatest;
+    for (int64_t i = 0; i < 20; ++i) {
+        const auto trace = network->run(picture(i), 1, all);
+        for (const Tap& tap : trace->taps) {
+            const Node& n = g.nodes[static_cast<size_t>(tap.node)];
+            auto& of = greatest[n.name];
+            of.resize(static_cast<size_t>(n.groups));
+            for (size_t e = 0; e < tap.floats.data.size(); ++e) {
+                const auto column = static_cast<int64_t>(e) % n.cols();
+                double& best = of[static_cast<size_t>(column * n.groups / n.cols())];
+                best = std::max(best, std::fabs(static_cast<double>(tap.floats.data[e])));
+            }
+        }
+    }
+    size_t sites = 0;
+    for (const Node& n : g.nodes) {
+        const bool without =
+            n.op == Op::patch_embed || n.op == Op::softmax || n.op == Op::head || n.to_residual;
+        INFO(n.name);
+        REQUIRE(c.sites.count(n.name) == (without ? 0 : 1));
+        if (without) continue;
+        ++sites;
+        REQUIRE(c.sites.at(n.name).size() == static_cast<size_t>(n.groups));
+        for (int k = 0; k < n.groups; ++k) {
+            const SiteRange& r = c.sites.at(n.name)[static_cast<size_t>(k)];
+            // Not to the last bit: the float network cuts its sums by its threads.
+            CHECK(r.minmax == Approx(greatest[n.name][static_cast<size_t>(k)]).epsilon(1e-5));
+            CHECK(r.percentile <= r.minmax);
+            CHECK(r.percentile > 0.3 * r.minmax);
+            CHECK(r.mse[4] < r.minmax);
+            CHECK(r.mse[4] <= r.mse[8]);
+        }
+    }
+    CHECK(sites == c.sites.size());
+
+    CHECK(calibrate(*model, 20, picture, RangeMethod::mse, 2).to_json() == c.to_json());
+}
+
+TEST_CASE("calibration: progress, cancelling and bad pictures") {
+    const auto model = test::small_model();
+    const auto picture = [](int64_t i) { return test::picture(16, static_cast<uint32_t>(i)); };
+    std::vector<int64_t> seen;
+    calibrate(*model, 5, picture, RangeMethod::mse, 1, [&](int64_t done, int64_t total) {
+        CHECK(total == 5);
+        seen.push_back(done);
+        return true;
+    });
+    CHECK(seen == std::vector<int64_t>{1, 2, 3, 4, 5});
+    CHECK_THROWS_AS(
+        calibrate(*model, 5, picture, RangeMethod::mse, 1, [](int64_t done, int64_t) { return done < 3; }),
+        Cancelled);
+    CHECK_THROWS_AS(calibrate(*model, 0, picture, RangeMethod::mse, 1), Error);
+    CHECK_THROWS_WITH(calibrate(
+                          *model, 1, [](int64_t) { return Pixels(7); }, RangeMethod::mse, 1),
+                      "calibration picture 1 has 7 bytes, the model takes 768");
+    auto broken = std::make_shared<Model>(*model);
+    auto w = std::make_shared<FloatTensor>(model->weight("blocks.0.norm1.bias"));
+    w->data[3] = std::numeric_limits<float>::infinity();
+    broken->weights["blocks.0.norm1.bias"] = w;
+    CHECK_THROWS_WITH(calibrate(*broken, 1, picture, RangeMethod::mse, 1), Catch::Contains("blocks.0.norm1"));
+}
+
+TEST_CASE("calibration: augmentations of one picture") {
+    const Pixels p = test::picture(24, 5);
+    const auto all = augmentations(p, 24);
+    REQUIRE(all.size() == 8);
+    CHECK(all[0] == p);
+    for (size_t i = 0; i < all.size(); ++i) {
+        CHECK(all[i].size() == p.size());
+        for (size_t j = 0; j < i; ++j) CHECK(all[i] != all[j]);
+    }
+    for (int x = 0; x < 24; ++x)
+        CHECK(all[1][static_cast<size_t>(x * 3)] == p[static_cast<size_t>((23 - x) * 3)]);
+    CHECK(augmentations(Pixels{1, 2, 3}, 1).size() == 8);
 }

@@ -28,8 +28,13 @@ dnnl::matmul::primitive_desc describe(const Product::Sizes& s) {
     const memory::desc w = s.w_k == 0 && s.w_n == 0
                                ? memory::desc({s.k, s.n}, memory::data_type::f32, memory::format_tag::any)
                                : matrix(s.k, s.n, s.w_k, s.w_n);
-    return s.bias ? dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, w, matrix(1, s.n, s.n, 1), y), cpu())
-                  : dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, w, y), cpu());
+    // Scratch memory of ours, one a worker: oneDNN's own belongs to the thread that made the primitive, and
+    // two threads in one primitive would write it at once (sizes that are no multiple of its blocks need it).
+    dnnl::primitive_attr attr;
+    attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    return s.bias ? dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, w, matrix(1, s.n, s.n, 1), y), attr,
+                                                 cpu())
+                  : dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, w, y), attr, cpu());
 }
 
 }  // namespace
@@ -45,7 +50,8 @@ Product::Product(const Sizes& s, int workers) {
     for (int i = 0; i < workers; ++i)
         workers_.push_back({dnnl::stream(cpu()), memory(described.src_desc(), cpu(), nullptr),
                             memory(weights_desc_, cpu(), nullptr),
-                            memory(described.dst_desc(), cpu(), nullptr)});
+                            memory(described.dst_desc(), cpu(), nullptr),
+                            memory(described.scratchpad_desc(), cpu())});
 }
 
 void Product::execute(int worker, const float* x, const memory& weights, const memory* bias, float* y) {
@@ -54,12 +60,13 @@ void Product::execute(int worker, const float* x, const memory& weights, const m
     w.x.set_data_handle(const_cast<float*>(x));
     w.y.set_data_handle(y);
     // The C call takes its arguments as an array; the C++ one would build a map on every product.
-    const std::array<dnnl_exec_arg_t, 4> args{{{DNNL_ARG_SRC, w.x.get()},
+    const std::array<dnnl_exec_arg_t, 5> args{{{DNNL_ARG_SRC, w.x.get()},
                                                {DNNL_ARG_WEIGHTS, weights.get()},
                                                {DNNL_ARG_DST, w.y.get()},
+                                               {DNNL_ARG_SCRATCHPAD, w.scratchpad.get()},
                                                {DNNL_ARG_BIAS, bias ? bias->get() : nullptr}}};
     dnnl::error::wrap_c_api(
-        dnnl_primitive_execute(primitive_.get(), w.stream.get(), bias ? 4 : 3, args.data()),
+        dnnl_primitive_execute(primitive_.get(), w.stream.get(), bias ? 5 : 4, args.data()),
         "could not execute a matrix product");
 }
 

@@ -50,7 +50,7 @@ class Product {
   private:
     struct Worker {
         dnnl::stream stream;
-        dnnl::memory x, w, y;
+        dnnl::memory x, w, y, scratchpad;
     };
     dnnl::memory::desc weights_desc_;
     dnnl::matmul primitive_;
