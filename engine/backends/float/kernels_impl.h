@@ -88,10 +88,11 @@ void gemm(int64_t m, int64_t n, int64_t k, const float* x, int64_t ldx, const fl
     }
 }
 
-// e^x for x <= 88, to about 1 unit in the last place: 2^n * p(r), x = n ln 2 + r (Cephes' expf). Below -87 it
-// stays at the least normal number, which no sum beside 1 notices.
+// e^x for x <= 88, to about 1 unit in the last place: 2^n * p(r), x = n ln 2 + r (Cephes' expf). Below -80 it
+// stays at e^-80, which no sum beside 1 notices and which is far from the denormal numbers that slow
+// everything.
 IVIT_INLINE V exp(const V& y) {
-    const V x = y > all(-87.0f) ? y : all(-87.0f);
+    const V x = y > all(-80.0f) ? y : all(-80.0f);
     const V magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
     const V shifted = x * all(1.44269504f) + magic;
     const V n = shifted - magic;
@@ -107,54 +108,63 @@ IVIT_INLINE V exp(const V& y) {
     return p * reinterpret_cast<V>(exponent);
 }
 
+IVIT_INLINE V max(const V& a, const V& b) { return a > b ? a : b; }
+
 void softmax(int64_t n, const float* x, float scale, float* y) {
-    const V s = all(scale);
-    const float lowest = -3.4e38f;
-    V top = all(lowest);
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        const V v = load(x + i) * s;
-        top = v > top ? v : top;
+    if (n < 16) {  // through a row of 16: e^-80 of the rest is nothing beside the sum
+        float row[16];
+        for (int64_t i = 0; i < 16; ++i) row[i] = i < n ? x[i] * scale : -3.0e38f;
+        softmax(16, row, 1.0f, row);
+        __builtin_memcpy(y, row, static_cast<std::size_t>(n) * sizeof(float));
+        return;
     }
-    if (i < n) {
-        V v = load_tail(x + i, n - i, 0) * s;
-        for (int64_t j = n - i; j < 16; ++j) v[j] = lowest;
-        top = v > top ? v : top;
-    }
+    // The last vector of a row overlaps the one before it. It is loaded before y, which may be x, is written,
+    // and only its lanes from `fresh` on count for the sum.
+    const int64_t last = n - 16;
+    const int32_t fresh = static_cast<int32_t>((16 - n % 16) % 16);
+    const V s = all(scale), end = load(x + last) * s;
+    V top = end;
+    for (int64_t i = 0; i < last; i += 16) top = max(top, load(x + i) * s);
     float most = top[0];
     for (int j = 1; j < 16; ++j) most = top[j] > most ? top[j] : most;
 
+    const V m = all(most), end_e = exp(end - m);
     V sum{};
-    for (i = 0; i + 16 <= n; i += 16) {
-        const V e = exp(load(x + i) * s - all(most));
+    for (int64_t i = 0; i < last; i += 16) {
+        const V e = exp(load(x + i) * s - m);
         sum += e;
         store(y + i, e);
     }
-    if (i < n) {
-        V e = exp(load_tail(x + i, n - i, 0) * s - all(most));
-        for (int64_t j = n - i; j < 16; ++j) e[j] = 0;
-        sum += e;
-        store_tail(y + i, e, n - i);
-    }
+    const I lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    sum += reinterpret_cast<V>(reinterpret_cast<I>(end_e) & (lane >= fresh));
     double total = 0;
     for (int j = 0; j < 16; ++j) total += static_cast<double>(sum[j]);
     const V inverse = all(static_cast<float>(1.0 / total));
-    for (i = 0; i + 16 <= n; i += 16) store(y + i, load(y + i) * inverse);
-    if (i < n) store_tail(y + i, load_tail(y + i, n - i, 0) * inverse, n - i);
+    for (int64_t i = 0; i < last; i += 16) store(y + i, load(y + i) * inverse);
+    store(y + last, end_e * inverse);
 }
 
-// h = erfc(|x| / sqrt 2) / 2 by Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7 / 2), then x (1 - h) or x
-// h: no cancellation on the negative side.
+// erf as a quotient of polynomials on [-4, 4], beyond which it is 1 in single precision (Eigen's
+// generic_fast_erf_float).
 IVIT_INLINE V gelu(const V& x) {
-    const V a = (x < all(0.0f) ? -x : x) * all(0.70710678f);
-    const V t = all(1.0f) / (all(1.0f) + all(0.3275911f) * a);
-    V p = all(1.061405429f);
-    p = p * t + all(-1.453152027f);
-    p = p * t + all(1.421413741f);
-    p = p * t + all(-0.284496736f);
-    p = p * t + all(0.254829592f);
-    const V h = all(0.5f) * p * t * exp(-a * a);
-    return x < all(0.0f) ? x * h : x - x * h;
+    V z = x * all(0.70710678f);
+    z = z < all(4.0f) ? z : all(4.0f);
+    z = z > all(-4.0f) ? z : all(-4.0f);
+    const V s = z * z;
+    V p = all(-2.72614225801306e-10f);
+    p = p * s + all(2.77068142495902e-08f);
+    p = p * s + all(-2.10102402082508e-06f);
+    p = p * s + all(-5.69250639462346e-05f);
+    p = p * s + all(-7.34990630326855e-04f);
+    p = p * s + all(-2.95459980854025e-03f);
+    p = p * s + all(-1.60960333262415e-02f);
+    V q = all(-1.45660718464996e-05f);
+    q = q * s + all(-2.13374055278905e-04f);
+    q = q * s + all(-1.68282697438203e-03f);
+    q = q * s + all(-7.37332916720468e-03f);
+    q = q * s + all(-1.42647390514189e-02f);
+    const V half = x * all(0.5f);
+    return half + half * (z * p / q);
 }
 
 void gelu(int64_t n, const float* x, float* y) {
