@@ -386,10 +386,17 @@ FloatTensor Safetensors::floats(const std::string& tensor, const Shape& expected
 
     FloatTensor out{view.shape, {}};
     const auto n = static_cast<size_t>(elements(view.shape));
-    out.data.resize(n);
     if (view.dtype == "F32") {
-        if (n) std::memcpy(out.data.data(), view.bytes.data(), n * sizeof(float));
+        if (reinterpret_cast<uintptr_t>(view.bytes.data()) % alignof(float) == 0) {
+            // Constructed from the mapping: nothing is filled with zeros first.
+            const auto* from = reinterpret_cast<const float*>(view.bytes.data());
+            out.data.assign(from, from + n);
+        } else {
+            out.data.resize(n);
+            if (n) std::memcpy(out.data.data(), view.bytes.data(), n * sizeof(float));
+        }
     } else if (view.dtype == "F16" || view.dtype == "BF16") {
+        out.data.resize(n);
         const bool half = view.dtype == "F16";
         for (size_t i = 0; i < n; ++i) {
             uint16_t bits;

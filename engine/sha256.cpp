@@ -3,10 +3,10 @@
 // hashed while it is being read.
 #include <fcntl.h>
 #include <immintrin.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
@@ -101,47 +101,83 @@ bool has_sha_ni() {
     return has;
 }
 
+// The digest of a message that comes in pieces.
+class Sha256 {
+  public:
+    void update(std::span<const std::byte> bytes) {
+        length_ += bytes.size();
+        const auto* p = reinterpret_cast<const uint8_t*>(bytes.data());
+        size_t n = bytes.size();
+        if (held_) {  // complete the block that the piece before left open
+            const size_t take = std::min(n, sizeof block_ - held_);
+            std::memcpy(block_ + held_, p, take);
+            held_ += take;
+            p += take;
+            n -= take;
+            if (held_ < sizeof block_) return;
+            compress_(state_, block_, 1);
+        }
+        compress_(state_, p, n / 64);
+        held_ = n % 64;
+        if (held_) std::memcpy(block_, p + n - held_, held_);
+    }
+
+    // The last block: a 1 bit, zeros, and the message's length in bits in its last 8 bytes.
+    std::string hex() {
+        uint8_t tail[128] = {};
+        const size_t tail_bytes = held_ < 56 ? 64 : 128;
+        std::memcpy(tail, block_, held_);
+        tail[held_] = 0x80;
+        for (size_t i = 0; i < 8; ++i)
+            tail[tail_bytes - 1 - i] = static_cast<uint8_t>((length_ * 8) >> (8 * i));
+        compress_(state_, tail, tail_bytes / 64);
+        std::string text;
+        for (const uint32_t word : state_)
+            for (int shift = 28; shift >= 0; shift -= 4) text += "0123456789abcdef"[(word >> shift) & 15];
+        return text;
+    }
+
+  private:
+    State state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                    0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    void (*compress_)(State&, const uint8_t*, size_t) = has_sha_ni() ? compress_sha_ni : compress_portable;
+    uint8_t block_[64] = {};
+    size_t held_ = 0;  // bytes in block_
+    uint64_t length_ = 0;
+};
+
 }  // namespace
 
 std::string sha256(std::span<const std::byte> bytes) {
-    State state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                   0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    const auto compress = has_sha_ni() ? compress_sha_ni : compress_portable;
-    const auto* p = reinterpret_cast<const uint8_t*>(bytes.data());
-    const size_t whole = bytes.size() / 64;
-    compress(state, p, whole);
-    // The rest, a 1 bit, zeros, and the length in bits in the last 8 bytes.
-    uint8_t tail[128] = {};
-    const size_t left = bytes.size() % 64, tail_bytes = left < 56 ? 64 : 128;
-    if (left) std::memcpy(tail, p + 64 * whole, left);
-    tail[left] = 0x80;
-    const uint64_t bits = uint64_t{bytes.size()} * 8;
-    for (size_t i = 0; i < 8; ++i) tail[tail_bytes - 1 - i] = static_cast<uint8_t>(bits >> (8 * i));
-    compress(state, tail, tail_bytes / 64);
-
-    std::string hex;
-    for (const uint32_t word : state)
-        for (int shift = 28; shift >= 0; shift -= 4) hex += "0123456789abcdef"[(word >> shift) & 15];
-    return hex;
+    Sha256 digest;
+    digest.update(bytes);
+    return digest.hex();
 }
 
 std::string sha256_file(const std::filesystem::path& file) {
-    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat st {};
-    if (fd < 0 || ::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        const std::string reason = fd < 0 ? std::strerror(errno) : "not a regular file";
-        if (fd >= 0) ::close(fd);
+    const auto fail = [&](const std::string& reason) {
         throw Error("cannot read the file: " + reason, file.string());
+    };
+    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) fail(std::strerror(errno));
+    struct stat st {};
+    if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        ::close(fd);
+        fail("it is not a regular file");
     }
-    const auto size = static_cast<size_t>(st.st_size);
-    void* map = size ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0) : nullptr;
+    // Read rather than mapped: a page fault costs more than copying the page.
+    Sha256 digest;
+    std::vector<std::byte> buffer(1 << 20);
+    ssize_t n = 0;
+    while ((n = ::read(fd, buffer.data(), buffer.size())) != 0) {
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) break;
+        digest.update({buffer.data(), static_cast<size_t>(n)});
+    }
     const int reason = errno;
     ::close(fd);
-    if (map == MAP_FAILED)
-        throw Error(std::string("cannot map the file: ") + std::strerror(reason), file.string());
-    std::string hex = sha256({static_cast<const std::byte*>(map), size});
-    if (map) ::munmap(map, size);
-    return hex;
+    if (n < 0) fail(std::strerror(reason));
+    return digest.hex();
 }
 
 }  // namespace ivit
