@@ -127,7 +127,8 @@ Names map_names(const Safetensors& file) {
                 file.name());
         slot = original;
     };
-    std::string unknown, index, suffix;
+    std::string index, suffix;
+    const std::string* unknown = nullptr;
     for (const auto& [original, view] : file.tensors()) {
         std::string name = original;
         // Wrappers of training loops, then the model inside a classifier.
@@ -156,11 +157,11 @@ Names map_names(const Safetensors& file) {
             known = true;
             break;
         }
-        if (!known && unknown.empty()) unknown = original;
+        if (!known && !unknown) unknown = &original;
     }
-    if (!unknown.empty())
+    if (unknown)
         throw Error(
-            "tensor " + printable(unknown) + " is no part of a pre-norm ViT as timm or transformers name it",
+            "tensor " + printable(*unknown) + " is no part of a pre-norm ViT as timm or transformers name it",
             file.name());
     return names;
 }
@@ -170,12 +171,11 @@ std::string file_name(const Names& names, const std::string& canonical) {
     std::string index, suffix, text;
     for (const Pair& p : pairs)
         if (matches(p.timm, canonical, index, suffix)) {
+            // Of query, key and value the first that is not there.
             const auto found = names.sources.find(canonical);
-            // Of q, k and v the first that is not there.
-            if (p.part && found != names.sources.end() &&
-                !found->second[static_cast<size_t>(p.part) - 1].empty())
-                text.clear();
-            if (text.empty())
+            const bool there =
+                found != names.sources.end() && !found->second[static_cast<size_t>(p.part)].empty();
+            if (text.empty() && !there)
                 text = (p.timm[0] == 'h' ? "" : names.prefix) + fill(p.huggingface, index, suffix);
         }
     return text + " (" + canonical + ")";
