@@ -11,6 +11,7 @@
 
 #include "engine/error.h"
 #include "tests/checkpoint_files.h"
+#include "tests/fuzz/one_input.h"
 
 using namespace ivit;
 using namespace ivit::test;
@@ -589,4 +590,18 @@ TEST_CASE("tensor: quantize and dequantize round half up, clamp, and follow the 
     CHECK(back.shape == Shape{2, 6});
     CHECK(back.data == std::vector<float>{1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2});
     for (int64_t i = 0; i < 12; ++i) CHECK(t.real(i) == back.data[static_cast<size_t>(i)]);
+}
+
+TEST_CASE("checkpoint: the fuzzer's corpus; whole it loads or is refused, cut short it never loads") {
+    int loaded = 0;
+    for (const auto& entry : fs::directory_iterator(IVIT_SOURCE_DIR "/tests/fuzz/corpus")) {
+        INFO(entry.path());
+        std::ifstream in(entry.path(), std::ios::binary);
+        const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+        const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
+        if (!one_input(bytes)) continue;
+        ++loaded;
+        for (size_t n = 0; n < bytes.size(); n += 7) CHECK(!one_input(bytes.first(n)));
+    }
+    CHECK(loaded >= 6);
 }
