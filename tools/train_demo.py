@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains the bundled model: a ViT-Tiny (width 192, 12 blocks, 3 heads of 64) on CIFAR-10, from scratch.
+"""Trains the bundled model: a ViT-Tiny (width 192, 12 blocks, 3 heads of 64) on CIFAR-10.
 
-    pip install torch safetensors pillow numpy
-    python tools/train_demo.py --data ../shared/data --out build/train --minutes 8
+    pip install torch pillow numpy
+    python tools/train_demo.py --data ../shared/data --out build/train --minutes 9
+
+First a small convolutional network is trained for a fifth of the time; it then teaches the transformer, on the same
+augmented pictures. `--teacher-share 0` leaves it out. assets/MODEL_CARD.md has the commands that made the shipped file.
 
 `--data` holds cifar10-train.zip and cifar10-test.zip, JPEGs in train/<label>/NNNN.jpg, and optionally photos/, ordinary
 photographs named <label>_<anything>.jpg that are only looked at, never trained on.
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import io
 import math
 import os
@@ -30,8 +34,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
-from vit import LABELS, MEAN, STD, VisionTransformer, build, labelled_pictures, load_safetensors, logits_of, normalise, \
+from vit import LABELS, MEAN, STD, VisionTransformer, build, labelled_pictures, load_safetensors, logits_of, \
     pictures_to_tensor, save_safetensors
 
 START = time.perf_counter()
@@ -58,6 +63,13 @@ def read_split(path: Path, limit: int, workers: int):
 
 
 # --- augmentation, on whole batches where the pictures already are ---------------------------------------------------
+# Nothing here may wait for the host: the whole training step is captured in a CUDA graph. So constants live on the device
+# and selections are masked_fill or products, since torch.where with a Python number copies that number over each time.
+
+@functools.lru_cache(maxsize=None)
+def constant(values: tuple, device) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device)
+
 
 def uniform(n: int, low: float, high: float, device) -> torch.Tensor:
     return torch.rand(n, device=device) * (high - low) + low
@@ -67,9 +79,14 @@ def chance(n: int, p, device) -> torch.Tensor:
     return torch.rand(n, device=device) < p
 
 
+def plane(values: torch.Tensor) -> torch.Tensor:
+    """One value for each picture, shaped to multiply pictures."""
+    return values.view(-1, 1, 1, 1)
+
+
 def blur(x: torch.Tensor) -> torch.Tensor:
     """Binomial, 1 2 1 both ways."""
-    kernel = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], device=x.device) / 16
+    kernel = constant((1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0), x.device).view(1, 1, 3, 3) / 16
     return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel.expand(3, 1, 3, 3), groups=3)
 
 
@@ -77,7 +94,7 @@ def geometry(x: torch.Tensor, strength) -> torch.Tensor:
     """Flip, then either a shift of up to 4 pixels (what CIFAR's own framing needs) or what photographs need, where the
     object may overfill the frame or be a small part of it: a random resized crop or a zoom out over the mirrored picture.
     With some rotation and shear, all in one resampling."""
-    n, device = x.shape[0], x.device
+    n, device, size = x.shape[0], x.device, x.shape[-1]
     area = uniform(n, 0.15, 1.0, device)
     aspect = torch.exp(uniform(n, -0.2877, 0.2877, device))  # 3/4 to 4/3, evenly in the logarithm
     sx, sy = (area * aspect).sqrt().clamp(max=1.0), (area / aspect).sqrt().clamp(max=1.0)
@@ -90,18 +107,16 @@ def geometry(x: torch.Tensor, strength) -> torch.Tensor:
     tx = torch.where(wide, uniform(n, -1, 1, device) * (zoom - 0.75), tx)
     ty = torch.where(wide, uniform(n, -1, 1, device) * (zoom - 0.75), ty)
     # A coarser grid would alias, so what is made smaller is smoothed first.
-    x = torch.where((wide & (zoom > 1.3)).view(n, 1, 1, 1), blur(x), x)
+    x = torch.where(plane(wide & (zoom > 1.3)), blur(x), x)
 
     # Whole pixels need no interpolation, so these pictures stay as sharp as the test pictures.
-    step = torch.randint(-4, 5, (2, n), device=device) / 16.0
-    sx, sy = torch.where(shift, 1.0, sx), torch.where(shift, 1.0, sy)
+    step = torch.randint(-4, 5, (2, n), device=device) * (2 / size)
+    sx, sy = sx.masked_fill(shift, 1.0), sy.masked_fill(shift, 1.0)
     tx, ty = torch.where(shift, step[0], tx), torch.where(shift, step[1], ty)
 
-    turned = chance(n, 0.25 * strength, device)
-    angle = torch.where(turned, uniform(n, -0.35, 0.35, device), 0.0)
-    sheared = chance(n, 0.15 * strength, device)
-    shear = torch.where(sheared, uniform(n, -0.25, 0.25, device), 0.0)
-    flip = torch.where(chance(n, 0.5, device), -1.0, 1.0)
+    angle = uniform(n, -0.35, 0.35, device) * chance(n, 0.25 * strength, device)
+    shear = uniform(n, -0.25, 0.25, device) * chance(n, 0.15 * strength, device)
+    flip = 1.0 - 2.0 * chance(n, 0.5, device)
 
     cos, sin = torch.cos(angle), torch.sin(angle)
     theta = torch.stack([
@@ -109,13 +124,9 @@ def geometry(x: torch.Tensor, strength) -> torch.Tensor:
         torch.stack([sy * sin * flip, sy * (shear * sin + cos), ty], 1)], 1)
     grid = F.affine_grid(theta, x.shape, align_corners=False)
     # Mirrored, a small object has copies around it; with its edge drawn out, it stands alone, as it mostly does.
-    alone = (wide & chance(n, 0.6, device)).view(n, 1, 1, 1)
-    edge = 1 - 1 / x.shape[-1]
-    grid = torch.where(alone, grid.clamp(-edge, edge), grid)
+    edge = 1 - 1 / size
+    grid = torch.where(plane(wide & chance(n, 0.6, device)), grid.clamp(-edge, edge), grid)
     return F.grid_sample(x, grid, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(0, 1)
-
-
-GREY = (0.299, 0.587, 0.114)
 
 
 def colours(x: torch.Tensor, strength) -> torch.Tensor:
@@ -123,32 +134,27 @@ def colours(x: torch.Tensor, strength) -> torch.Tensor:
     n, device = x.shape[0], x.device
 
     def factor(p, low, high):
-        f = torch.where(chance(n, p * strength, device), uniform(n, low, high, device), 1.0)
-        return f.view(n, 1, 1, 1)
+        return plane(1 + (uniform(n, low, high, device) - 1) * chance(n, p * strength, device))
 
-    grey_of = torch.tensor(GREY, device=device).view(1, 3, 1, 1)
-    saturation = factor(0.4, 0.3, 1.7) * torch.where(chance(n, 0.05 * strength, device), 0.0, 1.0).view(n, 1, 1, 1)
-    grey = (x * grey_of).sum(1, keepdim=True)
+    saturation = factor(0.4, 0.3, 1.7) * plane(~chance(n, 0.05 * strength, device))
+    grey = (x * constant((0.299, 0.587, 0.114), device).view(1, 3, 1, 1)).sum(1, keepdim=True)
     x = grey + (x - grey) * saturation
     mean = x.mean((1, 2, 3), keepdim=True)
     x = mean + (x - mean) * factor(0.4, 0.5, 1.6)
     x = x * factor(0.4, 0.6, 1.5)
-    balance = 1 + 0.15 * (torch.rand(n, 3, 1, 1, device=device) * 2 - 1)
-    x = x * torch.where(chance(n, 0.3 * strength, device).view(n, 1, 1, 1), balance, 1.0)
+    balance = 0.15 * (torch.rand(n, 3, 1, 1, device=device) * 2 - 1)
+    x = x * (1 + balance * plane(chance(n, 0.3 * strength, device)))
     x = x.clamp(0, 1)
 
-    # Gamma 2 and 1/2 keep black and white where they are, unlike brightness.
-    bent = chance(n, 0.1 * strength, device).view(n, 1, 1, 1)
-    x = torch.where(bent, x.clamp(min=1e-4) ** torch.exp(uniform(n, -0.5, 0.5, device)).view(n, 1, 1, 1), x)
-
-    levels = torch.randint(3, 6, (n, 1, 1, 1), device=device).float().exp2()
-    x = torch.where(chance(n, 0.05 * strength, device).view(n, 1, 1, 1), torch.floor(x * (levels - 1) + 0.5) / (levels - 1), x)
-    threshold = uniform(n, 0.5, 1.0, device).view(n, 1, 1, 1)
-    solar = chance(n, 0.04 * strength, device).view(n, 1, 1, 1)
-    x = torch.where(solar & (x > threshold), 1 - x, x)
-
+    # A gamma keeps black and white where they are, unlike brightness.
+    bent = x.clamp(min=1e-4) ** plane(torch.exp(uniform(n, -0.5, 0.5, device)))
+    x = torch.where(plane(chance(n, 0.1 * strength, device)), bent, x)
+    levels = torch.randint(3, 6, (n, 1, 1, 1), device=device).float().exp2() - 1
+    x = torch.where(plane(chance(n, 0.05 * strength, device)), torch.floor(x * levels + 0.5) / levels, x)
+    solar = plane(chance(n, 0.04 * strength, device)) & (x > plane(uniform(n, 0.5, 1.0, device)))
+    x = torch.where(solar, 1 - x, x)
     # Photographs made small by an antialiased resize are crisper than CIFAR's: negative blur sharpens.
-    amount = torch.where(chance(n, 0.3 * strength, device), uniform(n, -1.0, 0.8, device), 0.0).view(n, 1, 1, 1)
+    amount = plane(uniform(n, -1.0, 0.8, device) * chance(n, 0.3 * strength, device))
     return (x + (blur(x) - x) * amount).clamp(0, 1)
 
 
@@ -162,37 +168,142 @@ def boxes(n: int, area: torch.Tensor, aspect: torch.Tensor, size: int, device) -
     return (rows[:, :, None] & columns[:, None, :]).unsqueeze(1)
 
 
-def augment(pixels: torch.Tensor, labels: torch.Tensor, strength: torch.Tensor):
+def augment(pixels: torch.Tensor, labels: torch.Tensor, strength: torch.Tensor, smoothing: float):
     """Bytes and labels to network input and soft targets. Strength 1 is the full recipe, 0 leaves flips and shifts."""
     n, device, size = pixels.shape[0], pixels.device, pixels.shape[-1]
     x = colours(geometry(pixels.float() / 255, strength), strength)
-    x = normalise(x)
+    x = (x - constant(MEAN, device).view(1, 3, 1, 1)) / constant(STD, device).view(1, 3, 1, 1)
 
     erased = boxes(n, uniform(n, 0.03, 0.25, device), torch.exp(uniform(n, -0.9, 0.9, device)), size, device)
-    erased = erased & chance(n, 0.2 * strength, device).view(n, 1, 1, 1)
-    x = torch.where(erased, torch.randn_like(x), x)
+    x = torch.where(erased & plane(chance(n, 0.2 * strength, device)), torch.randn_like(x), x)
 
-    smoothing = 0.1
-    target = torch.full((n, len(LABELS)), smoothing / len(LABELS), device=device)
-    target = target + F.one_hot(labels, len(LABELS)) * (1 - smoothing)
+    target = (labels[:, None] == torch.arange(len(LABELS), device=device)).float()
+    target = target * (1 - smoothing) + smoothing / len(LABELS)
 
     # Each picture draws for itself whether it is mixed, pasted over or left alone; its partner is the batch backwards,
     # which is a random one since batches are random.
     draw = torch.rand(n, device=device)
     mixed, pasted = draw < 0.25 * strength, draw > 1 - 0.4 * strength
-    lam = torch.where(mixed, 0.5 + 0.5 * uniform(n, 0, 1, device).square(), 1.0).view(n, 1, 1, 1)
-    box = boxes(n, uniform(n, 0.0, 0.6, device), torch.exp(uniform(n, -0.5, 0.5, device)), size, device)
-    box = box & pasted.view(n, 1, 1, 1)
+    lam = 1 - (0.5 - 0.5 * torch.rand(n, device=device).square()) * mixed
+    box = boxes(n, uniform(n, 0.0, 0.6, device), torch.exp(uniform(n, -0.5, 0.5, device)), size, device) & plane(pasted)
     other = x.flip(0)
-    x = torch.where(box, other, lam * x + (1 - lam) * other)
-    own = torch.where(pasted, 1 - box.float().mean((1, 2, 3)), lam.view(n)).view(n, 1)
+    x = torch.where(box, other, plane(lam) * x + (1 - plane(lam)) * other)
+    own = torch.where(pasted, 1 - box.float().mean((1, 2, 3)), lam).view(n, 1)
     return x, own * target + (1 - own) * target.flip(0)
+
+
+# --- the teacher ---------------------------------------------------------------------------------------------------
+
+def convolution(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.branch = nn.Sequential(convolution(width, width), convolution(width, width))
+
+    def forward(self, x):
+        return x + self.branch(x)
+
+
+def teacher_network(width: int) -> nn.Module:
+    """The nine-layer residual network of the DAWNBench entries: the quickest good convolutional one."""
+    pool = nn.MaxPool2d(2)
+    return nn.Sequential(
+        convolution(3, width), convolution(width, 2 * width), pool, Residual(2 * width), convolution(2 * width, 4 * width),
+        pool, Residual(4 * width), convolution(4 * width, 8 * width), pool, Residual(8 * width), nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(), nn.Linear(8 * width, len(LABELS)))
 
 
 # --- training -----------------------------------------------------------------------------------------------------
 
-def accuracy(model, pictures, labels, autocast) -> float:
-    with autocast():
+class Trainer:
+    """Steps of one network over shuffled batches; on a GPU the whole step is one captured graph, because launching some
+    hundred small kernels from Python took as long as running them."""
+
+    def __init__(self, model, loss_of, data, args, groups, lr: float, smoothing: float):
+        self.model, self.loss_of, self.lr, self.smoothing = model, loss_of, lr, smoothing
+        self.train_x, self.train_y = data
+        self.device = self.train_x.device
+        self.cuda = self.device.type == "cuda"
+        self.batch = min(args.batch, len(self.train_x))
+        self.per_epoch = len(self.train_x) // self.batch
+        self.rate = torch.zeros((), device=self.device)
+        self.strength = torch.ones((), device=self.device)
+        self.index = torch.zeros(self.batch, dtype=torch.long, device=self.device)
+        self.order, self.position = None, 0
+        self.optimizer = torch.optim.AdamW(groups, lr=self.rate, betas=(0.9, 0.99), fused=True, capturable=self.cuda)
+        self.graph = None
+
+    def body(self):
+        x, target = augment(self.train_x[self.index], self.train_y[self.index], self.strength, self.smoothing)
+        # A cache of cast weights would outlive the graph's memory.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.cuda, cache_enabled=False):
+            loss = self.loss_of(x, target)
+        loss.backward()
+        self.norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.loss = loss.detach()
+
+    def step(self):
+        if self.order is None or self.position + self.batch > len(self.order):
+            self.order, self.position = torch.randperm(len(self.train_x), device=self.device), 0
+        self.index.copy_(self.order[self.position:self.position + self.batch])
+        self.position += self.batch
+        if self.graph:
+            self.graph.replay()
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.body()
+
+    def synchronize(self):
+        if self.cuda:
+            torch.cuda.synchronize()
+
+    def probe(self) -> float:
+        """Warms up, captures, and returns the seconds a step takes. At rate 0, so that the weights stay as they were."""
+        self.model.train()
+        self.rate.zero_()
+        if self.cuda:
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    self.step()
+            torch.cuda.current_stream().wait_stream(stream)
+            self.optimizer.zero_grad(set_to_none=True)
+            graph = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.graph(graph):
+                    self.body()
+                self.graph = graph
+            except RuntimeError as error:
+                torch.cuda.synchronize()
+                log("no graph:", str(error).splitlines()[0])
+        self.step()
+        self.synchronize()
+        steps = 30 if self.cuda else 2
+        begin = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        self.synchronize()
+        seconds = (time.perf_counter() - begin) / steps
+        for state in self.optimizer.state.values():  # in place, where the graph finds it
+            for value in state.values():
+                value.zero_()
+        return seconds
+
+    def schedule(self, i: int, steps: int) -> None:
+        warm = max(1, min(steps // 25, 1500))
+        falling = 0.5 * (1 + math.cos(math.pi * (i - warm) / max(1, steps - warm)))
+        self.rate.fill_(self.lr * ((i + 1) / warm if i < warm else falling))
+        # The last sixth eases towards what the network will see in use: whole pictures, unmixed.
+        self.strength.fill_(min(1.0, 0.25 + 0.75 * 6 * (1 - (i + 1) / steps)))
+
+
+def accuracy(model, pictures, labels, bfloat16: bool) -> float:
+    with torch.autocast(next(model.parameters()).device.type, torch.bfloat16, enabled=bfloat16):
         return (logits_of(model, pictures).argmax(1) == labels).double().mean().item() * 100
 
 
@@ -201,8 +312,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--out", type=Path, default=Path("build/train"))
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, default=8.0, help="wall-clock budget of the whole run")
+    length.add_argument("--minutes", type=float, default=9.0, help="wall-clock budget of the whole run")
     length.add_argument("--epochs", type=float, help="passes over the training pictures, instead of a budget")
+    parser.add_argument("--teacher-share", type=float, default=0.2, help="of the budget, for the teacher; 0: no teacher")
+    parser.add_argument("--teacher-epochs", type=float, help="the teacher's passes, with --epochs; none: no teacher")
+    parser.add_argument("--teacher-width", type=int, default=64)
+    parser.add_argument("--start", type=Path, help="a checkpoint to go on from, instead of random weights")
+    parser.add_argument("--keep", type=float, default=0.0, help="with --start, its share in the average of both that is saved")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--lr", type=float, default=1.5e-3)
@@ -213,7 +329,6 @@ def main() -> None:
     parser.add_argument("--drop-path", type=float, default=0.1)
     parser.add_argument("--limit", type=int, default=0, help="use only so many pictures: for trying the script out")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--no-compile", action="store_true")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
@@ -226,95 +341,81 @@ def main() -> None:
     log(f"{len(train_x)} training and {len(test_x)} test pictures")
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
-    log(f"PyTorch {torch.__version__} on {name}")
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
+    cuda = device.type == "cuda"
+    log(f"PyTorch {torch.__version__} on {torch.cuda.get_device_name() if cuda else 'CPU'}")
+    data = train_x.to(device), train_y.to(device)
 
-    def autocast(enabled=device.type == "cuda"):
-        return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    def run(trainer: Trainer, what: str, epochs, budget: float, each) -> float:
+        seconds = trainer.probe()
+        steps = max(1, round(epochs * trainer.per_epoch) if epochs else int(budget() * 0.95 / seconds))
+        log(f"{what}: {trainer.batch / seconds:.0f} pictures/s, {steps} steps, {steps / trainer.per_epoch:.2f} epochs")
+        every = max(1, steps // 12)
+        last = time.perf_counter()
+        for i in range(steps):
+            trainer.schedule(i, steps)
+            trainer.step()
+            each(i, steps)
+            if (i + 1) % every == 0 or i + 1 == steps:
+                trainer.synchronize()
+                speed = ((i + 1) % every or every) * trainer.batch / (time.perf_counter() - last)
+                log(f"{what} step {i + 1} loss {trainer.loss.item():.4f} norm {trainer.norm.item():.3f} lr "
+                    f"{trainer.rate.item():.2e} {speed:.0f} pictures/s", progress(what, i + 1, steps))
+                last = time.perf_counter()
+        return steps / trainer.per_epoch
 
-    train_x, train_y = train_x.to(device), train_y.to(device)
+    # A teacher that sees the same augmented pictures passes on what convolutions know about pictures from the start and a
+    # transformer would need far more of them to find out.
+    teacher, teacher_epochs, lesson = None, 0.0, ""
+    if args.teacher_epochs or (not args.epochs and args.teacher_share > 0):
+        teacher = teacher_network(args.teacher_width).to(device, memory_format=torch.channels_last)
+
+        def teacher_loss(x, target):
+            out = teacher(x.contiguous(memory_format=torch.channels_last))
+            return -(target * F.log_softmax(out.float(), 1)).sum(1).mean()
+
+        def progress(what, i, steps):
+            return ""
+
+        trainer = Trainer(teacher, teacher_loss, data, args, [{"params": list(teacher.parameters()), "weight_decay": 0.1}],
+                          2e-3, 0.0)
+        teacher_epochs = run(trainer, "teacher", args.teacher_epochs, lambda: args.minutes * 60 * args.teacher_share,
+                             lambda i, steps: None)
+        teacher.eval().requires_grad_(False)
+        top1 = accuracy(teacher, test_x, test_y, cuda)
+        log(f"teacher: {top1:.2f} % top-1 after {teacher_epochs:.2f} epochs")
+        lesson = f", taught by a nine-layer residual network of {top1:.2f} % top-1 ({teacher_epochs:.2f} epochs)"
+        del trainer
+
     model = VisionTransformer(32, 4, args.width, args.depth, args.heads, drop_path=args.drop_path)
     model.init_weights()
+    start = {}
+    if args.start:
+        start = {name: tensor.float().to(device) for name, tensor in load_safetensors(args.start)[0].items()}
+        model.load_state_dict(start)
     model.to(device)
     parameters = sum(p.numel() for p in model.parameters())
     log(f"{parameters} parameters")
     ema = copy.deepcopy(model).eval().requires_grad_(False)
-    # Decay on every matrix and gain keeps weights and activations without outliers, which is what low bit-widths want;
-    # biases, the class token and the position embedding are left alone, as usual.
-    decayed = [p for n, p in model.named_parameters() if p.ndim >= 2 and "token" not in n and "embed" != n[-5:]]
+    averages, weights = list(ema.parameters()), list(model.parameters())
+    # Decay on every matrix and some on the gains keeps weights and activations without outliers, which is what low
+    # bit-widths want; biases, the class token and the position embedding are left alone, as usual.
+    decayed = [p for n, p in model.named_parameters() if p.ndim >= 2 and n not in ("cls_token", "pos_embed")]
     gains = [p for n, p in model.named_parameters() if "norm" in n and n.endswith("weight")]
     chosen = {id(p) for p in decayed + gains}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": args.weight_decay}, {"params": gains, "weight_decay": args.weight_decay / 10},
-         {"params": rest, "weight_decay": 0.0}],
-        lr=args.lr, betas=(0.9, 0.99), fused=device.type == "cuda")
-    averages, weights = list(ema.parameters()), list(model.parameters())
+    groups = [{"params": decayed, "weight_decay": args.weight_decay}, {"params": gains, "weight_decay": args.weight_decay / 10},
+              {"params": [p for p in weights if id(p) not in chosen], "weight_decay": 0.0}]
 
-    forward, prepare = model, augment
-    if device.type == "cuda" and not args.no_compile:
-        forward, prepare = torch.compile(model), torch.compile(augment)
-
-    strength = torch.ones((), device=device)
-    order = torch.randperm(len(train_x), device=device)
-    position = 0
-
-    def next_batch():
-        nonlocal order, position
-        if position + args.batch > len(order):
-            order, position = torch.randperm(len(train_x), device=device), 0
-        index = order[position:position + args.batch]
-        position += args.batch
-        return train_x[index], train_y[index]
-
-    def step(lr: float, ema_decay: float):
-        pixels, labels = next_batch()
-        x, target = prepare(pixels, labels, strength)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        with autocast():
-            out = forward(x)
-        loss = -(target * F.log_softmax(out.float(), 1)).sum(1).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        torch._foreach_lerp_(averages, weights, 1 - ema_decay)
-        return loss.detach(), norm
-
-    args.batch = min(args.batch, len(train_x))
-    per_epoch = max(1, len(train_x) // args.batch)
-
-    def synchronize():
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    # The probe trains at rate 0, so that compiling and timing leave the weights as they were.
-    model.train()
-    for _ in range(3):
-        step(0.0, 0.0)
-    synchronize()
-    log("warmed up")
-    probes = 50 if device.type == "cuda" else 2
-    begin = time.perf_counter()
-    for _ in range(probes):
-        step(0.0, 0.0)
-    synchronize()
-    seconds = (time.perf_counter() - begin) / probes
-    optimizer.state.clear()
-    if args.epochs:
-        steps = max(1, round(args.epochs * per_epoch))
-    else:
-        # Six per cent, and some seconds for testing at the end, are kept back.
-        steps = max(1, int((args.minutes * 60 - (time.perf_counter() - START) - 12) * 0.94 / seconds))
-    epochs = steps / per_epoch
-    log(f"{args.batch / seconds:.0f} pictures/s, {steps} steps, {epochs:.2f} epochs")
-
-    photos = None
-    if (args.data / "photos").is_dir():
-        photos = {crop: labelled_pictures(args.data / "photos", 32, crop) for crop in (1.0, 32 / 36)}
+    def loss_of(x, target):
+        out = model(x).float()
+        loss = -(target * F.log_softmax(out, 1)).sum(1).mean()
+        if teacher is None:
+            return loss
+        with torch.no_grad():
+            lesson = teacher(x.contiguous(memory_format=torch.channels_last)).float()
+        # Temperature 2 shows what the teacher thinks of the labels that are not the first; 4 is its square, which keeps
+        # the gradient's size.
+        divergence = F.kl_div(F.log_softmax(out / 2, 1), F.log_softmax(lesson / 2, 1), log_target=True, reduction="batchmean")
+        return 0.2 * loss + 0.8 * 4 * divergence
 
     metadata = {
         "architecture": "vit", "num_heads": args.heads, "patch_size": 4, "image_size": 32,
@@ -324,49 +425,46 @@ def main() -> None:
     def save(path: Path, note: str) -> None:
         save_safetensors(path, ema.state_dict(), metadata | {"note": note})
 
-    warm = max(1, min(int(0.04 * steps), 1500))
-    horizon = max(1, steps // 40)  # of the moving average, in steps
-    every = max(1, steps // 16)
-    last = begin = time.perf_counter()
-    for i in range(steps):
-        if i < warm:
-            rate = args.lr * (i + 1) / warm
-        else:
-            rate = args.lr * 0.5 * (1 + math.cos(math.pi * (i - warm) / max(1, steps - warm)))
-        # The last sixth eases towards what the network will see in use: whole pictures, unmixed.
-        strength.fill_(min(1.0, 0.25 + 0.75 * 6 * (1 - (i + 1) / steps)))
-        loss, norm = step(rate, min(1 - 1 / horizon, (i + 1) / (i + 10)))
-        if (i + 1) % every == 0 or i + 1 == steps:
-            synchronize()
-            speed = ((i + 1) % every or every) * args.batch / (time.perf_counter() - last)
-            top1 = accuracy(ema, test_x, test_y, autocast)
-            log(f"step {i + 1} epoch {(i + 1) / per_epoch:.1f} loss {loss.item():.4f} norm {norm.item():.3f} "
-                f"lr {rate:.2e} strength {strength.item():.2f} {speed:.0f} pictures/s EMA test {top1:.2f} %")
-            # A run that is cut off leaves its last eighth behind.
-            if (i + 1) % (2 * every) == 0 and i + 1 < steps:
-                save(args.out / "checkpoint.safetensors", f"unfinished, step {i + 1} of {steps}")
-            last = time.perf_counter()
+    def average(i, steps):
+        decay = min(1 - 1 / max(1, steps // 40), (i + 1) / (i + 10))
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+
+    def progress(what, i, steps):
+        # A run that is cut off leaves its last twelfth behind.
+        if i < steps:
+            save(args.out / "checkpoint.safetensors", f"unfinished, step {i} of {steps}")
+        return f"moving average: {accuracy(ema, test_x, test_y, cuda):.2f} % top-1"
+
+    begin = time.perf_counter()
+    trainer = Trainer(model, loss_of, data, args, groups, args.lr, 0.1 if teacher is None else 0.0)
+    # Some seconds are kept back for testing.
+    epochs = run(trainer, "ViT", args.epochs, lambda: args.minutes * 60 - (time.perf_counter() - START) - 8, average)
     trained = time.perf_counter() - begin
 
-    # From here in float32 proper: no autocast, no TF32.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    float_top1 = accuracy(ema, test_x, test_y, lambda: autocast(False))
+    # What was learnt twice from one start lies in one basin: the average is better than either end, on pictures like the
+    # training pictures and on others (robust fine-tuning, arXiv 2109.01903).
+    if start and args.keep > 0:
+        for name, tensor in ema.state_dict().items():
+            tensor.lerp_(start[name], args.keep)
+
+    # From here in float32 proper, without bfloat16.
+    float_top1 = accuracy(ema, test_x, test_y, False)
     path = args.out / "vit_tiny_cifar10.safetensors"
     save(path, "unmeasured")
     rounded = build(*load_safetensors(path)).to(device)
-    logits = logits_of(rounded, test_x)
-    top1 = (logits.argmax(1) == test_y).double().mean().item() * 100
-    save(path, f"ViT-Tiny, {parameters} parameters, trained from scratch on CIFAR-10 only; {top1:.2f} % top-1 on its "
+    top1 = accuracy(rounded, test_x, test_y, False)
+    save(path, f"ViT with {parameters} parameters, trained on CIFAR-10 only{lesson}; {top1:.2f} % top-1 on its "
                f"{len(test_y)} test pictures in float32 with these float16 weights; {epochs:.2f} epochs, seed {args.seed}")
     log(f"trained {trained:.1f} s, {epochs:.2f} epochs; test top-1 {float_top1:.2f} % in float32, "
         f"{top1:.2f} % after rounding the weights to float16")
-    for crop, (names, pictures, labels) in (photos or {}).items():
-        p = logits_of(rounded, pictures).softmax(1)
-        right = p.argmax(1) == labels
-        log(f"photos, crop_pct {crop:.3f}: {int(right.sum())}/{len(names)} right;",
-            ", ".join(f"{n} as {LABELS[int(q.argmax())]} ({q.max():.2f})" for n, q, r in zip(names, p, right) if not r))
-    if device.type == "cuda":
+    if (args.data / "photos").is_dir():
+        for crop in (1.0, 32 / 36):
+            names, pictures, labels = labelled_pictures(args.data / "photos", 32, crop)
+            p = logits_of(rounded, pictures).softmax(1)
+            right = p.argmax(1) == labels
+            log(f"photos, crop_pct {crop:.3f}: {int(right.sum())}/{len(names)} right;", ", ".join(
+                f"{n} as {LABELS[int(q.argmax())]} ({q.max():.2f})" for n, q, r in zip(names, p, right) if not r))
+    if cuda:
         log(f"peak GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
 
 
