@@ -198,23 +198,28 @@ TEST_CASE("cpu: I-LayerNorm is arithmetic.h's for any width and any row", "[cpu]
                 model.graph = std::make_shared<Graph>(g);
                 model.nodes = {q};
                 const auto packed = cpu::pack_node(model, 0, nullptr);
-                cpu::Buffer<int16_t> x(C);
-                const int64_t reach = int64_t{1} << uniform(1, 15);
-                fill(x.data(), C, -reach, reach - 1, how);
-                std::vector<uint8_t> y(static_cast<size_t>(C) + 64, 0xAA);
-                cpu::kernels(isa).layernorm_row(x.data(), C, packed->layernorm(), y.data());
+                const int64_t rows = uniform(1, 19), ldx = C + uniform(0, 5);
+                cpu::Buffer<int16_t> x(rows * ldx);
+                const int64_t reach = int64_t{1} << uniform(0, 15);
+                fill(x.data(), rows * ldx, -reach, reach - 1, how);
+                std::vector<uint8_t> y(static_cast<size_t>(rows * C) + 64, 0xAA);
+                cpu::kernels(isa).layernorm(x.data(), ldx, rows, C, packed->layernorm(), y.data());
 
-                int64_t sum = 0, v = 0;
-                for (int64_t c = 0; c < C; ++c) sum += x[c];
-                const int64_t mean = arith::floor_div(2 * sum + C, 2 * C);
-                for (int64_t c = 0; c < C; ++c) v += (x[c] - mean) * (x[c] - mean);
-                const int64_t f = 0x7fffffff / std::max<int64_t>(1, arith::isqrt(v));
-                bool same = y[static_cast<size_t>(C)] == 0xAA;
-                for (int64_t c = 0; c < C; ++c) {
-                    const auto i = static_cast<size_t>(c);
-                    const int64_t z = ((x[c] - mean) * f) >> 1;
-                    same =
-                        same && y[i] == arith::layernorm_out(z, q->m[i], q->B[i], q->s[i], q->out.bits) + 128;
+                bool same = y[static_cast<size_t>(rows * C)] == 0xAA;
+                for (int64_t r = 0; r < rows; ++r) {
+                    const int16_t* row = &x[r * ldx];
+                    int64_t sum = 0, v = 0;
+                    for (int64_t c = 0; c < C; ++c) sum += row[c];
+                    const int64_t mean = arith::floor_div(2 * sum + C, 2 * C);
+                    for (int64_t c = 0; c < C; ++c) v += (row[c] - mean) * (row[c] - mean);
+                    const int64_t f = 0x7fffffff / std::max<int64_t>(1, arith::isqrt(v));
+                    for (int64_t c = 0; c < C; ++c) {
+                        const auto i = static_cast<size_t>(c);
+                        const int64_t z = ((row[c] - mean) * f) >> 1;
+                        same =
+                            same && y[static_cast<size_t>(r * C + c)] ==
+                                        arith::layernorm_out(z, q->m[i], q->B[i], q->s[i], q->out.bits) + 128;
+                    }
                 }
                 INFO(to_string(isa) << " C " << C << " reach " << reach);
                 REQUIRE(same);

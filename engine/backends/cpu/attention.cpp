@@ -35,28 +35,11 @@ class Head {
     // k as the right-hand matrix [d, tokens]; the tokens past the end are zero.
     void pack_k(int64_t C) {
         const int64_t d4 = (d_ + 3) / 4;
-        for (int64_t p = 0; p * tile_cols < tokens_; ++p) {
-            const int64_t width = width_of(tokens_, p);
-            int8_t* panel = s_.k.data() + p * tile_cols * d4 * 4;
-            for (int64_t j = 0; j < width; ++j) {
-                const int64_t token = p * tile_cols + j;
-                const uint8_t* from = q_ + C + token * ld_;
-                int32_t sum = 0;
-                for (int64_t c = 0; c < d4; ++c) {
-                    uint32_t word = 0;
-                    if (token < tokens_) {
-                        if (4 * c + 4 <= d_)
-                            std::memcpy(&word, from + 4 * c, 4), word ^= 0x80808080u;
-                        else
-                            for (int64_t i = 0; i < d_ - 4 * c; ++i)
-                                word |= static_cast<uint32_t>(from[4 * c + i] ^ 0x80u) << (8 * i);
-                    }
-                    std::memcpy(panel + (c * width + j) * 4, &word, 4);
-                }
-                if (token < tokens_)
-                    for (int64_t i = 0; i < d_; ++i) sum += from[i] - 128;
-                s_.k_init[token] = -128 * sum;
-            }
+        for (int64_t j = 0; j < tokens_; j += 16) {
+            const int64_t p = j / tile_cols, column = j % tile_cols;
+            k_.pack_k(q_ + C + j * ld_, ld_, static_cast<int>(std::min<int64_t>(16, tokens_ - j)), d_,
+                      s_.k.data() + p * tile_cols * d4 * 4 + column * 4, width_of(tokens_, p),
+                      s_.k_init.data() + j);
         }
     }
 
@@ -64,13 +47,12 @@ class Head {
     void pack_v(int64_t C) {
         const int64_t t4 = (tokens_ + 3) / 4;
         for (int64_t p = 0; p * tile_cols < d_; ++p) {
-            const int64_t width = width_of(d_, p), cols = cols_of(d_, p);
+            const int width = width_of(d_, p), cols = cols_of(d_, p);
             int8_t* panel = s_.v.data() + p * tile_cols * t4 * 4;
-            for (int64_t j = 0; j < t4 * 4; ++j)
-                for (int64_t c = 0; c < cols; ++c)
-                    panel[(j / 4 * width + c) * 4 + j % 4] =
-                        j < tokens_ ? static_cast<int8_t>(q_[2 * C + j * ld_ + p * tile_cols + c] ^ 0x80)
-                                    : int8_t{0};
+            for (int64_t j = 0; j < t4; ++j)
+                k_.pack_v(q_ + 2 * C + 4 * j * ld_ + p * tile_cols, ld_,
+                          static_cast<int>(std::min<int64_t>(4, tokens_ - 4 * j)), cols,
+                          panel + j * width * 4, width);
         }
     }
 

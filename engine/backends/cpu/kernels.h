@@ -70,10 +70,18 @@ struct Kernels {
     void (*residual_add)(const int32_t* acc, int rows, int cols, const RequantView& q,
                          const ResidualView& old, const int16_t* t, int16_t* out, int64_t ld);
 
-    // x i16 [C] -> out u8 [C]
-    void (*layernorm_row)(const int16_t* x, int64_t C, const LayernormView& q, uint8_t* out);
+    // x i16 [rows, C] of stride ldx -> out u8 [rows, C], packed
+    void (*layernorm)(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q,
+                      uint8_t* out);
     // x u8 [n] -> p, as its low and (where k > 8) high bytes
     void (*shiftmax_row)(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* low, uint8_t* high);
+    // Rows of k, u8 [count, d] of stride ld, into columns 0..count-1 of a panel [ceil(d / 4)][width][4], and
+    // init[j] = -128 * (sum of row j). count <= 16; columns count..15 become zero.
+    void (*pack_k)(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width,
+                   int32_t* init);
+    // Four rows of v, u8 [count, cols] of stride ld, into one group of four k of a panel: [width][4]. count
+    // <= 4, cols <= width; what is missing becomes zero.
+    void (*pack_v)(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width);
     // x u8 [n] -> x through table [256], in place
     void (*lookup)(const uint8_t* table, uint8_t* x, int64_t n);
 };

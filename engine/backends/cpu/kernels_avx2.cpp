@@ -203,7 +203,6 @@ int64_t sum64(__m256i x) {
 }
 
 void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t* out) {
-    if (!q.upper || C % 16) return scalar_kernels.layernorm_row(x, C, q, out);
     const __m256i ones = _mm256_set1_epi16(1), word = _mm256_set1_epi64x(0xffffffff);
     __m256i sums = _mm256_setzero_si256(), squares = _mm256_setzero_si256();
     for (int64_t c = 0; c < C; c += 16) {
@@ -242,11 +241,23 @@ void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t*
     }
 }
 
+void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q, uint8_t* out) {
+    if (!q.upper || C % 16) return scalar_kernels.layernorm(x, ldx, rows, C, q, out);
+    for (int64_t r = 0; r < rows; ++r) layernorm_row(x + r * ldx, C, q, out + r * C);
+}
+
 }  // namespace
 
 const Kernels& avx2_kernels() {
-    static const Kernels k = {
-        gemm_tile, requant_u8, requant_i16, residual_add, layernorm_row, scalar_kernels.shiftmax_row, lookup};
+    static const Kernels k = {gemm_tile,
+                              requant_u8,
+                              requant_i16,
+                              residual_add,
+                              layernorm,
+                              scalar_kernels.shiftmax_row,
+                              scalar_kernels.pack_k,
+                              scalar_kernels.pack_v,
+                              lookup};
     return k;
 }
 

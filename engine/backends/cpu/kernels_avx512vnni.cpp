@@ -235,52 +235,268 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
 // ---- I-LayerNorm
 // ------------------------------------------------------------------------------------------------
 
-void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t* out) {
-    if (!q.upper) return scalar_kernels.layernorm_row(x, C, q, out);
-    const __m512i ones = _mm512_set1_epi16(1);
-    __m512i sums = _mm512_setzero_si512(), squares = _mm512_setzero_si512();
-    for (int64_t c = 0; c < C; c += 32) {
-        const auto valid = static_cast<__mmask32>(lanes64(C - c));
-        const __m512i v = _mm512_maskz_loadu_epi16(valid, x + c);
-        sums = _mm512_add_epi32(sums, _mm512_madd_epi16(v, ones));
-        const __m512i pairs = _mm512_madd_epi16(v, v);  // up to 2^31: unsigned
-        squares = _mm512_add_epi64(squares, _mm512_srli_epi64(pairs, 32));
-        squares = _mm512_add_epi64(squares, _mm512_and_si512(pairs, _mm512_set1_epi64(0xffffffff)));
+// Integer square roots of eight numbers below 2^62, digit by digit. arithmetic.md wants floor(sqrt(v)),
+// exactly.
+__m512i isqrt8(__m512i v) {
+    const int bits = 64 - __builtin_clzll(static_cast<unsigned long long>(_mm512_reduce_max_epu64(v)) | 1);
+    __m512i root = _mm512_setzero_si512();
+    __m512i digit = _mm512_set1_epi64(int64_t{1} << ((bits - 1) & ~1));
+    for (int i = (bits + 1) / 2; i > 0; --i) {
+        const __m512i trial = _mm512_add_epi64(root, digit);
+        const __mmask8 fits = _mm512_cmpge_epu64_mask(v, trial);
+        v = _mm512_mask_sub_epi64(v, fits, v, trial);
+        root = _mm512_srli_epi64(root, 1);
+        root = _mm512_mask_add_epi64(root, fits, root, digit);
+        digit = _mm512_srli_epi64(digit, 2);
     }
-    int64_t mean = 0, f = 0;
-    layernorm_moments(_mm512_reduce_add_epi32(sums), _mm512_reduce_add_epi64(squares), C, &mean, &f);
-    const __m512i mu = _mm512_set1_epi32(static_cast<int32_t>(mean)),
-                  factor = _mm512_set1_epi32(static_cast<int32_t>(f));
-    const __m512i lo = _mm512_set1_epi32(q.lo + 128), hi = _mm512_set1_epi32(q.hi + 128),
-                  bias = _mm512_set1_epi32(128);
-    for (int64_t c = 0; c < C; c += 16) {
-        const __mmask16 valid = lanes16(static_cast<int>(C - c));
-        const __m512i d = _mm512_sub_epi32(_mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(valid, x + c)), mu);
-        // y fits 32 bits, and vpmuldq reads no more: the logical shift is as good as the arithmetic one.
-        const __m512i y_even = _mm512_srli_epi64(_mm512_mul_epi32(d, factor), 1);
-        const __m512i y_odd = _mm512_srli_epi64(_mm512_mul_epi32(odd(d), factor), 1);
-        const __m512i m = _mm512_loadu_si512(q.m + c);
-        const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(y_even, m), _mm512_loadu_si512(q.B + c));
-        const __m512i other =
-            _mm512_add_epi64(_mm512_mul_epi32(y_odd, odd(m)), _mm512_loadu_si512(q.B + c + 8));
-        const __m512i z = _mm512_srav_epi32(upper(even, other), _mm512_loadu_si512(q.shift + c));
-        const __m512i biased = _mm512_min_epi32(_mm512_max_epi32(_mm512_add_epi32(z, bias), lo), hi);
-        _mm_mask_storeu_epi8(out + c, valid, _mm512_cvtepi32_epi8(biased));
+    return root;
+}
+
+// 16 channels: (y * m + B) >> s with y = (d * f) >> 1. y fits 32 bits, and vpmuldq reads no more of it: the
+// logical shift is as good as the arithmetic one.
+__m512i normalized(const int16_t* x, __mmask16 valid, __m512i mean, __m512i f, const LayernormView& q,
+                   int64_t c) {
+    const __m512i d = _mm512_sub_epi32(_mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(valid, x + c)), mean);
+    const __m512i y_even = _mm512_srli_epi64(_mm512_mul_epi32(d, f), 1);
+    const __m512i y_odd = _mm512_srli_epi64(_mm512_mul_epi32(odd(d), f), 1);
+    const __m512i m = _mm512_loadu_si512(q.m + c);
+    const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(y_even, m), _mm512_loadu_si512(q.B + c));
+    const __m512i other = _mm512_add_epi64(_mm512_mul_epi32(y_odd, odd(m)), _mm512_loadu_si512(q.B + c + 8));
+    return _mm512_srav_epi32(upper(even, other), _mm512_loadu_si512(q.shift + c));
+}
+
+void layernorm_moments8(const int16_t* x, int64_t ldx, int rows, int64_t C, int32_t* mean, int32_t* f) {
+    const __m512i ones = _mm512_set1_epi16(1), word = _mm512_set1_epi64(0xffffffff);
+    alignas(64) int64_t v[8] = {};
+    for (int r = 0; r < rows; ++r, x += ldx) {
+        __m512i sums = _mm512_setzero_si512(), even = sums, other = sums;
+        for (int64_t c = 0; c < C; c += 32) {
+            const __m512i t = _mm512_maskz_loadu_epi16(static_cast<__mmask32>(lanes64(C - c)), x + c);
+            sums = _mm512_add_epi32(sums, _mm512_madd_epi16(t, ones));
+            const __m512i pairs = _mm512_madd_epi16(t, t);  // up to 2^31: unsigned
+            even = _mm512_add_epi64(even, _mm512_and_si512(pairs, word));
+            other = _mm512_add_epi64(other, _mm512_srli_epi64(pairs, 32));
+        }
+        const int64_t sum = _mm512_reduce_add_epi32(sums), doubled = 2 * sum + C;
+        const int64_t mu = doubled >= 0 ? doubled / (2 * C) : -((2 * C - 1 - doubled) / (2 * C));
+        mean[r] = static_cast<int32_t>(mu);
+        v[r] = _mm512_reduce_add_epi64(_mm512_add_epi64(even, other)) - 2 * mu * sum + C * mu * mu;
+    }
+    alignas(64) int64_t root[8];
+    _mm512_store_si512(root, isqrt8(_mm512_load_si512(v)));
+    for (int r = 0; r < rows; ++r)
+        f[r] = static_cast<int32_t>(0x7fffffffu / static_cast<uint32_t>(root[r] < 1 ? 1 : root[r]));
+}
+
+void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q, uint8_t* out) {
+    if (!q.upper) return scalar_kernels.layernorm(x, ldx, rows, C, q, out);
+    const __m512i lo = _mm512_set1_epi8(static_cast<char>(q.lo)),
+                  hi = _mm512_set1_epi8(static_cast<char>(q.hi));
+    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+    for (int64_t first = 0; first < rows; first += 8) {
+        const int count = static_cast<int>(rows - first < 8 ? rows - first : 8);
+        int32_t mean[8], f[8];
+        layernorm_moments8(x + first * ldx, ldx, count, C, mean, f);
+        for (int r = 0; r < count; ++r) {
+            const int16_t* row = x + (first + r) * ldx;
+            uint8_t* to = out + (first + r) * C;
+            const __m512i mu = _mm512_set1_epi32(mean[r]), factor = _mm512_set1_epi32(f[r]);
+            for (int64_t c = 0; c < C; c += 64) {
+                __m512i z[4];
+#pragma GCC unroll 4
+                for (int v = 0; v < 4; ++v)
+                    z[v] = c + v * 16 < C ? normalized(row, lanes16(static_cast<int>(C - c) - v * 16), mu,
+                                                       factor, q, c + v * 16)
+                                          : _mm512_setzero_si512();
+                const __m512i bytes = _mm512_min_epi8(_mm512_max_epi8(pack_bytes(z), lo), hi);
+                _mm512_mask_storeu_epi8(to + c, lanes64(C - c), _mm512_xor_si512(bytes, flip));
+            }
+        }
     }
 }
 
 // ---- Shiftmax
 // ---------------------------------------------------------------------------------------------------
 
+// A table of 64 * blocks bytes (blocks 1, 2 or 4) in registers.
+template <int blocks>
+__attribute__((target("avx512vbmi"))) __m512i look_up(const __m512i (&table)[4], __m512i index) {
+    if constexpr (blocks == 1) return _mm512_permutexvar_epi8(index, table[0]);
+    const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
+    if constexpr (blocks == 2) return low;
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
+                                  _mm512_permutex2var_epi8(table[2], index, table[3]));
+}
+
+// The row's distances from its maximum are below 64 * blocks, so e has that many values and so has p: the sum
+// of e goes byte plane by byte plane through a table, and p is computed once per value instead of once per
+// element.
+template <int blocks>
+__attribute__((target("avx512vbmi"))) void shiftmax_vbmi(const uint8_t* x, int64_t n, int max,
+                                                         const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+    const __m512i top = _mm512_set1_epi8(static_cast<char>(max)), zero = _mm512_setzero_si512();
+    __m512i sums = zero;
+    for (int plane = q.planes - 1; plane >= 0; --plane) {
+        __m512i table[4];
+#pragma GCC unroll 4
+        for (int b = 0; b < blocks; ++b) table[b] = _mm512_loadu_si512(q.e_planes + plane * 256 + b * 64);
+        sums = _mm512_slli_epi64(sums, 8);
+        int64_t i = 0;
+        for (; i + 64 <= n; i += 64) {
+            const __m512i delta = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
+            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(look_up<blocks>(table, delta), zero));
+        }
+        if (i < n) {
+            const __mmask64 valid = lanes64(n - i);
+            const __m512i delta = _mm512_sub_epi8(top, _mm512_mask_loadu_epi8(top, valid, x + i));
+            const __m512i e = _mm512_maskz_mov_epi8(valid, look_up<blocks>(table, delta));
+            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(e, zero));
+        }
+    }
+    const uint64_t f = shiftmax_reciprocal(static_cast<uint64_t>(_mm512_reduce_add_epi64(sums)), q.M);
+    if (f >> 32) return scalar_kernels.shiftmax_row(x, n, q, low, high);
+
+    const __m512i factor = _mm512_set1_epi64(static_cast<int64_t>(f)),
+                  limit = _mm512_set1_epi32(1 << (q.k - 1));
+    const __m128i shift = _mm_cvtsi32_si128(q.M - q.k + 1);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i p_low[4], p_high[4];
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; ++b) {
+        __m512i p[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v) {
+            // Eight values of e in 64 bits each; p has 16 bits.
+            const uint64_t* e = q.e + b * 64 + v * 16;
+            const __m512i first = _mm512_srl_epi64(_mm512_mul_epu32(_mm512_loadu_si512(e), factor), shift);
+            const __m512i second =
+                _mm512_srl_epi64(_mm512_mul_epu32(_mm512_loadu_si512(e + 8), factor), shift);
+            const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            p[v] = _mm512_min_epu32(_mm512_permutex2var_epi32(first, even, second), limit);
+        }
+        const __m512i a = _mm512_packus_epi32(p[0], p[1]), c = _mm512_packus_epi32(p[2], p[3]);
+        const __m512i byte = _mm512_set1_epi16(0xff);
+        p_low[b] = _mm512_permutexvar_epi32(
+            order, _mm512_packus_epi16(_mm512_and_si512(a, byte), _mm512_and_si512(c, byte)));
+        p_high[b] = _mm512_permutexvar_epi32(
+            order, _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(c, 8)));
+    }
+    for (int64_t i = 0; i < n; i += 64) {
+        const __mmask64 valid = lanes64(n - i);
+        const __m512i delta = _mm512_sub_epi8(top, _mm512_maskz_loadu_epi8(valid, x + i));
+        _mm512_mask_storeu_epi8(low + i, valid, look_up<blocks>(p_low, delta));
+        if (q.k > 8) _mm512_mask_storeu_epi8(high + i, valid, look_up<blocks>(p_high, delta));
+    }
+}
+
+int horizontal_max(__m512i x) {
+    const __m256i half = _mm256_max_epu8(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+    __m128i q = _mm_max_epu8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    // vphminposuw finds the least of eight words: both bytes of each folded into one, upside down.
+    q = _mm_max_epu8(q, _mm_srli_epi16(q, 8));
+    q = _mm_xor_si128(_mm_and_si128(q, _mm_set1_epi16(0xff)), _mm_set1_epi16(0xff));
+    return 255 - (_mm_cvtsi128_si32(_mm_minpos_epu16(q)) & 0xff);
+}
+
 void shiftmax_row(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
-    scalar_kernels.shiftmax_row(x, n, q, low, high);
+    if (q.planes == 0 || !has_vbmi()) return scalar_kernels.shiftmax_row(x, n, q, low, high);
+    __m512i most = _mm512_setzero_si512(), least = _mm512_set1_epi8(-1);
+    for (int64_t i = 0; i < n; i += 64) {
+        const __mmask64 valid = lanes64(n - i);
+        most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(valid, x + i));
+        least = _mm512_min_epu8(least, _mm512_mask_loadu_epi8(least, valid, x + i));
+    }
+    const int max = horizontal_max(most);
+    const int range = max - 255 + horizontal_max(_mm512_xor_si512(least, _mm512_set1_epi8(-1)));
+    if (range < 64)
+        shiftmax_vbmi<1>(x, n, max, q, low, high);
+    else if (range < 128)
+        shiftmax_vbmi<2>(x, n, max, q, low, high);
+    else
+        shiftmax_vbmi<4>(x, n, max, q, low, high);
+}
+
+// ---- Attention's right-hand matrices
+// ----------------------------------------------------------------------------
+
+void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {
+    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80)), ones = _mm512_set1_epi8(1);
+    __m512i sums = _mm512_setzero_si512();
+    for (int64_t c = 0; c < d; c += 64) {
+        const __mmask64 valid = lanes64(d - c);
+        __m512i a[16], b[16];
+#pragma GCC unroll 16
+        for (int j = 0; j < 16; ++j)
+            a[j] = j < count
+                       ? _mm512_maskz_mov_epi8(
+                             valid, _mm512_xor_si512(_mm512_maskz_loadu_epi8(valid, rows + j * ld + c), flip))
+                       : _mm512_setzero_si512();
+            // The transpose of 16 x 16 words: rows of k become columns of the panel.
+#pragma GCC unroll 8
+        for (int j = 0; j < 16; j += 2) {
+            b[j] = _mm512_unpacklo_epi32(a[j], a[j + 1]);
+            b[j + 1] = _mm512_unpackhi_epi32(a[j], a[j + 1]);
+        }
+#pragma GCC unroll 4
+        for (int j = 0; j < 16; j += 4) {
+            a[j] = _mm512_unpacklo_epi64(b[j], b[j + 2]);
+            a[j + 1] = _mm512_unpackhi_epi64(b[j], b[j + 2]);
+            a[j + 2] = _mm512_unpacklo_epi64(b[j + 1], b[j + 3]);
+            a[j + 3] = _mm512_unpackhi_epi64(b[j + 1], b[j + 3]);
+        }
+        // a[4 * g + i], lane L: word 4 * L + i of rows 4g..4g+3.
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            const __m512i r0 = _mm512_shuffle_i32x4(a[i], a[4 + i], 0x44),
+                          r1 = _mm512_shuffle_i32x4(a[i], a[4 + i], 0xEE);
+            const __m512i r2 = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0x44),
+                          r3 = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0xEE);
+            b[i] = _mm512_shuffle_i32x4(r0, r2, 0x88);
+            b[4 + i] = _mm512_shuffle_i32x4(r0, r2, 0xDD);
+            b[8 + i] = _mm512_shuffle_i32x4(r1, r3, 0x88);
+            b[12 + i] = _mm512_shuffle_i32x4(r1, r3, 0xDD);
+        }
+#pragma GCC unroll 16
+        for (int w = 0; w < 16; ++w) {
+            sums = _mm512_dpbusd_epi32(sums, ones, b[w]);
+            if (c + 4 * w < d) _mm512_storeu_si512(panel + (c / 4 + w) * width * 4, b[w]);
+        }
+    }
+    _mm512_storeu_si512(init, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sums, 7)));
+}
+
+void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width) {
+    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+    const __mmask64 valid = lanes64(cols);
+    __m512i a[4], b[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j)
+        a[j] = j < count ? _mm512_maskz_mov_epi8(
+                               valid, _mm512_xor_si512(_mm512_maskz_loadu_epi8(valid, rows + j * ld), flip))
+                         : _mm512_setzero_si512();
+    b[0] = _mm512_unpacklo_epi8(a[0], a[1]);
+    b[1] = _mm512_unpackhi_epi8(a[0], a[1]);
+    b[2] = _mm512_unpacklo_epi8(a[2], a[3]);
+    b[3] = _mm512_unpackhi_epi8(a[2], a[3]);
+    // a[i], lane L: columns 16 * L + 4 * i ..
+    a[0] = _mm512_unpacklo_epi16(b[0], b[2]);
+    a[1] = _mm512_unpackhi_epi16(b[0], b[2]);
+    a[2] = _mm512_unpacklo_epi16(b[1], b[3]);
+    a[3] = _mm512_unpackhi_epi16(b[1], b[3]);
+    const __m512i r0 = _mm512_shuffle_i32x4(a[0], a[1], 0x44), r1 = _mm512_shuffle_i32x4(a[0], a[1], 0xEE);
+    const __m512i r2 = _mm512_shuffle_i32x4(a[2], a[3], 0x44), r3 = _mm512_shuffle_i32x4(a[2], a[3], 0xEE);
+    b[0] = _mm512_shuffle_i32x4(r0, r2, 0x88);
+    b[1] = _mm512_shuffle_i32x4(r0, r2, 0xDD);
+    b[2] = _mm512_shuffle_i32x4(r1, r3, 0x88);
+    b[3] = _mm512_shuffle_i32x4(r1, r3, 0xDD);
+    for (int v = 0; v < width / 16; ++v) _mm512_storeu_si512(group + v * 64, b[v]);
 }
 
 }  // namespace
 
 const Kernels& avx512vnni_kernels() {
-    static const Kernels k = {gemm_tile,     requant_u8,   requant_i16, residual_add,
-                              layernorm_row, shiftmax_row, lookup};
+    static const Kernels k = {gemm_tile,    requant_u8, requant_i16, residual_add, layernorm,
+                              shiftmax_row, pack_k,     pack_v,      lookup};
     return k;
 }
 

@@ -72,17 +72,20 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
         }
 }
 
-void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t* out) {
-    int64_t sum = 0, squares = 0, mean = 0, f = 0;
-    for (int64_t c = 0; c < C; ++c) {
-        sum += x[c];
-        squares += static_cast<int64_t>(x[c]) * x[c];
-    }
-    layernorm_moments(sum, squares, C, &mean, &f);
-    for (int64_t c = 0; c < C; ++c) {
-        const int64_t y = ((x[c] - mean) * f) >> 1;
-        const int64_t B = q.B[(c & ~int64_t{15}) + (c & 1) * 8 + (c & 15) / 2];
-        out[c] = static_cast<uint8_t>(arith::clamp((y * q.m[c] + B) >> (q.shift[c] + 32), q.lo, q.hi) + 128);
+void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q, uint8_t* out) {
+    for (int64_t r = 0; r < rows; ++r, x += ldx, out += C) {
+        int64_t sum = 0, squares = 0, mean = 0, f = 0;
+        for (int64_t c = 0; c < C; ++c) {
+            sum += x[c];
+            squares += static_cast<int64_t>(x[c]) * x[c];
+        }
+        layernorm_moments(sum, squares, C, &mean, &f);
+        for (int64_t c = 0; c < C; ++c) {
+            const int64_t y = ((x[c] - mean) * f) >> 1;
+            const int64_t B = q.B[(c & ~int64_t{15}) + (c & 1) * 8 + (c & 15) / 2];
+            out[c] =
+                static_cast<uint8_t>(arith::clamp((y * q.m[c] + B) >> (q.shift[c] + 32), q.lo, q.hi) + 128);
+        }
     }
 }
 
@@ -99,14 +102,33 @@ void shiftmax_row(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* l
     }
 }
 
+void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {
+    const int64_t d4 = (d + 3) / 4;
+    for (int j = 0; j < 16; ++j) {
+        int32_t sum = 0;
+        for (int64_t c = 0; c < d4 * 4; ++c) {
+            const int x = j < count && c < d ? rows[j * ld + c] - 128 : 0;
+            panel[(c / 4 * width + j) * 4 + c % 4] = static_cast<int8_t>(x);
+            sum += x;
+        }
+        init[j] = -128 * sum;
+    }
+}
+
+void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width) {
+    for (int c = 0; c < width; ++c)
+        for (int j = 0; j < 4; ++j)
+            group[c * 4 + j] = static_cast<int8_t>(j < count && c < cols ? rows[j * ld + c] - 128 : 0);
+}
+
 void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
     for (int64_t i = 0; i < n; ++i) x[i] = table[x[i]];
 }
 
 }  // namespace
 
-const Kernels scalar_kernels = {gemm_tile,     requant_u8,   requant_i16, residual_add,
-                                layernorm_row, shiftmax_row, lookup};
+const Kernels scalar_kernels = {gemm_tile,    requant_u8, requant_i16, residual_add, layernorm,
+                                shiftmax_row, pack_k,     pack_v,      lookup};
 
 const Kernels& kernels(Isa isa) {
     switch (isa) {

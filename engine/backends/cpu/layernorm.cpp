@@ -8,8 +8,8 @@ namespace ivit::cpu {
 void layernorm(const Context& ctx, const PackedNode& norm, const int16_t* t, int64_t ldt, int64_t rows,
                int64_t C, uint8_t* out) {
     const auto job = [&](int i) {
-        for (int64_t r = rows * i / ctx.pool.size(); r < rows * (i + 1) / ctx.pool.size(); ++r)
-            ctx.kernels.layernorm_row(t + r * ldt, C, norm.layernorm(), out + r * C);
+        const int64_t first = rows * i / ctx.pool.size(), last = rows * (i + 1) / ctx.pool.size();
+        ctx.kernels.layernorm(t + first * ldt, ldt, last - first, C, norm.layernorm(), out + first * C);
     };
     ctx.pool.run(ctx.pool.size(), std::ref(job));
 }

@@ -50,8 +50,7 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
         int64_t ldx = l.ldx;
         if (l.norm) {
             uint8_t* rows = ctx.mine().rows.data();
-            for (int64_t r = r0; r < r1; ++r)
-                k.layernorm_row(l.t + r * l.ldt, w.K, l.norm->layernorm(), rows + (r - r0) * w.K);
+            k.layernorm(l.t + r0 * l.ldt, l.ldt, r1 - r0, w.K, l.norm->layernorm(), rows);
             x = rows;
             ldx = w.K;
         }
