@@ -125,7 +125,8 @@ constexpr struct {
 } foreign[] = {
     {"swin", "Swin (relative positions, shifted windows)"},
     {"beit", "BEiT (relative positions)"},
-    {"eva", "EVA (rotary or relative positions)"},
+    {"eva_", "EVA (relative positions)"},
+    {"eva0", "EVA (rotary positions)"},
     {"cait", "CaiT (layer scale, class attention)"},
     {"distilled", "a distilled DeiT (distillation token)"},
     {"quickgelu", "the activation quick_gelu"},

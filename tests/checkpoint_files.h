@@ -114,7 +114,7 @@ inline std::vector<std::byte> file_bytes(const Tensors& tensors,
     std::vector<std::byte> bytes = file_bytes(header, at);
     std::byte* out = bytes.data() + 8 + header.size();
     for (const auto& [name, t] : tensors) {
-        std::memcpy(out, t.data.data(), 4 * t.data.size());
+        if (!t.data.empty()) std::memcpy(out, t.data.data(), 4 * t.data.size());
         out += 4 * t.data.size();
     }
     return bytes;

@@ -278,7 +278,7 @@ TEST_CASE("checkpoint: networks of other kinds are refused by name") {
     CHECK_THAT(refusal(timm(), {{"format", "ivit-quantized"}}), Catch::Contains("quantized"));
 }
 
-TEST_CASE("checkpoint: integer weights are refused, halves are not") {
+TEST_CASE("checkpoint: integer weights are refused") {
     auto bytes = file_bytes(timm(), three_heads);
     const std::string header(reinterpret_cast<const char*>(bytes.data()) + 8, 400);
     const size_t at = 8 + header.find("\"F32\"", header.find("blocks.0.attn.proj.bias"));

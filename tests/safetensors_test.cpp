@@ -313,6 +313,7 @@ TEST_CASE("write_atomically: the whole new file or the old one, and nothing besi
         CHECK_THROWS_AS(write_atomically(file / "x", bytes_of("x")), Error);
         CHECK(slurp(file) == "first");
         CHECK(entries() == 1);
+        CHECK_THROWS_WITH(write_atomically("/dev/full", bytes_of("x")), Catch::Contains("No space left"));
         CHECK_NOTHROW(write_atomically("/dev/null", bytes_of("x")));
         CHECK(fs::is_character_file("/dev/null"));
     }
