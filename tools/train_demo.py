@@ -66,6 +66,7 @@ def read_split(path: Path, limit: int, workers: int):
 # Nothing here may wait for the host: the whole training step is captured in a CUDA graph. So constants live on the device
 # and selections are masked_fill or products, since torch.where with a Python number copies that number over each time.
 
+
 @functools.lru_cache(maxsize=None)
 def constant(values: tuple, device) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float32, device=device)
@@ -121,7 +122,8 @@ def geometry(x: torch.Tensor, strength) -> torch.Tensor:
     cos, sin = torch.cos(angle), torch.sin(angle)
     theta = torch.stack([
         torch.stack([sx * cos * flip, sx * (shear * cos - sin), tx], 1),
-        torch.stack([sy * sin * flip, sy * (shear * sin + cos), ty], 1)], 1)
+        torch.stack([sy * sin * flip, sy * (shear * sin + cos), ty], 1)
+    ], 1)
     grid = F.affine_grid(theta, x.shape, align_corners=False)
     # Mirrored, a small object has copies around it; with its edge drawn out, it stands alone, as it mostly does.
     edge = 1 - 1 / size
@@ -147,7 +149,7 @@ def colours(x: torch.Tensor, strength) -> torch.Tensor:
     x = x.clamp(0, 1)
 
     # A gamma keeps black and white where they are, unlike brightness.
-    bent = x.clamp(min=1e-4) ** plane(torch.exp(uniform(n, -0.5, 0.5, device)))
+    bent = x.clamp(min=1e-4)**plane(torch.exp(uniform(n, -0.5, 0.5, device)))
     x = torch.where(plane(chance(n, 0.1 * strength, device)), bent, x)
     levels = torch.randint(3, 6, (n, 1, 1, 1), device=device).float().exp2() - 1
     x = torch.where(plane(chance(n, 0.05 * strength, device)), torch.floor(x * levels + 0.5) / levels, x)
@@ -194,11 +196,13 @@ def augment(pixels: torch.Tensor, labels: torch.Tensor, strength: torch.Tensor, 
 
 # --- the teacher ---------------------------------------------------------------------------------------------------
 
+
 def convolution(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class Residual(nn.Module):
+
     def __init__(self, width: int):
         super().__init__()
         self.branch = nn.Sequential(convolution(width, width), convolution(width, width))
@@ -210,13 +214,14 @@ class Residual(nn.Module):
 def teacher_network(width: int) -> nn.Module:
     """The nine-layer residual network of the DAWNBench entries: the quickest good convolutional one."""
     pool = nn.MaxPool2d(2)
-    return nn.Sequential(
-        convolution(3, width), convolution(width, 2 * width), pool, Residual(2 * width), convolution(2 * width, 4 * width),
-        pool, Residual(4 * width), convolution(4 * width, 8 * width), pool, Residual(8 * width), nn.AdaptiveMaxPool2d(1),
-        nn.Flatten(), nn.Linear(8 * width, len(LABELS)))
+    return nn.Sequential(convolution(3, width), convolution(width, 2 * width), pool, Residual(2 * width),
+                         convolution(2 * width, 4 * width), pool, Residual(4 * width),
+                         convolution(4 * width, 8 * width), pool, Residual(8 * width), nn.AdaptiveMaxPool2d(1),
+                         nn.Flatten(), nn.Linear(8 * width, len(LABELS)))
 
 
 # --- training -----------------------------------------------------------------------------------------------------
+
 
 class Trainer:
     """Steps of one network over shuffled batches; on a GPU the whole step is one captured graph, because launching some
@@ -314,11 +319,17 @@ def main() -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, default=9.0, help="wall-clock budget of the whole run")
     length.add_argument("--epochs", type=float, help="passes over the training pictures, instead of a budget")
-    parser.add_argument("--teacher-share", type=float, default=0.2, help="of the budget, for the teacher; 0: no teacher")
+    parser.add_argument("--teacher-share",
+                        type=float,
+                        default=0.2,
+                        help="of the budget, for the teacher; 0: no teacher")
     parser.add_argument("--teacher-epochs", type=float, help="the teacher's passes, with --epochs; none: no teacher")
     parser.add_argument("--teacher-width", type=int, default=64)
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from, instead of random weights")
-    parser.add_argument("--keep", type=float, default=0.0, help="with --start, its share in the average of both that is saved")
+    parser.add_argument("--keep",
+                        type=float,
+                        default=0.0,
+                        help="with --start, its share in the average of both that is saved")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--lr", type=float, default=1.5e-3)
@@ -345,7 +356,8 @@ def main() -> None:
     log(f"PyTorch {torch.__version__} on {torch.cuda.get_device_name() if cuda else 'CPU'}")
     data = train_x.to(device), train_y.to(device)
 
-    def run(trainer: Trainer, what: str, epochs, budget: float, each) -> float:
+    def run(trainer: Trainer, what: str, epochs, budget, each=lambda i, steps: None, progress=lambda i, steps: ""):
+        """Trains for so many epochs, or for the seconds that budget() gives, and returns the epochs."""
         seconds = trainer.probe()
         steps = max(1, round(epochs * trainer.per_epoch) if epochs else int(budget() * 0.95 / seconds))
         log(f"{what}: {trainer.batch / seconds:.0f} pictures/s, {steps} steps, {steps / trainer.per_epoch:.2f} epochs")
@@ -358,8 +370,9 @@ def main() -> None:
             if (i + 1) % every == 0 or i + 1 == steps:
                 trainer.synchronize()
                 speed = ((i + 1) % every or every) * trainer.batch / (time.perf_counter() - last)
-                log(f"{what} step {i + 1} loss {trainer.loss.item():.4f} norm {trainer.norm.item():.3f} lr "
-                    f"{trainer.rate.item():.2e} {speed:.0f} pictures/s", progress(what, i + 1, steps))
+                log(
+                    f"{what} step {i + 1} loss {trainer.loss.item():.4f} norm {trainer.norm.item():.3f} lr "
+                    f"{trainer.rate.item():.2e} {speed:.0f} pictures/s", progress(i + 1, steps))
                 last = time.perf_counter()
         return steps / trainer.per_epoch
 
@@ -373,13 +386,11 @@ def main() -> None:
             out = teacher(x.contiguous(memory_format=torch.channels_last))
             return -(target * F.log_softmax(out.float(), 1)).sum(1).mean()
 
-        def progress(what, i, steps):
-            return ""
-
-        trainer = Trainer(teacher, teacher_loss, data, args, [{"params": list(teacher.parameters()), "weight_decay": 0.1}],
-                          2e-3, 0.0)
-        teacher_epochs = run(trainer, "teacher", args.teacher_epochs, lambda: args.minutes * 60 * args.teacher_share,
-                             lambda i, steps: None)
+        trainer = Trainer(teacher, teacher_loss, data, args, [{
+            "params": list(teacher.parameters()),
+            "weight_decay": 0.1
+        }], 2e-3, 0.0)
+        teacher_epochs = run(trainer, "teacher", args.teacher_epochs, lambda: args.minutes * 60 * args.teacher_share)
         teacher.eval().requires_grad_(False)
         top1 = accuracy(teacher, test_x, test_y, cuda)
         log(f"teacher: {top1:.2f} % top-1 after {teacher_epochs:.2f} epochs")
@@ -402,8 +413,16 @@ def main() -> None:
     decayed = [p for n, p in model.named_parameters() if p.ndim >= 2 and n not in ("cls_token", "pos_embed")]
     gains = [p for n, p in model.named_parameters() if "norm" in n and n.endswith("weight")]
     chosen = {id(p) for p in decayed + gains}
-    groups = [{"params": decayed, "weight_decay": args.weight_decay}, {"params": gains, "weight_decay": args.weight_decay / 10},
-              {"params": [p for p in weights if id(p) not in chosen], "weight_decay": 0.0}]
+    groups = [{
+        "params": decayed,
+        "weight_decay": args.weight_decay
+    }, {
+        "params": gains,
+        "weight_decay": args.weight_decay / 10
+    }, {
+        "params": [p for p in weights if id(p) not in chosen],
+        "weight_decay": 0.0
+    }]
 
     def loss_of(x, target):
         out = model(x).float()
@@ -414,13 +433,25 @@ def main() -> None:
             lesson = teacher(x.contiguous(memory_format=torch.channels_last)).float()
         # Temperature 2 shows what the teacher thinks of the labels that are not the first; 4 is its square, which keeps
         # the gradient's size.
-        divergence = F.kl_div(F.log_softmax(out / 2, 1), F.log_softmax(lesson / 2, 1), log_target=True, reduction="batchmean")
+        divergence = F.kl_div(F.log_softmax(out / 2, 1),
+                              F.log_softmax(lesson / 2, 1),
+                              log_target=True,
+                              reduction="batchmean")
         return 0.2 * loss + 0.8 * 4 * divergence
 
     metadata = {
-        "architecture": "vit", "num_heads": args.heads, "patch_size": 4, "image_size": 32,
-        "mean": ",".join(map(str, MEAN)), "std": ",".join(map(str, STD)), "crop_pct": "1.0",
-        "interpolation": "bicubic", "labels": ",".join(LABELS), "layer_norm_eps": "1e-06", "license": "Apache-2.0"}
+        "architecture": "vit",
+        "num_heads": args.heads,
+        "patch_size": 4,
+        "image_size": 32,
+        "mean": ",".join(map(str, MEAN)),
+        "std": ",".join(map(str, STD)),
+        "crop_pct": "1.0",
+        "interpolation": "bicubic",
+        "labels": ",".join(LABELS),
+        "layer_norm_eps": "1e-06",
+        "license": "Apache-2.0"
+    }
 
     def save(path: Path, note: str) -> None:
         save_safetensors(path, ema.state_dict(), metadata | {"note": note})
@@ -429,7 +460,7 @@ def main() -> None:
         decay = min(1 - 1 / max(1, steps // 40), (i + 1) / (i + 10))
         torch._foreach_lerp_(averages, weights, 1 - decay)
 
-    def progress(what, i, steps):
+    def progress(i, steps):
         # A run that is cut off leaves its last twelfth behind.
         if i < steps:
             save(args.out / "checkpoint.safetensors", f"unfinished, step {i} of {steps}")
@@ -438,7 +469,8 @@ def main() -> None:
     begin = time.perf_counter()
     trainer = Trainer(model, loss_of, data, args, groups, args.lr, 0.1 if teacher is None else 0.0)
     # Some seconds are kept back for testing.
-    epochs = run(trainer, "ViT", args.epochs, lambda: args.minutes * 60 - (time.perf_counter() - START) - 8, average)
+    epochs = run(trainer, "ViT", args.epochs, lambda: args.minutes * 60 - (time.perf_counter() - START) - 8, average,
+                 progress)
     trained = time.perf_counter() - begin
 
     # What was learnt twice from one start lies in one basin: the average is better than either end, on pictures like the
@@ -453,8 +485,9 @@ def main() -> None:
     save(path, "unmeasured")
     rounded = build(*load_safetensors(path)).to(device)
     top1 = accuracy(rounded, test_x, test_y, False)
-    save(path, f"ViT with {parameters} parameters, trained on CIFAR-10 only{lesson}; {top1:.2f} % top-1 on its "
-               f"{len(test_y)} test pictures in float32 with these float16 weights; {epochs:.2f} epochs, seed {args.seed}")
+    save(
+        path, f"ViT with {parameters} parameters, trained on CIFAR-10 only{lesson}; {top1:.2f} % top-1 on its "
+        f"{len(test_y)} test pictures in float32 with these float16 weights; {epochs:.2f} epochs, seed {args.seed}")
     log(f"trained {trained:.1f} s, {epochs:.2f} epochs; test top-1 {float_top1:.2f} % in float32, "
         f"{top1:.2f} % after rounding the weights to float16")
     if (args.data / "photos").is_dir():
@@ -462,8 +495,10 @@ def main() -> None:
             names, pictures, labels = labelled_pictures(args.data / "photos", 32, crop)
             p = logits_of(rounded, pictures).softmax(1)
             right = p.argmax(1) == labels
-            log(f"photos, crop_pct {crop:.3f}: {int(right.sum())}/{len(names)} right;", ", ".join(
-                f"{n} as {LABELS[int(q.argmax())]} ({q.max():.2f})" for n, q, r in zip(names, p, right) if not r))
+            log(
+                f"photos, crop_pct {crop:.3f}: {int(right.sum())}/{len(names)} right;",
+                ", ".join(f"{n} as {LABELS[int(q.argmax())]} ({q.max():.2f})" for n, q, r in zip(names, p, right)
+                          if not r))
     if cuda:
         log(f"peak GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
 
