@@ -106,6 +106,11 @@ double kl_divergence(const std::vector<double>& p, const std::vector<double>& q)
     return std::max(0.0, kl);
 }
 
+std::span<const float> logits_of(const Trace& t, int picture) {
+    const size_t classes = t.logits.size() / static_cast<size_t>(t.batch);
+    return std::span(t.logits).subspan(static_cast<size_t>(picture) * classes, classes);
+}
+
 // A batch through all networks; fills the records.
 void run_batch(Network& floats, const std::vector<IntegerNetwork*>& configurations, const Pixels& pixels,
                std::vector<PictureRecord*>& records, std::stop_token stop) {
@@ -118,13 +123,20 @@ void run_batch(Network& floats, const std::vector<IntegerNetwork*>& configuratio
         p.push_back(probabilities(*fp, b));
         records[static_cast<size_t>(b)]->top = top_k(*fp, b, kept_top);
         records[static_cast<size_t>(b)]->margin = margin(p.back(), records[static_cast<size_t>(b)]->top);
+        for (const float f : logits_of(*fp, b))
+            records[static_cast<size_t>(b)]->signal += static_cast<double>(f) * f;
     }
     for (IntegerNetwork* network : configurations) {
         const auto in = network->run(pixels, batch, options);
         for (int b = 0; b < batch; ++b) {
             const auto q = probabilities(*in, b);
-            ConfigRecord r{top_k(*in, b, kept_top), kl_divergence(p[static_cast<size_t>(b)], q), 0};
+            ConfigRecord r{top_k(*in, b, kept_top), kl_divergence(p[static_cast<size_t>(b)], q), 0, 0};
             r.margin = margin(q, r.top);
+            const auto f = logits_of(*fp, b), i = logits_of(*in, b);
+            for (size_t c = 0; c < f.size(); ++c) {
+                const double e = static_cast<double>(f[c]) - i[c];
+                r.noise += e * e;
+            }
             records[static_cast<size_t>(b)]->configurations.push_back(std::move(r));
         }
     }
@@ -150,7 +162,7 @@ Json configuration_json(size_t k, const std::vector<const PictureRecord*>& good,
     };
     std::map<int, PerClass> classes;
     int64_t top1 = 0, top5 = 0, agree = 0, labelled = 0;
-    double kl = 0, max_kl = 0, margins = 0;
+    double kl = 0, max_kl = 0, margins = 0, signal = 0, noise = 0;
     std::vector<const PictureRecord*> worst(good);
     for (const PictureRecord* r : good) {
         const ConfigRecord& q = r->configurations[k];
@@ -159,6 +171,8 @@ Json configuration_json(size_t k, const std::vector<const PictureRecord*>& good,
         kl += q.kl;
         max_kl = std::max(max_kl, q.kl);
         margins += q.margin;
+        signal += r->signal;
+        noise += q.noise;
         if (r->label < 0) continue;
         ++labelled;
         top1 += q.top[0] == r->label;
@@ -177,6 +191,9 @@ Json configuration_json(size_t k, const std::vector<const PictureRecord*>& good,
               {"mean_kl", n ? Json(kl / static_cast<double>(n)) : Json()},
               {"max_kl", n ? Json(max_kl) : Json()},
               {"mean_margin", n ? Json(margins / static_cast<double>(n)) : Json()}};
+    j["logits_sqnr_db"] =
+        signal > 0 ? Json(noise > 0 ? std::min(sqnr_cap, 10 * std::log10(signal / noise)) : sqnr_cap)
+                   : Json();
     j["classes"] = Json::array();
     for (const auto& [c, v] : classes)
         j["classes"].push_back({{"index", c},

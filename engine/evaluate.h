@@ -20,6 +20,7 @@ struct ConfigRecord {
     std::vector<int> top;  // best first, at most 5
     double kl = 0;         // KL(float || integer), nats
     double margin = 0;     // probability of first minus second
+    double noise = 0;      // sum over the logits of (float - integer)^2
 };
 
 // One line of a journal.
@@ -30,6 +31,7 @@ struct PictureRecord {
     std::string error;     // why it could not be read; then the rest is empty
     std::vector<int> top;  // of the float network
     double margin = 0;
+    double signal = 0;  // sum over the float logits of their squares
     std::vector<ConfigRecord> configurations;
 };
 

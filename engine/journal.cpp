@@ -22,9 +22,10 @@ Json to_json(const PictureRecord& r) {
     }
     j["top"] = r.top;
     j["margin"] = r.margin;
+    j["signal"] = r.signal;
     j["q"] = Json::array();
     for (const ConfigRecord& c : r.configurations)
-        j["q"].push_back({{"top", c.top}, {"kl", c.kl}, {"margin", c.margin}});
+        j["q"].push_back({{"top", c.top}, {"kl", c.kl}, {"margin", c.margin}, {"noise", c.noise}});
     return j;
 }
 
@@ -39,8 +40,10 @@ PictureRecord from_json(const Json& j) {
     }
     r.top = j.at("top").get<std::vector<int>>();
     r.margin = j.at("margin");
+    r.signal = j.at("signal");
     for (const Json& q : j.at("q"))
-        r.configurations.push_back({q.at("top").get<std::vector<int>>(), q.at("kl"), q.at("margin")});
+        r.configurations.push_back(
+            {q.at("top").get<std::vector<int>>(), q.at("kl"), q.at("margin"), q.at("noise")});
     return r;
 }
 

@@ -77,7 +77,7 @@ Calibration calibrate_folder(const Options& o, const Model& m, const fs::path& f
             bar.step(done);
             return !interrupted().stop_requested();
         });
-    c.source = folder.string();
+    c.source = fmt::format("{} pictures of {}", pictures.size(), (fs::absolute(folder) / "").lexically_normal().parent_path().filename().string());
     return c;
 }
 

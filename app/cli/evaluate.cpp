@@ -37,7 +37,7 @@ std::string evaluation_table(const Json& e) {
                                 e["dataset"]["layout"].get<std::string>(), e["skipped"].size());
     s += ink(Ink::bold,
              fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>10} {:>10}\n", "configuration", "preset",
-                         "top-1 %", "top-5 %", "agreement %", "flips", "mean KL", "max KL"));
+                         "top-1 %", "top-5 %", "agreement %", "flips", "mean KL", "SQNR dB"));
     s += fmt::format("  {:<24} {:<8} {:>8} {:>8}\n", "float FP32", "", percent(e["float"]["top1"]),
                      percent(e["float"]["top5"]));
     for (const auto& c : e["configurations"])
@@ -45,7 +45,7 @@ std::string evaluation_table(const Json& e) {
                          c["quant"].get<std::string>(), c["preset"].get<std::string>(), percent(c["top1"]),
                          percent(c["top5"]), percent(c["agreement"]), c["flips"].get<int64_t>(),
                          c["mean_kl"].is_null() ? "-" : fmt::format("{:.3g}", c["mean_kl"].get<double>()),
-                         c["max_kl"].is_null() ? "-" : fmt::format("{:.3g}", c["max_kl"].get<double>()));
+                         c["logits_sqnr_db"].is_null() ? "-" : fmt::format("{:.1f}", c["logits_sqnr_db"].get<double>()));
     for (const auto& c : e["configurations"]) {
         if (!c["classes"].empty() && c["classes"].size() <= 20) {
             s += fmt::format("\n  {}, by class\n", c["quant"].get<std::string>());
