@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/session.h"
+
+#include <spdlog/spdlog.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+namespace ivit {
+
+namespace {
+
+int64_t bytes_of(const Trace& t) {
+    int64_t n = 0;
+    for (const Tap& tap : t.taps) n += 4 * static_cast<int64_t>(tap.floats.data.size() + tap.integers.data.size());
+    return n;
+}
+
+// Float traces of the pictures seen last, so that going back to one, or turning a bit-width, costs no float run.
+class TraceCache {
+  public:
+    std::shared_ptr<const Trace> find(const std::shared_ptr<const Model>& model, const Pixels& pixels) {
+        for (auto it = entries_.begin(); it != entries_.end(); ++it) {
+            if (it->model != model || it->pixels != pixels) continue;
+            Entry entry = std::move(*it);
+            entries_.erase(it);
+            entries_.push_front(std::move(entry));
+            return entries_.front().trace;
+        }
+        return nullptr;
+    }
+    void add(std::shared_ptr<const Model> model, Pixels pixels, std::shared_ptr<const Trace> trace) {
+        entries_.push_front({std::move(model), std::move(pixels), std::move(trace)});
+        int64_t bytes = 0;
+        size_t keep = 0;
+        for (const Entry& e : entries_) {
+            bytes += bytes_of(*e.trace);
+            if (keep > 0 && (bytes > limit || keep >= 16)) break;
+            ++keep;
+        }
+        entries_.resize(keep);
+    }
+
+  private:
+    static constexpr int64_t limit = 256 << 20;
+    struct Entry {
+        std::shared_ptr<const Model> model;
+        Pixels pixels;
+        std::shared_ptr<const Trace> trace;
+    };
+    std::deque<Entry> entries_;  // newest first
+};
+
+}  // namespace
+
+struct Session::State {
+    explicit State(Callback c) : callback(std::move(c)), worker([this] { loop(); }) {}
+    ~State() {
+        {
+            std::lock_guard lock(mutex);
+            quit = true;
+            idle.clear();
+            waiting.reset();
+            running.request_stop();
+        }
+        wake.notify_all();
+        worker.join();
+    }
+
+    void loop();
+    void answer(uint64_t id, const std::shared_ptr<const Request>& request, std::stop_token stop);
+    void compute(Result& result, const Request& request, std::stop_token stop);
+    void deliver(const Result& result, const std::stop_token& stop);
+
+    // Shared, under `mutex`.
+    std::mutex mutex;
+    std::condition_variable wake;
+    bool quit = false;
+    uint64_t last_id = 0;
+    std::shared_ptr<const Request> waiting;
+    std::deque<std::function<bool(std::stop_token)>> idle;
+    uint64_t idle_generation = 0;  // counts cancel_idle(): a job that was running then does not come back
+    bool idle_running = false;
+    std::stop_source running;
+
+    // The worker's own.
+    Callback callback;
+    std::string backend_name, gpu_absent;
+    int backend_threads = -1;
+    std::unique_ptr<Backend> backend;
+    std::shared_ptr<const Model> float_model;
+    int float_threads = -1;
+    std::unique_ptr<Network> float_network;
+    std::shared_ptr<const Calibration> own_calibration;  // made from own_pixels, when a request came without one
+    std::shared_ptr<const Model> own_model;
+    Pixels own_pixels;
+    std::shared_ptr<const Calibration> quantized_with;
+    std::shared_ptr<const QuantizedModel> quantized;
+    std::unique_ptr<IntegerNetwork> network;  // of `quantized`, or of a request's own quantized model
+    TraceCache float_traces;
+
+    std::thread worker;  // last: everything above is there when it starts
+};
+
+Session::Session(Callback callback) : state_(std::make_unique<State>(std::move(callback))) {}
+Session::~Session() = default;
+
+uint64_t Session::submit(Request request) {
+    auto shared = std::make_shared<const Request>(std::move(request));
+    std::lock_guard lock(state_->mutex);
+    state_->waiting = std::move(shared);
+    state_->running.request_stop();
+    state_->wake.notify_all();
+    return ++state_->last_id;
+}
+
+void Session::submit_idle(std::function<bool(std::stop_token)> job) {
+    std::lock_guard lock(state_->mutex);
+    state_->idle.push_back(std::move(job));
+    state_->wake.notify_all();
+}
+
+void Session::cancel_idle() {
+    std::lock_guard lock(state_->mutex);
+    state_->idle.clear();
+    ++state_->idle_generation;
+    if (state_->idle_running) state_->running.request_stop();
+}
+
+void Session::State::loop() {
+    std::unique_lock lock(mutex);
+    while (true) {
+        wake.wait(lock, [this] { return quit || waiting || !idle.empty(); });
+        if (quit) return;
+        running = std::stop_source();
+        const std::stop_token stop = running.get_token();
+        if (waiting) {
+            const auto request = std::exchange(waiting, nullptr);
+            const uint64_t id = last_id;
+            lock.unlock();
+            answer(id, request, stop);
+            lock.lock();
+            continue;
+        }
+        auto job = std::move(idle.front());
+        idle.pop_front();
+        const uint64_t generation = idle_generation;
+        idle_running = true;
+        lock.unlock();
+        bool done = true;
+        try {
+            done = job(stop);
+        } catch (const Cancelled&) {
+            done = false;
+        } catch (const std::exception& e) {
+            spdlog::warn("a background job ended: {}", e.what());  // it had its chance to say so itself
+        }
+        if (done) job = nullptr;  // what it holds is released outside the lock
+        lock.lock();
+        idle_running = false;
+        if (!done && generation == idle_generation && !quit) idle.push_back(std::move(job));
+    }
+}
+
+// Nothing is delivered for a request that a newer one has replaced.
+void Session::State::deliver(const Result& result, const std::stop_token& stop) {
+    if (stop.stop_requested()) throw Cancelled();
+    callback(std::make_shared<const Result>(result));
+}
+
+void Session::State::answer(uint64_t id, const std::shared_ptr<const Request>& request, std::stop_token stop) {
+    Result result;
+    result.id = id;
+    result.request = request;
+    std::optional<Error> error;
+    try {
+        compute(result, *request, stop);
+        return;
+    } catch (const Cancelled&) {
+        return;
+    } catch (const Error& e) {
+        error = e;
+    } catch (const std::bad_alloc&) {
+        error = Error("not enough memory for this model and picture", request->picture,
+                      "close other programs, or use a smaller model");
+    } catch (const std::exception& e) {
+        error = Error(e.what());
+    }
+    network.reset();  // a run that failed half way leaves no state worth keeping
+    Result failed;
+    failed.id = id;
+    failed.request = request;
+    failed.error = std::move(error);
+    try {
+        deliver(failed, stop);
+    } catch (const Cancelled&) {
+    }
+}
+
+void Session::State::compute(Result& result, const Request& request, std::stop_token stop) {
+    const auto check = [&stop] {
+        if (stop.stop_requested()) throw Cancelled();
+    };
+    if (!request.model && !request.quantized) throw Error("there is no model to run", "", "open one first");
+    const Graph& graph = request.quantized ? *request.quantized->graph : *request.model->graph;
+    const auto size = static_cast<size_t>(graph.image_size);
+    if (request.pixels.size() != size * size * 3) {
+        throw Error("the picture was prepared for another image size", request.picture);
+    }
+
+    if (!backend || backend_name != request.backend || backend_threads != request.threads) {
+        network.reset();
+        backend.reset();
+        gpu_absent.clear();
+        backend = make_backend(request.backend, request.threads, &gpu_absent);
+        backend_name = request.backend;
+        backend_threads = request.threads;
+    }
+    result.backend = backend->info();
+    result.gpu_absent = gpu_absent;
+
+    // The float side, which no bit-width changes.
+    std::shared_ptr<const Trace> float_trace;
+    if (request.model) {
+        if (!float_network || float_model != request.model || float_threads != request.threads) {
+            float_network.reset();
+            float_network = make_float_network(request.model, request.threads);
+            float_model = request.model;
+            float_threads = request.threads;
+        }
+        float_trace = float_traces.find(request.model, request.pixels);
+        if (!float_trace) {
+            RunOptions options;
+            options.taps.assign(graph.nodes.size(), true);
+            options.time_nodes = true;
+            options.stop = stop;
+            float_trace = float_network->run(request.pixels, 1, options);
+            float_traces.add(request.model, request.pixels, float_trace);
+        }
+        result.float_ms = float_trace->ms;
+    }
+    check();
+
+    // The integers: taken over from the last request where nothing changed.
+    std::shared_ptr<const QuantizedModel> model = request.quantized;
+    if (!model) {
+        std::shared_ptr<const Calibration> calibration = request.calibration;
+        if (!calibration) {
+            if (!own_calibration || own_model != request.model || own_pixels != request.pixels) {
+                const std::vector<Pixels> pictures = augmentations(request.pixels, graph.image_size);
+                auto c = std::make_shared<Calibration>(calibrate(
+                    *request.model, static_cast<int64_t>(pictures.size()),
+                    [&pictures](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse, request.threads,
+                    [&stop](int64_t, int64_t) { return !stop.stop_requested(); }));
+                c->source = "the picture at hand and its augmentations";
+                c->from_input = true;
+                own_calibration = std::move(c);
+                own_model = request.model;
+                own_pixels = request.pixels;
+            }
+            calibration = own_calibration;
+        }
+        const bool same_origin = quantized && quantized->source == request.model && quantized_with == calibration;
+        if (!same_origin || quantized->config != request.config) {
+            quantized = quantize(request.model, *calibration, request.config, same_origin ? quantized.get() : nullptr);
+            quantized_with = calibration;
+        }
+        model = quantized;
+    }
+    check();
+    if (!network || &network->model() != model.get()) {
+        network = backend->load(model, network.get());
+    }
+    check();
+
+    if (!request.model) {  // a quantized model without its source: integers only
+        RunOptions options;
+        options.taps.assign(graph.nodes.size(), true);
+        options.time_nodes = true;
+        options.stop = stop;
+        result.comparison.integer_trace = network->run(request.pixels, 1, options);
+        result.comparison.model = model;
+        result.integer_ms = result.comparison.integer_trace->ms;
+        result.complete = true;
+        deliver(result, stop);
+        return;
+    }
+    // What a person waits for first: predictions and cumulative errors. Then the isolated ones.
+    result.comparison = compare(*float_network, *network, request.pixels, float_trace, false, stop);
+    result.integer_ms = result.comparison.integer_trace->ms;
+    deliver(result, stop);
+    result.comparison = compare(*float_network, *network, request.pixels, float_trace, true, stop);
+    result.complete = true;
+    deliver(result, stop);
+}
+
+}  // namespace ivit

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/distribution_view.h"
+
+#include <QVBoxLayout>
+#include <cmath>
+
+#include "widgets/exporting.h"
+#include "widgets/numbers.h"
+#include "widgets/plotting.h"
+#include "widgets/theme.h"
+
+DistributionView::DistributionView(Selection& selection, QWidget* parent)
+    : View(QStringLiteral("Distribution"), selection, parent), plot_(new QCustomPlot),
+      logarithmic_(new QCheckBox(QStringLiteral("Logarithmic count"))), title_(new QLabel) {
+    plot_->setObjectName("distribution_plot");
+    plot_->setAccessibleName(QStringLiteral("Histogram of the node's values"));
+    plot_->setToolTip(QStringLiteral("<p>Values of the selected node's output, float network against integer network (as real numbers, "
+                                     "scale times integer). Dashed: where the integer grid clamps.</p>"));
+    plot_->setInteractions(QCP::iRangeDrag | QCP::iRangeZoom);
+    plot_->axisRect()->setRangeDrag(Qt::Horizontal);
+    plot_->axisRect()->setRangeZoom(Qt::Horizontal);
+    connect(plot_, &QCustomPlot::mouseDoubleClick, this, [this] { refresh(); });
+    exporting::offer_image(plot_, QStringLiteral("distribution"));
+    float_ = plot_->addGraph();
+    integer_ = plot_->addGraph();
+    float_->setName(QStringLiteral("float"));
+    integer_->setName(QStringLiteral("integer"));
+    for (QCPGraph* g : {float_, integer_}) g->setLineStyle(QCPGraph::lsStepCenter);
+    plot_->legend->setVisible(true);
+    plot_->xAxis->setLabel(QStringLiteral("value"));
+    plot_->yAxis->setLabel(QStringLiteral("values per bin"));
+    logarithmic_->setChecked(true);
+    logarithmic_->setToolTip(QStringLiteral("Count on a logarithmic axis: the few values at the limits become visible"));
+    connect(logarithmic_, &QCheckBox::toggled, this, &DistributionView::touch);
+    title_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
+    title_->setTextInteractionFlags(Qt::TextSelectableByMouse);
+    auto* bar = new QHBoxLayout;
+    bar->setContentsMargins(8, 4, 8, 4);
+    bar->addWidget(title_, 1);
+    bar->addWidget(logarithmic_);
+    auto* layout = new QVBoxLayout(this);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->setSpacing(0);
+    layout->addLayout(bar);
+    layout->addWidget(plot_, 1);
+}
+
+QWidget* DistributionView::canvas() { return plot_; }
+
+void DistributionView::refresh() {
+    const Theme& theme = Theme::instance();
+    plotting::style(plot_);
+    plot_->clearItems();
+    limits_.clear();
+    const auto brush = [](QColor c) {
+        c.setAlpha(60);
+        return QBrush(c);
+    };
+    float_->setPen(plotting::pen(theme.float_colour(), 1.6));
+    float_->setBrush(brush(theme.float_colour()));
+    integer_->setPen(plotting::pen(theme.integer_colour(), 1.6));
+    integer_->setBrush(brush(theme.integer_colour()));
+
+    const ivit::Comparison* c = shown().comparison();
+    const int at = selection().node();
+    const ivit::Tap* q = c && c->integer_trace ? c->integer_trace->tap(at) : nullptr;
+    const ivit::Tap* f = c && c->float_trace ? c->float_trace->tap(at) : nullptr;
+    std::vector<float> integers;
+    if (q) integers = ivit::dequantize(q->integers).data;
+    static const std::vector<float> none;
+    const std::vector<float>& floats = f ? f->floats.data : none;
+    double low = INFINITY, high = -INFINITY;
+    for (const std::vector<float>* values : {static_cast<const std::vector<float>*>(&integers), &floats}) {
+        for (const float v : *values) {
+            low = std::min(low, static_cast<double>(v));
+            high = std::max(high, static_cast<double>(v));
+        }
+    }
+    QString title = QStringLiteral("Nothing to show yet.");
+    if (low < high) {
+        const ivit::Grid& grid = q->integers.grid;
+        const bool one_scale = grid.scale.size() == 1;
+        const bool clamps = grid.bits < 32;
+        if (clamps) {
+            for (const double s : grid.scale) {
+                for (const int64_t limit : {grid.low(), grid.high()}) {
+                    if (limits_.size() < 6 && !(grid.is_unsigned && limit == 0)) limits_.push_back(static_cast<double>(limit) * s);
+                }
+            }
+        }
+        // Bins of a whole number of steps where there is one grid, so that no bin holds more levels than its neighbour.
+        constexpr int most_bins = 256;
+        double width = (high - low) / most_bins, start = low;
+        if (one_scale && grid.bits <= 16) {
+            const double step = grid.scale[0];
+            width = step * std::max(1.0, std::ceil((high - low) / step / most_bins));
+            start = (std::floor(low / step) - 0.5) * step;
+        }
+        const int bins = std::max(1, static_cast<int>(std::ceil((high - start) / width)) + 1);
+        const bool log = logarithmic_->isChecked();
+        double tallest = 1;
+        const auto fill = [&](QCPGraph* graph, const std::vector<float>& values) {
+            std::vector<double> count(static_cast<size_t>(bins), 0.0);
+            for (const float v : values) {
+                count[static_cast<size_t>(std::clamp(static_cast<int>((static_cast<double>(v) - start) / width), 0, bins - 1))] += 1;
+            }
+            QVector<double> x, y;
+            const double floor = log ? 0.5 : 0;
+            x << start - width / 2;
+            y << floor;
+            for (int i = 0; i < bins; ++i) {
+                x << start + (i + 0.5) * width;
+                y << std::max(floor, count[static_cast<size_t>(i)]);
+                tallest = std::max(tallest, count[static_cast<size_t>(i)]);
+            }
+            x << start + (bins + 0.5) * width;
+            y << floor;
+            graph->setData(x, y, true);
+            graph->setVisible(!values.empty());
+        };
+        fill(float_, floats);
+        fill(integer_, integers);
+        if (log) {
+            plot_->yAxis->setScaleType(QCPAxis::stLogarithmic);
+            plot_->yAxis->setTicker(QSharedPointer<QCPAxisTickerLog>::create());
+            plot_->yAxis->setNumberFormat("gb");
+            plot_->yAxis->setNumberPrecision(3);
+            plot_->yAxis->setRange(0.5, tallest * 3);
+        } else {
+            plot_->yAxis->setScaleType(QCPAxis::stLinear);
+            plot_->yAxis->setTicker(QSharedPointer<QCPAxisTicker>::create());
+            plot_->yAxis->setRange(0, tallest * 1.12);
+        }
+        // Limits that are near are shown; those far out are named, since a plot of them would be empty in between.
+        double x0 = low, x1 = high;
+        for (const double l : limits_) {
+            if (l < x0 && x0 - l < (high - low)) x0 = l;
+            if (l > x1 && l - x1 < (high - low)) x1 = l;
+        }
+        const double room = (x1 - x0) * 0.04;
+        plot_->xAxis->setRange(x0 - room, x1 + room);
+        QStringList outside;
+        for (const double l : limits_) {
+            if (l < x0 - room || l > x1 + room) {
+                outside << numbers::significant(l);
+                continue;
+            }
+            auto* line = new QCPItemLine(plot_);
+            line->start->setTypeY(QCPItemPosition::ptAxisRectRatio);
+            line->end->setTypeY(QCPItemPosition::ptAxisRectRatio);
+            line->start->setCoords(l, 0);
+            line->end->setCoords(l, 1);
+            line->setPen(QPen(theme.integer_colour(), 1.4, Qt::DashLine));
+            auto* text = new QCPItemText(plot_);
+            text->position->setTypeY(QCPItemPosition::ptAxisRectRatio);
+            text->position->setCoords(l, 0.01);
+            text->setPositionAlignment((l < (x0 + x1) / 2 ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignTop);
+            text->setPadding(QMargins(4, 1, 4, 1));
+            text->setText(QStringLiteral("clamp %1").arg(numbers::significant(l)));
+            text->setFont(theme.figures(11));
+            text->setColor(theme.muted());
+            QColor back = plot_->palette().color(QPalette::Base);
+            back.setAlpha(200);
+            text->setBrush(back);
+        }
+        const ivit::Node* n = node();
+        title = n ? QString::fromStdString(n->name) : QString();
+        title += QStringLiteral(" · %1 values · %2-bit").arg(numbers::count(static_cast<int64_t>(integers.size()))).arg(grid.bits);
+        if (one_scale) title += QStringLiteral(" · step %1").arg(numbers::significant(grid.scale[0]));
+        if (!one_scale) title += QStringLiteral(" · %1 scales").arg(grid.scale.size());
+        if (!clamps) title += QStringLiteral(" · nothing clamps");
+        if (!outside.isEmpty()) title += QStringLiteral(" · clamps at %1, beyond the plot").arg(outside.join(QStringLiteral(", ")));
+    } else {
+        float_->data()->clear();
+        integer_->data()->clear();
+    }
+    title_->setText(title);
+    title_->setToolTip(title);
+    plot_->replot(QCustomPlot::rpQueuedReplot);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/exporting.h"
+
+#include <qcustomplot.h>
+
+#include <QAction>
+#include <QClipboard>
+#include <QFileDialog>
+#include <QFileInfo>
+#include <QGuiApplication>
+#include <QMenu>
+#include <QMessageBox>
+#include <QOpenGLWidget>
+#include <QPainter>
+#include <QPdfWriter>
+#include <QSaveFile>
+#include <QSettings>
+#include <QSvgGenerator>
+#include <QTemporaryFile>
+#include <QToolTip>
+#include <QBuffer>
+
+namespace exporting {
+
+namespace {
+
+bool fail(QString* problem, const QString& text) {
+    if (problem) *problem = text;
+    return false;
+}
+
+// Beside the file, then renamed: a full disk leaves what was there.
+bool write(const QString& file, const QByteArray& bytes, QString* problem) {
+    QSaveFile out(file);
+    if (!out.open(QIODevice::WriteOnly) || out.write(bytes) != bytes.size() || !out.commit()) {
+        return fail(problem, QStringLiteral("%1 cannot be written: %2").arg(file, out.errorString()));
+    }
+    return true;
+}
+
+void paint(QWidget* w, QPaintDevice* device) {
+    if (auto* plot = qobject_cast<QCustomPlot*>(w)) {
+        QCPPainter painter(device);
+        plot->toPainter(&painter, w->width(), w->height());
+    } else {
+        QPainter painter(device);
+        w->render(&painter, {}, {}, QWidget::DrawChildren);
+    }
+}
+
+QString folder() {
+    return QSettings().value("export/folder", QDir::homePath()).toString();
+}
+
+void keep_folder(const QString& file) { QSettings().setValue("export/folder", QFileInfo(file).absolutePath()); }
+
+QString quoted(QString text) {
+    if (!text.contains(QLatin1Char(',')) && !text.contains(QLatin1Char('"')) && !text.contains(QLatin1Char('\n'))) return text;
+    return QLatin1Char('"') + text.replace(QLatin1String("\""), QLatin1String("\"\"")) + QLatin1Char('"');
+}
+
+}  // namespace
+
+QImage grab(QWidget* w) {
+    if (auto* gl = qobject_cast<QOpenGLWidget*>(w)) return gl->grabFramebuffer();
+    return w->grab().toImage();
+}
+
+bool save_widget(QWidget* w, const QString& file, QString* problem) {
+    const QString kind = QFileInfo(file).suffix().toLower();
+    QByteArray bytes;
+    QBuffer buffer(&bytes);
+    buffer.open(QIODevice::WriteOnly);
+    const bool canvas = qobject_cast<QOpenGLWidget*>(w) != nullptr;
+    if (kind == "png") {
+        if (!grab(w).save(&buffer, "PNG")) return fail(problem, QStringLiteral("%1: the picture cannot be encoded").arg(file));
+    } else if (canvas && (kind == "svg" || kind == "pdf")) {
+        return fail(problem, QStringLiteral("A canvas drawn by the GPU is saved as PNG; only plots have %1").arg(kind.toUpper()));
+    } else if (kind == "svg") {
+        QSvgGenerator svg;
+        svg.setOutputDevice(&buffer);
+        svg.setSize(w->size());
+        svg.setViewBox(w->rect());
+        svg.setTitle(w->accessibleName());
+        paint(w, &svg);
+    } else if (kind == "pdf") {
+        QPdfWriter pdf(&buffer);
+        pdf.setResolution(96);
+        pdf.setPageSize(QPageSize(QSizeF(w->width() / 96.0, w->height() / 96.0), QPageSize::Inch));
+        pdf.setPageMargins({});
+        paint(w, &pdf);
+    } else {
+        return fail(problem, QStringLiteral("%1: the name must end in .png, .svg or .pdf").arg(file));
+    }
+    buffer.close();
+    return write(file, bytes, problem);
+}
+
+void ask_and_save(QWidget* w, const QString& suggestion) {
+    const bool canvas = qobject_cast<QOpenGLWidget*>(w) != nullptr;
+    const QString filter = canvas ? QStringLiteral("PNG (*.png)") : QStringLiteral("PNG (*.png);;SVG (*.svg);;PDF (*.pdf)");
+    QString chosen;
+    QString file = QFileDialog::getSaveFileName(w->window(), QStringLiteral("Export %1").arg(w->accessibleName()),
+                                                folder() + QLatin1Char('/') + suggestion + QStringLiteral(".png"), filter, &chosen);
+    if (file.isEmpty()) return;
+    if (QFileInfo(file).suffix().isEmpty()) file += QLatin1Char('.') + chosen.left(3).toLower();
+    keep_folder(file);
+    QString problem;
+    if (!save_widget(w, file, &problem)) QToolTip::showText(QCursor::pos(), problem, w);
+}
+
+QString to_csv(const QAbstractItemModel& model, const QModelIndexList& rows) {
+    QString csv;
+    const int columns = model.columnCount();
+    QStringList line;
+    for (int c = 0; c < columns; ++c) line << quoted(model.headerData(c, Qt::Horizontal).toString());
+    csv += line.join(QLatin1Char(',')) + QStringLiteral("\r\n");
+    const auto append = [&](int r, const QModelIndex& parent, const auto& self) -> void {
+        line.clear();
+        for (int c = 0; c < columns; ++c) {
+            const QModelIndex i = model.index(r, c, parent);
+            const QVariant exact = i.data(csv_role);
+            line << quoted(exact.typeId() == QMetaType::Double ? QString::number(exact.toDouble(), 'g', 9)
+                           : exact.isValid()                   ? exact.toString()
+                                                               : i.data(Qt::DisplayRole).toString());
+        }
+        csv += line.join(QLatin1Char(',')) + QStringLiteral("\r\n");
+        const QModelIndex here = model.index(r, 0, parent);
+        for (int child = 0; child < model.rowCount(here); ++child) self(child, here, self);
+    };
+    if (rows.isEmpty()) {
+        for (int r = 0; r < model.rowCount(); ++r) append(r, {}, append);
+    } else {
+        for (const QModelIndex& i : rows) append(i.row(), i.parent(), append);
+    }
+    return csv;
+}
+
+void offer_image(QWidget* w, const QString& name) {
+    w->setContextMenuPolicy(Qt::ActionsContextMenu);
+    auto* save = new QAction(QStringLiteral("Export as image …"), w);
+    QObject::connect(save, &QAction::triggered, w, [w, name] { ask_and_save(w, name); });
+    auto* copy = new QAction(QStringLiteral("Copy image"), w);
+    QObject::connect(copy, &QAction::triggered, w, [w] { QGuiApplication::clipboard()->setImage(grab(w)); });
+    w->addActions({save, copy});
+}
+
+void offer_csv(QAbstractItemView* view, const QString& name) {
+    view->setContextMenuPolicy(Qt::ActionsContextMenu);
+    auto* copy = new QAction(QStringLiteral("Copy as CSV"), view);
+    copy->setShortcut(QKeySequence::Copy);
+    copy->setShortcutContext(Qt::WidgetShortcut);
+    QObject::connect(copy, &QAction::triggered, view, [view] {
+        const QModelIndexList rows = view->selectionModel() ? view->selectionModel()->selectedRows() : QModelIndexList();
+        // One selected row is the selection every view shares: then the table as a whole is meant.
+        QGuiApplication::clipboard()->setText(to_csv(*view->model(), rows.size() > 1 ? rows : QModelIndexList()));
+    });
+    auto* save = new QAction(QStringLiteral("Save as CSV …"), view);
+    QObject::connect(save, &QAction::triggered, view, [view, name] {
+        const QString file = QFileDialog::getSaveFileName(view->window(), QStringLiteral("Save table"),
+                                                          folder() + QLatin1Char('/') + name + QStringLiteral(".csv"),
+                                                          QStringLiteral("CSV (*.csv)"));
+        if (file.isEmpty()) return;
+        keep_folder(file);
+        QString problem;
+        if (!write(file, to_csv(*view->model()).toUtf8(), &problem)) QToolTip::showText(QCursor::pos(), problem, view);
+    });
+    view->addActions({copy, save});
+}
+
+}  // namespace exporting

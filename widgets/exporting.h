@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Everything on screen can be taken away: plots as PNG, SVG or PDF, canvases as PNG, tables as CSV.
+#pragma once
+#include <QAbstractItemModel>
+#include <QTableView>
+#include <QTreeView>
+
+class QCustomPlot;
+
+namespace exporting {
+
+// By the ending of `file`: png, svg or pdf (a canvas that is not drawn by QPainter: png only). False, with a sentence in
+// `problem`, when it could not be written; then nothing is left behind.
+bool save_widget(QWidget* w, const QString& file, QString* problem);
+// Asks for a file name, then the above. The one dialog there is.
+void ask_and_save(QWidget* w, const QString& suggestion);
+QImage grab(QWidget* w);
+
+// RFC 4180: a header row, then the rows as shown (of a proxy: sorted). Numbers in full, where the model gives
+// csv_role, else the text.
+constexpr int csv_role = Qt::UserRole + 100;
+QString to_csv(const QAbstractItemModel& model, const QModelIndexList& rows = {});
+
+// Right click: save or copy as image. The context menu of `w` is replaced.
+void offer_image(QWidget* w, const QString& name);
+// Right click, and Ctrl+C: copy as CSV; save as CSV.
+void offer_csv(QAbstractItemView* view, const QString& name);
+
+}  // namespace exporting

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/latency_sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+double LatencySamples::quantile(std::vector<double> values, double q) {
+    if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
+    std::sort(values.begin(), values.end());
+    const double at = q * static_cast<double>(values.size() - 1);
+    const size_t low = static_cast<size_t>(at);
+    const size_t high = std::min(low + 1, values.size() - 1);
+    return values[low] + (at - static_cast<double>(low)) * (values[high] - values[low]);
+}
+
+// Lives on the worker; only the flags are shared.
+struct LatencySampler::Job {
+    std::atomic<bool> cancelled{false}, keep_running{false};
+    std::shared_ptr<const ivit::Result> result;
+    int batch = 1;
+
+    std::unique_ptr<ivit::Backend> backend;
+    std::unique_ptr<ivit::IntegerNetwork> integers;
+    std::unique_ptr<ivit::Network> floats;
+    ivit::Pixels pixels;
+    LatencySamples samples;
+    std::vector<std::vector<double>> integer_nodes, float_nodes;  // [node][run]
+    int warm_up = 2;
+
+    void prepare() {
+        const ivit::Request& request = *result->request;
+        backend = ivit::make_backend(request.backend, request.threads, &samples.gpu_absent);
+        samples.backend = backend->info();
+        samples.batch = batch;
+        samples.config = result->comparison.model->config.label();
+        integers = backend->load(result->comparison.model);
+        if (request.model) floats = ivit::make_float_network(request.model, request.threads);
+        samples.float_is_absent = !floats;
+        for (int i = 0; i < batch; ++i) pixels.insert(pixels.end(), request.pixels.begin(), request.pixels.end());
+    }
+
+    // A fused step's time is split evenly over the nodes it covers.
+    static void add(std::vector<std::vector<double>>& nodes, const ivit::Trace& t) {
+        std::vector<double> ms(t.graph->nodes.size(), 0.0);
+        for (const ivit::Timing& timing : t.timings) {
+            const int first = std::max(0, timing.first), last = std::min(timing.last, static_cast<int>(ms.size()) - 1);
+            for (int i = first; i <= last; ++i) ms[static_cast<size_t>(i)] += timing.ms / (last - first + 1);
+        }
+        if (t.timings.empty()) return;
+        nodes.resize(ms.size());
+        for (size_t i = 0; i < ms.size(); ++i) nodes[i].push_back(ms[i]);
+    }
+
+    static std::vector<double> medians(const std::vector<std::vector<double>>& nodes) {
+        std::vector<double> m;
+        for (const auto& runs : nodes) m.push_back(LatencySamples::quantile(runs, 0.5));
+        return m;
+    }
+
+    // One pair of runs. The whole is timed without, every fourth run the nodes with their clocks.
+    void sample(std::stop_token stop) {
+        ivit::RunOptions options;
+        options.stop = stop;
+        const size_t n = samples.integer_ms.size();
+        const auto a = integers->run(pixels, batch, options);
+        const auto b = floats ? floats->run(pixels, batch, options) : nullptr;
+        if (warm_up > 0) {
+            --warm_up;
+            return;
+        }
+        if (n % 4 == 0) {
+            options.time_nodes = true;
+            add(integer_nodes, *integers->run(pixels, batch, options));
+            if (floats) add(float_nodes, *floats->run(pixels, batch, options));
+            samples.integer_node_ms = medians(integer_nodes);
+            samples.float_node_ms = medians(float_nodes);
+        }
+        samples.integer_ms.push_back(a->ms);
+        if (b) samples.float_ms.push_back(b->ms);
+        constexpr size_t window = 1000;
+        if (samples.integer_ms.size() > window) samples.integer_ms.erase(samples.integer_ms.begin());
+        if (samples.float_ms.size() > window) samples.float_ms.erase(samples.float_ms.begin());
+    }
+};
+
+LatencySampler::LatencySampler(ivit::Session& session, QObject* parent) : QObject(parent), session_(session) {}
+
+LatencySampler::~LatencySampler() { stop(); }
+
+void LatencySampler::stop() {
+    if (job_) job_->cancelled = true;
+    job_.reset();
+    busy_ = false;
+}
+
+void LatencySampler::set_mode(bool keep_running, int batch) {
+    const bool restart = batch != batch_ || (keep_running && !busy_);
+    keep_running_ = keep_running;
+    batch_ = batch;
+    if (job_) job_->keep_running = keep_running;
+    if (restart && result_) start(result_);
+}
+
+void LatencySampler::start(std::shared_ptr<const ivit::Result> result) {
+    stop();
+    result_ = std::move(result);
+    samples_ = {};
+    if (!result_ || result_->error || !result_->comparison.model) return;
+    job_ = std::make_shared<Job>();
+    job_->result = result_;
+    job_->batch = batch_;
+    job_->keep_running = keep_running_;
+    busy_ = true;
+    session_.submit_idle([this, job = job_](std::stop_token stop) {
+        bool done = false;
+        try {
+            if (job->cancelled) return true;
+            if (!job->integers) job->prepare();
+            // A few pairs per turn, so that others get theirs; posted once per turn.
+            for (int i = 0; i < 4 && !stop.stop_requested() && !job->cancelled; ++i) job->sample(stop);
+            done = !job->keep_running && job->samples.integer_ms.size() >= first_runs;
+        } catch (const ivit::Cancelled&) {
+        } catch (const ivit::Error& e) {
+            job->samples.error = e.sentence();
+            done = true;
+        }
+        QMetaObject::invokeMethod(
+            this,
+            [this, job, samples = job->samples, done] {
+                if (job != job_) return;
+                samples_ = samples;
+                if (done) busy_ = false;
+                emit changed();
+            },
+            Qt::QueuedConnection);
+        return done || job->cancelled.load();
+    });
+}

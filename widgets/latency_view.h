@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Float against integer on the clock: the ratio in large figures, the machine beneath, and every layer.
+#pragma once
+#include <QCheckBox>
+#include <QComboBox>
+#include <QSpinBox>
+
+#include "widgets/view.h"
+#include "widgets/workbench.h"
+
+class QCustomPlot;
+class QCPBars;
+
+class LatencyView : public View {
+    Q_OBJECT
+  public:
+    LatencyView(Workbench& bench, QWidget* parent = nullptr);
+    void set_latency(const LatencySamples& samples);
+    QWidget* canvas() override;
+    QString ratio_text() const;
+
+  protected:
+    void refresh() override;
+
+  private:
+    Workbench& bench_;
+    LatencySamples samples_;
+    class LatencyFigures* figures_;
+    QCustomPlot* plot_;
+    QCPBars *float_, *integer_;
+    QCheckBox* keep_running_;
+    QSpinBox *batch_, *threads_;
+};

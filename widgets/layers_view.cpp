@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/layers_view.h"
+
+#include <QHeaderView>
+#include <QPushButton>
+#include <QSplitter>
+#include <QVBoxLayout>
+#include <cmath>
+
+#include "widgets/exporting.h"
+#include "widgets/numbers.h"
+#include "widgets/plotting.h"
+#include "widgets/theme.h"
+
+using metrics::Id;
+
+LayersView::LayersView(Selection& selection, QWidget* parent)
+    : View(QStringLiteral("Layers"), selection, parent), table_(new QTableView), plot_(new QCustomPlot), colour_by_(new QComboBox) {
+    sorted_.setSourceModel(&model_);
+    table_->setModel(&sorted_);
+    table_->setObjectName("layers");
+    table_->setAccessibleName(QStringLiteral("Layers, one row per node"));
+    table_->setSortingEnabled(true);
+    table_->sortByColumn(-1, Qt::AscendingOrder);
+    table_->setSelectionBehavior(QAbstractItemView::SelectRows);
+    table_->verticalHeader()->hide();
+    table_->verticalHeader()->setDefaultSectionSize(22);
+    table_->setShowGrid(false);
+    table_->setAlternatingRowColors(true);
+    table_->setFrameShape(QFrame::NoFrame);
+    table_->setWordWrap(false);
+    table_->horizontalHeader()->setHighlightSections(false);
+    table_->horizontalHeader()->setSectionsMovable(true);
+    const int widths[] = {34, 150, 96, 96, 72};
+    for (int c = 0; c < NodeTableModel::first_metric_column; ++c) table_->setColumnWidth(c, widths[c]);
+    for (int c = NodeTableModel::first_metric_column; c < model_.columnCount(); ++c) table_->setColumnWidth(c, 82);
+    // The answer before its details: errors right after the name.
+    table_->horizontalHeader()->moveSection(NodeTableModel::column_of(Id::sqnr_cumulative), 2);
+    table_->horizontalHeader()->moveSection(table_->horizontalHeader()->visualIndex(NodeTableModel::column_of(Id::sqnr_isolated)), 3);
+    exporting::offer_csv(table_, QStringLiteral("layers"));
+
+    plot_->setObjectName("sqnr_plot");
+    plot_->setAccessibleName(QStringLiteral("SQNR along depth"));
+    plot_->setMinimumHeight(120);
+    plot_->setToolTip(QStringLiteral("<p>%1</p><p>%2</p><p>Click a point to select its node.</p>")
+                          .arg(metrics::metric(Id::sqnr_cumulative).definition.toHtmlEscaped(),
+                               metrics::metric(Id::sqnr_isolated).definition.toHtmlEscaped()));
+    ghost_ = plot_->addGraph();
+    isolated_ = plot_->addGraph();
+    cumulative_ = plot_->addGraph();
+    ghost_->setName(QStringLiteral("before"));
+    isolated_->setName(QStringLiteral("isolated"));
+    cumulative_->setName(QStringLiteral("cumulative"));
+    marker_ = new QCPItemLine(plot_);
+    readout_ = new QCPItemText(plot_);
+    readout_->setPositionAlignment(Qt::AlignLeft | Qt::AlignTop);
+    readout_->position->setType(QCPItemPosition::ptAxisRectRatio);
+    readout_->position->setCoords(0.01, 0.02);
+    readout_->setTextAlignment(Qt::AlignLeft);
+    readout_->setPadding(QMargins(5, 2, 5, 2));
+    plot_->xAxis->setLabel(QStringLiteral("node, in execution order"));
+    plot_->yAxis->setLabel(QStringLiteral("SQNR [dB]"));
+    plot_->legend->setVisible(true);
+    plot_->axisRect()->insetLayout()->setInsetAlignment(0, Qt::AlignTop | Qt::AlignRight);
+    exporting::offer_image(plot_, QStringLiteral("sqnr"));
+    connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
+        if (e->button() != Qt::LeftButton || model_.rowCount() == 0) return;
+        const double x = plot_->xAxis->pixelToCoord(e->position().x());
+        this->selection().set_node(std::clamp(static_cast<int>(std::lround(x)), 0, model_.rowCount() - 1));
+    });
+
+    auto* bar = new QHBoxLayout;
+    bar->setContentsMargins(8, 4, 8, 4);
+    auto* label = new QLabel(QStringLiteral("Colour by"));
+    for (const metrics::Metric& m : metrics::all()) {
+        QString name = m.name;
+        if (m.id == Id::sqnr_isolated) name = QStringLiteral("SQNR isolated");
+        if (m.id == Id::integer_ms || m.id == Id::float_ms) name += QStringLiteral(" latency");
+        colour_by_->addItem(name, static_cast<int>(m.id));
+        colour_by_->setItemData(colour_by_->count() - 1, m.definition, Qt::ToolTipRole);
+    }
+    colour_by_->setAccessibleName(QStringLiteral("Colour the rows by"));
+    colour_by_->setToolTip(QStringLiteral("Which metric's column is coloured: the stronger, the worse"));
+    label->setBuddy(colour_by_);
+    auto* worst = new QPushButton(QStringLiteral("Worst first"));
+    worst->setToolTip(QStringLiteral("Sort by the coloured metric, worst first"));
+    worst->setAccessibleName(worst->text());
+    auto* order = new QPushButton(QStringLiteral("Execution order"));
+    order->setToolTip(QStringLiteral("Back to the order in which the network runs"));
+    order->setAccessibleName(order->text());
+    bar->addWidget(label);
+    bar->addWidget(colour_by_);
+    bar->addWidget(worst);
+    bar->addWidget(order);
+    bar->addStretch();
+    auto* right = new QWidget;
+    auto* right_layout = new QVBoxLayout(right);
+    right_layout->setContentsMargins(0, 0, 0, 0);
+    right_layout->setSpacing(0);
+    right_layout->addLayout(bar);
+    right_layout->addWidget(table_);
+    auto* splitter = new QSplitter;
+    splitter->addWidget(plot_);
+    splitter->addWidget(right);
+    splitter->setStretchFactor(0, 1);
+    splitter->setStretchFactor(1, 1);
+    splitter->setSizes({400, 400});
+    auto* layout = new QVBoxLayout(this);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->addWidget(splitter);
+
+    connect(colour_by_, &QComboBox::currentIndexChanged, this,
+            [this] { model_.set_colour_by(static_cast<Id>(colour_by_->currentData().toInt())); });
+    connect(worst, &QPushButton::clicked, this, &LayersView::sort_worst_first);
+    connect(order, &QPushButton::clicked, this, [this] { table_->sortByColumn(-1, Qt::AscendingOrder); });
+    connect(table_->selectionModel(), &QItemSelectionModel::currentRowChanged, this, [this](const QModelIndex& now) {
+        if (now.isValid()) this->selection().set_node(sorted_.mapToSource(now).row());
+    });
+}
+
+QWidget* LayersView::canvas() { return plot_; }
+
+void LayersView::sort_worst_first() {
+    const Id id = static_cast<Id>(colour_by_->currentData().toInt());
+    table_->sortByColumn(NodeTableModel::column_of(id),
+                         metrics::metric(id).higher_is_better ? Qt::AscendingOrder : Qt::DescendingOrder);
+    table_->scrollToTop();
+}
+
+void LayersView::step(int by) {
+    if (model_.rowCount() == 0) return;
+    const int row = sorted_.mapFromSource(model_.index(selection().node(), 0)).row();
+    const int next = std::clamp(row + by, 0, sorted_.rowCount() - 1);
+    selection().set_node(sorted_.mapToSource(sorted_.index(next, 0)).row());
+}
+
+void LayersView::refresh() {
+    model_.set_results(shown());
+    select_row();
+    refresh_plot();
+}
+
+void LayersView::select_row() {
+    const QModelIndex index = sorted_.mapFromSource(model_.index(selection().node(), 0));
+    if (index.isValid() && table_->currentIndex().row() != index.row()) {
+        table_->setCurrentIndex(index.siblingAtColumn(NodeTableModel::name_column));
+    }
+}
+
+void LayersView::refresh_plot() {
+    const Theme& theme = Theme::instance();
+    plotting::style(plot_);
+    cumulative_->setPen(plotting::pen(theme.integer_colour(), 2));
+    cumulative_->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssDisc, theme.integer_colour(), 4));
+    isolated_->setPen(plotting::pen(theme.isolated_colour(), 1.4, Qt::DotLine));
+    isolated_->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssSquare, theme.isolated_colour(), 4));
+    ghost_->setPen(plotting::pen(theme.ghost_colour(), 1.6, Qt::DashLine));
+    ghost_->setName(shown().ghost_pinned ? QStringLiteral("pinned") : QStringLiteral("before"));
+
+    double low = INFINITY, high = -INFINITY;
+    const auto fill = [&](QCPGraph* graph, const std::vector<ivit::NodeError>* errors) {
+        QVector<double> x, y;
+        if (errors) {
+            for (size_t i = 0; i < errors->size(); ++i) {
+                const double db = (*errors)[i].sqnr_db;
+                if (db >= ivit::sqnr_cap) continue;  // exact: nothing to draw, and 150 would squash the rest
+                x << static_cast<double>(i);
+                y << db;
+                low = std::min(low, db);
+                high = std::max(high, db);
+            }
+        }
+        graph->setData(x, y, true);
+        graph->setVisible(!x.isEmpty());
+        if (x.isEmpty()) {
+            graph->removeFromLegend();
+        } else {
+            graph->addToLegend();
+        }
+    };
+    const ivit::Comparison* c = shown().comparison();
+    const ivit::Comparison* g = shown().ghost_comparison();
+    fill(cumulative_, c ? &c->cumulative : nullptr);
+    fill(isolated_, c ? &c->isolated : nullptr);
+    fill(ghost_, g ? &g->cumulative : nullptr);
+    const int n = model_.rowCount();
+    plot_->xAxis->setRange(-0.5, std::max(1, n) - 0.5);
+    if (low < high) {
+        const double room = std::max(2.0, (high - low) * 0.08);
+        plot_->yAxis->setRange(std::min(low - room, std::max(0.0, low - room)), high + room * 2.5);
+    } else {
+        plot_->yAxis->setRange(0, 50);
+    }
+    // Ticks where the blocks begin, with their numbers.
+    auto ticks = QSharedPointer<QCPAxisTickerText>::create();
+    if (const ivit::Graph* graph = shown().graph()) {
+        int last = -1;
+        const int every = std::max(1, (graph->depth + 11) / 12);
+        for (int i = 0; i < n; ++i) {
+            const int block = graph->nodes[static_cast<size_t>(i)].block;
+            if (block != last && block >= 0 && block % every == 0) ticks->addTick(i, QStringLiteral("block %1").arg(block));
+            last = block;
+        }
+        // Short labels when there are many.
+        if (graph->depth > 4) {
+            auto brief = QSharedPointer<QCPAxisTickerText>::create();
+            const auto all = ticks->ticks();
+            for (auto it = all.begin(); it != all.end(); ++it) brief->addTick(it.key(), it.value().mid(6));
+            ticks = brief;
+            plot_->xAxis->setLabel(QStringLiteral("block, in execution order"));
+        } else {
+            plot_->xAxis->setLabel(QStringLiteral("node, in execution order"));
+        }
+    }
+    plot_->xAxis->setTicker(ticks);
+
+    const int at = selection().node();
+    const bool mark = at >= 0 && at < n;
+    marker_->setVisible(mark);
+    readout_->setVisible(mark || n == 0);
+    readout_->setFont(theme.figures(11));
+    readout_->setColor(plot_->palette().color(QPalette::Text));
+    QColor back = plot_->palette().color(QPalette::Base);
+    back.setAlpha(215);
+    readout_->setBrush(back);
+    if (mark) {
+        marker_->setPen(QPen(plot_->palette().color(QPalette::Highlight), 1.4));
+        marker_->start->setTypeX(QCPItemPosition::ptPlotCoords);
+        marker_->start->setTypeY(QCPItemPosition::ptAxisRectRatio);
+        marker_->end->setTypeX(QCPItemPosition::ptPlotCoords);
+        marker_->end->setTypeY(QCPItemPosition::ptAxisRectRatio);
+        marker_->start->setCoords(at, 0);
+        marker_->end->setCoords(at, 1);
+        QString text = QString::fromStdString(shown().graph()->nodes[static_cast<size_t>(at)].name);
+        const std::optional<double> now = model_.value(at, Id::sqnr_cumulative), before = model_.value(at, Id::sqnr_cumulative, true);
+        if (now) text += QStringLiteral("  ") + numbers::decibels(*now);
+        if (now && before) text += QStringLiteral("  ") + numbers::change(*now - *before, QStringLiteral("dB"));
+        readout_->setText(text);
+    } else if (n == 0) {
+        readout_->setText(QStringLiteral("Nothing has been run yet."));
+        readout_->setColor(theme.muted());
+    } else if (c && c->cumulative.empty()) {
+        readout_->setVisible(true);
+        readout_->setText(QStringLiteral("A quantized model without its float checkpoint has nothing to be compared with."));
+    }
+    plot_->replot(QCustomPlot::rpQueuedReplot);
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/model_card.h"
+
+#include <QFileDialog>
+#include <QScrollArea>
+#include <QSettings>
+#include <QVBoxLayout>
+
+#include "engine/error.h"
+#include "widgets/numbers.h"
+#include "widgets/theme.h"
+
+QLabel* ModelCard::add(const QString& name, const QString& definition) {
+    auto* value = new QLabel;
+    value->setTextInteractionFlags(Qt::TextSelectableByMouse);
+    value->setWordWrap(true);
+    value->setToolTip(definition);
+    value->setAccessibleName(name);
+    auto* label = new QLabel(name);
+    label->setToolTip(definition);
+    label->setForegroundRole(QPalette::PlaceholderText);
+    form_->addRow(label, value);
+    return value;
+}
+
+ModelCard::ModelCard(Workbench& bench, QWidget* parent)
+    : QWidget(parent), bench_(bench), form_(new QFormLayout), calibrate_(new QPushButton(QStringLiteral("Calibrate on folder …"))),
+      save_(new QPushButton(QStringLiteral("Save quantized …"))), cancel_(new QPushButton(QStringLiteral("Cancel"))),
+      progress_(new QProgressBar) {
+    setAccessibleName(QStringLiteral("Model"));
+    form_->setContentsMargins(0, 0, 0, 0);
+    form_->setVerticalSpacing(5);
+    form_->setFieldGrowthPolicy(QFormLayout::AllNonFixedFieldsGrow);
+    name_ = new QLabel;
+    name_->setFont(Theme::instance().figures(17, true));
+    name_->setWordWrap(true);
+    name_->setTextInteractionFlags(Qt::TextSelectableByMouse);
+    architecture_ = add(QStringLiteral("Network"), QStringLiteral("Blocks, width and heads, as the checkpoint says"));
+    parameters_ = add(QStringLiteral("Parameters"), QStringLiteral("Weights and biases; and multiply-accumulates for one picture"));
+    size_ = add(QStringLiteral("Size"), QStringLiteral("Of all weights in FP32, and of the integer weights at the present bit-widths"));
+    calibration_ = add(QStringLiteral("Calibration"), QStringLiteral("Where the activation ranges come from, and by which method they are chosen"));
+    input_ = add(QStringLiteral("Input"), QStringLiteral("Picture size, centre crop and normalization that the network was trained with"));
+    file_ = add(QStringLiteral("File"), QStringLiteral("Path and SHA-256 of the checkpoint"));
+    notes_ = add(QStringLiteral("Assumed"), QStringLiteral("What the file does not tell and was taken for granted"));
+    calibrate_->setToolTip(QStringLiteral("Gather activation ranges on up to 256 pictures of a folder, by least squared error"));
+    save_->setToolTip(QStringLiteral("The integer network at the present bit-widths as one safetensors file"));
+    for (QPushButton* b : {calibrate_, save_, cancel_}) b->setAccessibleName(b->text());
+    progress_->setAccessibleName(QStringLiteral("Calibration progress"));
+    auto* content = new QWidget;
+    auto* column = new QVBoxLayout(content);
+    column->setContentsMargins(12, 8, 12, 8);
+    column->addWidget(name_);
+    column->addLayout(form_);
+    auto* row = new QHBoxLayout;
+    row->addWidget(progress_, 1);
+    row->addWidget(cancel_);
+    column->addLayout(row);
+    auto* buttons = new QHBoxLayout;
+    buttons->addWidget(calibrate_);
+    buttons->addWidget(save_);
+    buttons->addStretch();
+    column->addLayout(buttons);
+    column->addStretch();
+    auto* scroll = new QScrollArea;
+    scroll->setWidget(content);
+    scroll->setWidgetResizable(true);
+    scroll->setFrameShape(QFrame::NoFrame);
+    auto* layout = new QVBoxLayout(this);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->addWidget(scroll);
+    connect(calibrate_, &QPushButton::clicked, this, &ModelCard::choose_calibration_folder);
+    connect(save_, &QPushButton::clicked, this, &ModelCard::save_quantized);
+    connect(cancel_, &QPushButton::clicked, &bench, &Workbench::cancel_calibration);
+    connect(&bench, &Workbench::calibration_progress, this, [this](qint64 done, qint64 total) {
+        progress_->setRange(0, static_cast<int>(total));
+        progress_->setValue(static_cast<int>(done));
+        progress_->setFormat(QStringLiteral("%v of %m pictures"));
+        refresh();
+    });
+    connect(&bench, &Workbench::calibration_ended, this, &ModelCard::refresh);
+    connect(&bench, &Workbench::model_changed, this, &ModelCard::refresh);
+    connect(&bench, &Workbench::results_changed, this, &ModelCard::refresh);
+    connect(&bench, &Workbench::settings_changed, this, &ModelCard::refresh);
+    refresh();
+}
+
+void ModelCard::refresh() {
+    const bool busy = bench_.calibrating();
+    progress_->setVisible(busy);
+    cancel_->setVisible(busy);
+    calibrate_->setEnabled(bench_.model() && !bench_.quantized() && !busy);
+    const ivit::ModelInfo* info = bench_.info();
+    const ivit::Graph* g = bench_.graph();
+    const auto& current = bench_.shown().current;
+    save_->setEnabled(current && current->comparison.model && !bench_.quantized());
+    for (QLabel* l : {architecture_, parameters_, size_, calibration_, input_, file_, notes_}) l->clear();
+    if (!info || !g) {
+        name_->setText(QStringLiteral("No model is open"));
+        architecture_->setText(QStringLiteral("Open a checkpoint (safetensors, timm or Hugging Face names) or a quantized model."));
+        return;
+    }
+    name_->setText(QString::fromStdString(info->name));
+    architecture_->setText(QStringLiteral("%1, %2 blocks, width %3, %4 heads, MLP %5, %6 classes")
+                               .arg(QString::fromStdString(info->family))
+                               .arg(g->depth)
+                               .arg(g->width)
+                               .arg(g->heads)
+                               .arg(g->hidden)
+                               .arg(g->classes));
+    int64_t macs = 0;
+    for (size_t i = 0; i < g->nodes.size(); ++i) macs += g->macs(static_cast<int>(i));
+    parameters_->setText(QStringLiteral("%1 · %2 GMAC").arg(numbers::count(info->parameters), numbers::significant(static_cast<double>(macs) / 1e9)));
+    QString size = QStringLiteral("%1 in FP32").arg(numbers::bytes(info->parameters * 4));
+    if (current && current->comparison.model) {
+        size += QStringLiteral(", %1 at %2").arg(numbers::bytes(current->comparison.model->weight_bytes()),
+                                                QString::fromStdString(current->comparison.model->config.label()));
+        const ivit::Calibration& c = current->comparison.model->calibration;
+        calibration_->setText(QString::fromStdString(c.summary()) + (c.from_input ? QStringLiteral(" (this very picture)") : QString()));
+    } else if (bench_.settings().calibration) {
+        calibration_->setText(QString::fromStdString(bench_.settings().calibration->summary()));
+    } else {
+        calibration_->setText(QStringLiteral("none yet: the picture at hand is used"));
+    }
+    size_->setText(size);
+    const auto triple = [](const std::array<double, 3>& v) {
+        return QStringLiteral("%1 %2 %3").arg(numbers::significant(v[0]), numbers::significant(v[1]), numbers::significant(v[2]));
+    };
+    input_->setText(QStringLiteral("%1 × %1, patches of %2, crop %3\nmean %4, std %5")
+                        .arg(g->image_size)
+                        .arg(g->patch_size)
+                        .arg(numbers::significant(info->crop_pct), triple(info->mean), triple(info->std)));
+    // A path has no spaces to break at: it may break after every slash.
+    QString path = QString::fromStdString(info->source).toHtmlEscaped().replace(QLatin1String("/"), QLatin1String("/&#8203;"));
+    if (!info->sha256.empty()) path += QStringLiteral("<br>sha256 %1…").arg(QString::fromStdString(info->sha256).left(16));
+    file_->setTextFormat(Qt::RichText);
+    file_->setText(path);
+    QStringList notes;
+    for (const std::string& a : info->assumptions) notes << QString::fromStdString(a);
+    notes_->setText(notes.isEmpty() ? QStringLiteral("nothing") : notes.join(QLatin1Char('\n')));
+}
+
+QString ModelCard::text() const {
+    QString t = name_->text();
+    for (int r = 0; r < form_->rowCount(); ++r) {
+        const auto* label = qobject_cast<QLabel*>(form_->itemAt(r, QFormLayout::LabelRole)->widget());
+        const auto* field = qobject_cast<QLabel*>(form_->itemAt(r, QFormLayout::FieldRole)->widget());
+        if (label && field) t += QLatin1Char('\n') + label->text() + QStringLiteral(": ") + field->text();
+    }
+    return t;
+}
+
+void ModelCard::choose_calibration_folder() {
+    QSettings settings;
+    const QString folder = QFileDialog::getExistingDirectory(window(), QStringLiteral("Calibrate on the pictures of"),
+                                                             settings.value("calibration/folder", QDir::homePath()).toString());
+    if (folder.isEmpty()) return;
+    settings.setValue("calibration/folder", folder);
+    bench_.calibrate_on(folder.toStdString(), ivit::RangeMethod::mse);
+}
+
+void ModelCard::save_quantized() {
+    const auto& current = bench_.shown().current;
+    if (!current || !current->comparison.model) return;
+    QSettings settings;
+    const ivit::QuantizedModel& q = *current->comparison.model;
+    const QString suggestion = QStringLiteral("%1/%2_%3.safetensors")
+                                   .arg(settings.value("quantized/folder", QDir::homePath()).toString(), QString::fromStdString(q.info.name),
+                                        QString::fromStdString(q.config.label()).section(QLatin1Char(' '), 0, 0).toLower().replace('/', '_'));
+    QString file = QFileDialog::getSaveFileName(window(), QStringLiteral("Save quantized model"), suggestion, QStringLiteral("safetensors (*.safetensors)"));
+    if (file.isEmpty()) return;
+    if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".safetensors");
+    settings.setValue("quantized/folder", QFileInfo(file).absolutePath());
+    try {
+        ivit::save(q, file.toStdString());
+        bench_.say(QStringLiteral("Saved %1").arg(QFileInfo(file).fileName()));
+    } catch (const std::exception& e) {
+        bench_.say(QString::fromUtf8(e.what()), true);
+    }
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What is open: architecture, size in FP32 and at the present bit-widths, calibration.
+#pragma once
+#include <QFormLayout>
+#include <QLabel>
+#include <QProgressBar>
+#include <QPushButton>
+
+#include "widgets/workbench.h"
+
+class ModelCard : public QWidget {
+    Q_OBJECT
+  public:
+    explicit ModelCard(Workbench& bench, QWidget* parent = nullptr);
+    QSize sizeHint() const override { return {300, 300}; }
+    QString text() const;  // all of it, for the clipboard and for tests
+    void choose_calibration_folder();
+    void save_quantized();
+
+  private:
+    void refresh();
+    QLabel* add(const QString& name, const QString& definition);
+    Workbench& bench_;
+    QFormLayout* form_;
+    QLabel *name_, *architecture_, *parameters_, *size_, *calibration_, *input_, *file_, *notes_;
+    QPushButton *calibrate_, *save_, *cancel_;
+    QProgressBar* progress_;
+};

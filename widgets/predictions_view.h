@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Does it matter? Both networks' answers side by side, how sure they are, and whether they agree.
+#pragma once
+#include "widgets/view.h"
+
+class PredictionsView : public View {
+    Q_OBJECT
+  public:
+    explicit PredictionsView(Selection& selection, QWidget* parent = nullptr);
+    void set_labels(const std::vector<std::string>& labels) { labels_ = labels; }
+
+    // What is on screen, for tests, screen readers and the clipboard.
+    struct Row {
+        QString label;
+        double probability = 0;
+        std::optional<double> before;  // in the ghost
+    };
+    const std::vector<Row>& float_rows() const { return float_rows_; }
+    const std::vector<Row>& integer_rows() const { return integer_rows_; }
+    QString verdict() const { return verdict_; }
+    QString to_csv() const;
+    QSize sizeHint() const override { return {300, 345}; }
+    QSize minimumSizeHint() const override { return {220, 250}; }
+
+  protected:
+    void refresh() override;
+    void paintEvent(QPaintEvent* event) override;
+    bool event(QEvent* event) override;
+
+  private:
+    struct Figure {
+        QString name, value, change, definition;
+    };
+    std::vector<std::string> labels_;
+    std::vector<Row> float_rows_, integer_rows_;
+    std::vector<Figure> figures_;
+    QString verdict_;
+    bool agree_ = true;
+    std::vector<std::pair<QRect, QString>> tips_;  // what is where, for tooltips
+};

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The tensor lens: the selected node's output as an image, down to single values.
+#pragma once
+#include <QButtonGroup>
+#include <QComboBox>
+#include <QSpinBox>
+
+#include "widgets/tensor_slice.h"
+#include "widgets/view.h"
+
+class TensorCanvas;
+
+class TensorView : public View {
+    Q_OBJECT
+  public:
+    explicit TensorView(Selection& selection, QWidget* parent = nullptr);
+
+    enum What { integer, floating, difference };
+    void set_what(What what);
+    What what() const;
+    void flip();             // integer and float in place
+    void show_difference();  // and back
+    const TensorSlice& slice() const { return slice_; }
+    bool has_canvas() const { return canvas_ != nullptr; }
+    QWidget* canvas() override;
+
+  protected:
+    void refresh() override;
+
+  private:
+    void update_canvas();
+    TensorCanvas* canvas_ = nullptr;  // null where OpenGL is missing
+    QButtonGroup* what_;
+    QComboBox *layout_, *colours_, *contrast_;
+    QSpinBox *channel_, *token_;
+    QLabel *title_, *channel_label_, *token_label_;
+    TensorSlice slice_;
+    What before_difference_ = integer;
+    bool refreshing_ = false;
+};

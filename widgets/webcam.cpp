@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/webcam.h"
+
+#include <chrono>
+#include <opencv2/videoio.hpp>
+
+void Webcam::start() {
+    stop();
+    thread_ = std::jthread([this](std::stop_token stop) {
+        QString why;
+        try {
+            cv::VideoCapture camera(0);
+            if (!camera.isOpened()) why = QStringLiteral("There is no webcam, or another program uses it");
+            cv::Mat bgr;
+            while (why.isEmpty() && !stop.stop_requested()) {
+                if (!camera.read(bgr) || bgr.empty()) {
+                    why = QStringLiteral("The webcam has been unplugged");
+                } else {
+                    const QImage view(bgr.data, bgr.cols, bgr.rows, static_cast<qsizetype>(bgr.step), QImage::Format_BGR888);
+                    emit frame(view.copy());
+                    std::this_thread::sleep_for(std::chrono::milliseconds(40));
+                }
+            }
+        } catch (const cv::Exception& e) {
+            why = QStringLiteral("The webcam fails: %1").arg(QString::fromStdString(e.err));
+        }
+        if (!stop.stop_requested()) emit ended(why);
+    });
+}
+
+void Webcam::stop() {
+    if (!thread_.joinable()) return;
+    thread_.request_stop();
+    thread_.join();
+}

@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/workbench.h"
+
+#include <QFileInfo>
+#include <QUndoCommand>
+#include <algorithm>
+
+#include "engine/open_model.h"
+#include "engine/report/report.h"
+#include "engine/safetensors.h"
+#include "widgets/latency_sampler.h"
+#include "widgets/picture_loader.h"
+
+namespace fs = std::filesystem;
+
+class SettingsCommand : public QUndoCommand {
+  public:
+    SettingsCommand(Workbench& bench, Settings from, Settings to, const QString& what, int merge)
+        : QUndoCommand(what), bench_(bench), from_(std::move(from)), to_(std::move(to)), merge_(merge) {}
+    void undo() override { bench_.apply(from_); }
+    void redo() override { bench_.apply(to_); }
+    int id() const override { return merge_; }
+    bool mergeWith(const QUndoCommand* other) override {
+        to_ = static_cast<const SettingsCommand*>(other)->to_;
+        if (to_ == from_) setObsolete(true);
+        return true;
+    }
+
+  private:
+    Workbench& bench_;
+    Settings from_, to_;
+    int merge_;
+};
+
+namespace {
+
+Prediction prediction(const ivit::Trace& t, const ivit::ModelInfo& info) {
+    const std::vector<int> top = ivit::top_k(t, 0, 1);
+    const std::vector<double> p = ivit::probabilities(t, 0);
+    const size_t best = top.empty() ? 0 : static_cast<size_t>(top.front());
+    const QString label = best < info.labels.size() ? QString::fromStdString(info.labels[best]) : QString::number(best);
+    return {label, best < p.size() ? p[best] : 0};
+}
+
+const ivit::ModelInfo& info_of(const ivit::Result& r) {
+    return r.request->model ? r.request->model->info : r.request->quantized->info;
+}
+
+QString sentence(const ivit::Error& e) {
+    QString text = QString::fromUtf8(e.what());
+    if (!e.hint().empty()) text += QStringLiteral(" — ") + QString::fromStdString(e.hint());
+    return text;
+}
+
+}  // namespace
+
+Workbench::Workbench(QObject* parent) : QObject(parent), loader_(std::make_unique<PictureLoader>()) {
+    session_ = std::make_unique<ivit::Session>([this](std::shared_ptr<const ivit::Result> result) {
+        QMetaObject::invokeMethod(this, [this, result] { take_result(result); }, Qt::QueuedConnection);
+    });
+    latency_ = std::make_unique<LatencySampler>(*session_);
+    connect(latency_.get(), &LatencySampler::changed, this, &Workbench::latency_changed);
+    connect(loader_.get(), &PictureLoader::thumbnail_ready, &pictures_, &PictureListModel::set_thumbnail);
+    connect(loader_.get(), &PictureLoader::failed, this, [this](int id, const QString& why) {
+        const int row = pictures_.row_of(id);
+        if (row < 0 || !pictures_.picture(row).error.isEmpty()) return;
+        pictures_.set_error(id, why);
+        emit message(pictures_.picture(row).name + QStringLiteral(": ") + why, true);
+        if (row != selection_.picture()) return;
+        for (int i = 0; i < pictures_.rowCount(); ++i) {  // show something that can be shown
+            if (pictures_.picture(i).error.isEmpty()) return selection_.set_picture(i);
+        }
+        set_stale(false);
+    });
+    connect(loader_.get(), &PictureLoader::prepared, this, [this](int id, int size, const ivit::Pixels& pixels, const QImage& sharp) {
+        if (const ivit::Graph* g = graph(); g && g->image_size == size) picture_prepared(id, pixels, sharp);
+    });
+    connect(&selection_, &Selection::picture_changed, this, &Workbench::picture_selected);
+}
+
+Workbench::~Workbench() {
+    cancel_calibration();
+    if (strip_job_) *strip_job_ = true;
+    session_.reset();  // joins the worker while everything it posts to is alive
+}
+
+const ivit::Graph* Workbench::graph() const {
+    return model_ ? model_->graph.get() : quantized_ ? quantized_->graph.get() : nullptr;
+}
+
+const ivit::ModelInfo* Workbench::info() const {
+    return model_ ? &model_->info : quantized_ ? &quantized_->info : nullptr;
+}
+
+const LatencySamples& Workbench::latency() const { return latency_->samples(); }
+
+void Workbench::set_latency(bool keep_running, int batch) { latency_->set_mode(keep_running, batch); }
+
+bool Workbench::idle() const {
+    return !opening_ && !stale_ && !strip_busy_ && !calibration_job_ && (!latency_->busy() || latency_->keep_running()) &&
+           (!shown_.current || shown_.current->complete || shown_.current->error);
+}
+
+// ---- model
+
+void Workbench::open_model(const fs::path& file) {
+    cancel_calibration();
+    opening_ = true;
+    set_stale(true);
+    emit message(QStringLiteral("Opening %1 …").arg(QString::fromStdString(file.filename().string())), false);
+    session_->submit_idle([this, file](std::stop_token) {
+        auto opened = std::make_shared<ivit::OpenedModel>();
+        QString problem;
+        try {
+            const std::vector<std::string> names = ivit::architectures();
+            if (std::find(names.begin(), names.end(), file.string()) != names.end() && !fs::exists(file)) {
+                opened->model = ivit::random_model(file.string());
+            } else {
+                *opened = ivit::open_model(file);
+            }
+        } catch (const ivit::Error& e) {
+            problem = sentence(e);
+        } catch (const std::exception& e) {
+            problem = QString::fromStdString(file.string()) + QStringLiteral(": ") + QString::fromUtf8(e.what());
+        }
+        const QString path = QString::fromStdString(file.string());
+        QMetaObject::invokeMethod(
+            this,
+            [this, opened, problem, path] {
+                opening_ = false;
+                if (problem.isEmpty()) return take_model(*opened, path);
+                emit message(problem, true);
+                set_stale(false);
+                picture_selected();  // with the model there was
+            },
+            Qt::QueuedConnection);
+        return true;
+    });
+}
+
+void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path) {
+    model_ = opened.model;
+    quantized_ = opened.quantized;
+    if (!opened.note.empty()) emit message(QString::fromStdString(opened.note), true);
+    previous_.reset();
+    pin_.reset();
+    shown_ = {};
+    pixels_.clear();
+    prepared_id_ = -1;
+    latency_->stop();
+    if (strip_job_) *strip_job_ = true;
+    strip_busy_ = false;
+    pictures_.forget_predictions(true);
+    undo_.clear();  // its steps speak of another network's nodes
+    settings_.calibration = quantized_ ? nullptr : opened.calibration;
+    if (quantized_) {
+        settings_.config = quantized_->config;
+    } else {
+        try {
+            ivit::resolve(settings_.config, *model_->graph);
+        } catch (const ivit::Error&) {
+            settings_.config.rules.clear();  // rules for nodes this network does not have
+        }
+    }
+    for (const std::string& a : info()->assumptions) emit message(QString::fromStdString(a), false);
+    emit message(QStringLiteral("Opened %1").arg(QFileInfo(path).fileName()), false);
+    emit model_opened(path);
+    emit model_changed();
+    emit settings_changed();
+    emit results_changed();
+    // Something worth looking at first: the attention of the middle of the network.
+    const auto& nodes = graph()->nodes;
+    if (selection_.node() < 0 || static_cast<size_t>(selection_.node()) >= nodes.size()) {
+        int softmax = -1;
+        for (size_t i = 0; i < nodes.size(); ++i) {
+            if (nodes[i].op == ivit::Op::softmax && nodes[i].block <= graph()->depth / 2) softmax = static_cast<int>(i);
+        }
+        selection_.set_node(std::max(softmax, 0));
+    }
+    picture_selected();
+}
+
+// ---- pictures
+
+void Workbench::open_pictures(const QStringList& paths) {
+    std::vector<Picture> found;
+    QStringList opened;
+    for (const QString& path : paths) {
+        const fs::path file(path.toStdString());
+        std::error_code error;
+        if (fs::is_directory(file, error)) {
+            try {
+                for (const fs::path& p : ivit::list_pictures(file)) {
+                    found.push_back({0, QString::fromStdString(p.filename().string()), p, nullptr, {}, {}, {}, {}});
+                }
+                opened << path;
+            } catch (const ivit::Error& e) {
+                emit message(sentence(e), true);
+            }
+        } else if (!fs::exists(file, error)) {
+            emit message(QStringLiteral("%1: there is no such file").arg(path), true);
+        } else {
+            found.push_back({0, QString::fromStdString(file.filename().string()), file, nullptr, {}, {}, {}, {}});
+            opened << path;
+        }
+    }
+    if (found.empty()) return;
+    const size_t n = found.size();
+    const int first = pictures_.add(std::move(found));
+    for (int row = first; row < pictures_.rowCount(); ++row) loader_->load_thumbnail(pictures_.picture(row));
+    if (n > 1) emit message(QStringLiteral("%1 pictures added").arg(n), false);
+    emit pictures_opened(opened);
+    selection_.set_picture(first);
+    if (shown_.current && shown_.current->complete) classify_strip();
+}
+
+void Workbench::open_image(const QImage& image, const QString& name) {
+    if (image.isNull()) return emit message(QStringLiteral("%1: there is no picture in it").arg(name), true);
+    Picture p;
+    p.name = name;
+    p.image = std::make_shared<const ivit::Image>(to_image(image));
+    std::vector<Picture> one;
+    one.push_back(std::move(p));
+    const int row = pictures_.add(std::move(one));
+    loader_->load_thumbnail(pictures_.picture(row));
+    selection_.set_picture(row);
+}
+
+void Workbench::remove_picture(int row) {
+    if (row < 0 || row >= pictures_.rowCount()) return;
+    const int selected = selection_.picture();
+    pictures_.remove(row);
+    if (row > selected) return;
+    if (row < selected) {
+        selection_.set_picture(selected - 1);  // the same picture; picture_selected() sees that
+        return;
+    }
+    const int next = std::min(row, pictures_.rowCount() - 1);
+    if (next == selected) {
+        picture_selected();
+    } else {
+        selection_.set_picture(next);
+    }
+}
+
+void Workbench::show_frame(const QImage& frame, const QString& name) {
+    const ivit::Graph* g = graph();
+    if (!g || frame.isNull() || stale_) return;  // a frame that finds the worker busy is dropped
+    prepared_id_ = -1;
+    picture_name_ = name;
+    const ivit::Image image = to_image(frame);
+    pixels_ = ivit::preprocess(image, g->image_size, info()->crop_pct);
+    sharp_ = sharp_crop(image, g->image_size, info()->crop_pct);
+    submit();
+}
+
+void Workbench::picture_selected() {
+    const ivit::Graph* g = graph();
+    const int row = selection_.picture();
+    if (!g) return;
+    if (row < 0 || row >= pictures_.rowCount()) {
+        pixels_.clear();
+        prepared_id_ = -1;
+        shown_.current.reset();
+        update_ghost();
+        set_stale(false);
+        emit results_changed();
+        return;
+    }
+    const Picture& p = pictures_.picture(row);
+    if (p.id == prepared_id_) return;
+    if (!p.error.isEmpty()) return;
+    set_stale(true);
+    loader_->prepare(p, g->image_size, info()->crop_pct);
+}
+
+void Workbench::picture_prepared(int id, ivit::Pixels pixels, const QImage& sharp) {
+    const int row = pictures_.row_of(id);
+    if (row < 0 || row != selection_.picture()) return;  // selected another one meanwhile
+    prepared_id_ = id;
+    picture_name_ = pictures_.picture(row).name;
+    pixels_ = std::move(pixels);
+    sharp_ = sharp;
+    submit();
+}
+
+// ---- settings
+
+void Workbench::change_settings(const Settings& to, const QString& what, int merge) {
+    if (to == settings_) return;
+    if (quantized_ && !(to.config == settings_.config)) {
+        emit message(QStringLiteral("A quantized model keeps the bit-widths it was made with — open its float checkpoint to "
+                                    "change them"),
+                     true);
+        emit settings_changed();  // controls go back to what is true
+        return;
+    }
+    if (const ivit::Graph* g = graph()) {
+        try {
+            ivit::resolve(to.config, *g);
+        } catch (const ivit::Error& e) {
+            emit message(sentence(e), true);
+            emit settings_changed();
+            return;
+        }
+    }
+    undo_.push(new SettingsCommand(*this, settings_, to, what, merge));
+}
+
+void Workbench::change_config(const ivit::QuantConfig& to, const QString& what, int merge) {
+    Settings s = settings_;
+    s.config = to;
+    change_settings(s, what, merge);
+}
+
+void Workbench::apply(const Settings& s) {
+    settings_ = s;
+    emit settings_changed();
+    submit();
+}
+
+// ---- results
+
+void Workbench::submit() {
+    if (!graph() || pixels_.empty()) return;
+    ivit::Request request;
+    request.model = model_;
+    request.quantized = quantized_;
+    request.calibration = settings_.calibration;
+    request.config = settings_.config;
+    request.pixels = pixels_;
+    request.picture = picture_name_.toStdString();
+    request.backend = settings_.backend;
+    request.threads = settings_.threads;
+    set_stale(true);
+    awaited_ = session_->submit(std::move(request));
+}
+
+void Workbench::take_result(std::shared_ptr<const ivit::Result> result) {
+    if (result->id != awaited_) return;
+    if (result->request->model != model_ || result->request->quantized != quantized_) return;
+    if (result->error) {
+        // What is shown stays, dimmed no longer, under its own name.
+        emit message(sentence(*result->error), true);
+        set_stale(false);
+        return;
+    }
+    const auto& old = shown_.current;
+    if (old && old->id != result->id) {
+        const ivit::Request &a = *old->request, &b = *result->request;
+        if (a.config != b.config || a.calibration != b.calibration) previous_ = old;
+    }
+    shown_.current = result;
+    shown_.picture = sharp_;
+    update_ghost();
+    if (const int row = pictures_.row_of(prepared_id_); row >= 0) {
+        std::optional<Prediction> floats;
+        if (result->comparison.float_trace) floats = prediction(*result->comparison.float_trace, info_of(*result));
+        pictures_.set_predictions(prepared_id_, floats, prediction(*result->comparison.integer_trace, info_of(*result)));
+    }
+    set_stale(false);
+    emit results_changed();
+    if (result->complete) {
+        latency_->start(result);
+        emit latency_changed();
+        classify_strip();
+    }
+}
+
+void Workbench::update_ghost() {
+    const auto fits = [this](const std::shared_ptr<const ivit::Result>& r) {
+        return r && shown_.current && r != shown_.current && r->request->pixels == shown_.current->request->pixels;
+    };
+    shown_.ghost_pinned = pin_ != nullptr;
+    shown_.ghost = pin_ ? (fits(pin_) ? pin_ : nullptr) : fits(previous_) ? previous_ : nullptr;
+}
+
+void Workbench::set_pinned(bool pinned) {
+    pin_ = pinned ? shown_.current : nullptr;
+    update_ghost();
+    emit results_changed();
+}
+
+void Workbench::set_stale(bool stale) {
+    if (stale == stale_) return;
+    stale_ = stale;
+    emit stale_changed(stale);
+}
+
+// ---- background work
+
+// Classifies, with the present configuration, every picture of the strip that has no predictions of it yet.
+struct Workbench::PictureJob {
+    struct Item {
+        int id;
+        fs::path file;
+        std::shared_ptr<const ivit::Image> image;
+    };
+    std::vector<Item> items;
+    size_t next = 0;
+    std::shared_ptr<const ivit::Result> result;
+    std::unique_ptr<ivit::Backend> backend;
+    std::unique_ptr<ivit::IntegerNetwork> integers;
+    std::unique_ptr<ivit::Network> floats;
+
+    void prepare() {
+        const ivit::Request& request = *result->request;
+        if (request.model) floats = ivit::make_float_network(request.model, request.threads);
+        // Ranges of one picture say nothing of another: those are classified when they are looked at.
+        if (result->comparison.model->calibration.from_input) return;
+        backend = ivit::make_backend(request.backend, request.threads);
+        integers = backend->load(result->comparison.model);
+    }
+};
+
+void Workbench::classify_strip() {
+    const auto& current = shown_.current;
+    if (!current || !current->comparison.model) return;
+    const bool of_input = current->comparison.model->calibration.from_input;
+    if (classified_with_.lock() != current->comparison.model && !of_input) {
+        for (const Picture& p : pictures_.pictures()) {
+            if (p.id != prepared_id_) pictures_.set_predictions(p.id, p.float_top, std::nullopt);
+        }
+        classified_with_ = current->comparison.model;
+    }
+    if (strip_job_) *strip_job_ = true;
+    strip_busy_ = false;
+    auto job = std::make_shared<PictureJob>();
+    job->result = current;
+    for (const Picture& p : pictures_.pictures()) {
+        const bool has_float = p.float_top || !model_, has_integer = p.integer_top || of_input;
+        if (p.error.isEmpty() && !(has_float && has_integer)) job->items.push_back({p.id, p.file, p.image});
+    }
+    if (job->items.empty()) return;
+    strip_busy_ = true;
+    strip_job_ = std::make_shared<std::atomic<bool>>(false);
+    session_->submit_idle([this, job, superseded = strip_job_](std::stop_token stop) {
+        if (*superseded) return true;
+        std::optional<Prediction> floats, integers;
+        const PictureJob::Item& item = job->items[job->next];
+        try {
+            if (!job->floats && !job->integers) job->prepare();
+            const ivit::ModelInfo& info = info_of(*job->result);
+            const int size = job->result->comparison.model->graph->image_size;
+            const ivit::Pixels pixels =
+                ivit::preprocess(item.image ? *item.image : ivit::read_image(item.file), size, info.crop_pct);
+            ivit::RunOptions options;
+            options.stop = stop;
+            if (job->floats) floats = prediction(*job->floats->run(pixels, 1, options), info);
+            if (job->integers) integers = prediction(*job->integers->run(pixels, 1, options), info);
+        } catch (const ivit::Error&) {
+            // The thumbnail's loader says what is wrong with the file.
+        }
+        ++job->next;
+        const bool done = job->next == job->items.size();
+        QMetaObject::invokeMethod(
+            this,
+            [this, id = item.id, floats, integers, done, superseded] {
+                if (*superseded) return;
+                const int row = pictures_.row_of(id);
+                if (row >= 0 && (floats || integers)) {
+                    const Picture& p = pictures_.picture(row);
+                    pictures_.set_predictions(id, floats ? floats : p.float_top, integers ? integers : p.integer_top);
+                }
+                if (done) strip_busy_ = false;
+            },
+            Qt::QueuedConnection);
+        return done;
+    });
+}
+
+void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
+    if (!model_ || quantized_) {
+        emit message(QStringLiteral("Calibration needs a float checkpoint; this model's ranges are already in it"), true);
+        return;
+    }
+    cancel_calibration();
+    calibration_job_ = std::make_shared<std::atomic<bool>>(false);
+    emit calibration_progress(0, 0);
+    session_->submit_idle([this, folder, method, cancelled = calibration_job_, model = model_,
+                           threads = settings_.threads](std::stop_token stop) {
+        std::shared_ptr<ivit::Calibration> calibration;
+        QString problem;
+        try {
+            if (*cancelled) throw ivit::Cancelled();
+            constexpr size_t most = 256;  // ranges hardly move after a few dozen
+            std::vector<fs::path> files = ivit::list_pictures(folder);
+            const size_t step = std::max<size_t>(1, (files.size() + most - 1) / most);
+            std::vector<fs::path> chosen;
+            for (size_t i = 0; i < files.size(); i += step) chosen.push_back(files[i]);
+            int64_t unreadable = 0;
+            ivit::Pixels last_good;
+            const auto next = [&](int64_t i) {
+                try {
+                    last_good = ivit::preprocess(ivit::read_image(chosen[static_cast<size_t>(i)]), model->graph->image_size,
+                                                 model->info.crop_pct);
+                } catch (const ivit::Error&) {
+                    ++unreadable;  // the picture before it counts twice: ranges do not mind
+                    if (last_good.empty()) throw;
+                }
+                return last_good;
+            };
+            const auto progress = [&](int64_t done, int64_t total) {
+                QMetaObject::invokeMethod(
+                    this, [=, this] { if (cancelled == calibration_job_) emit calibration_progress(done, total); },
+                    Qt::QueuedConnection);
+                return !stop.stop_requested() && !*cancelled;
+            };
+            calibration = std::make_shared<ivit::Calibration>(
+                ivit::calibrate(*model, static_cast<int64_t>(chosen.size()), next, method, threads, progress));
+            calibration->pictures -= unreadable;
+            calibration->source = std::to_string(calibration->pictures) + " pictures of " + folder.filename().string();
+        } catch (const ivit::Cancelled&) {
+            if (!*cancelled) return false;  // a click came between: begin again after it
+        } catch (const ivit::Error& e) {
+            problem = sentence(e);
+        }
+        QMetaObject::invokeMethod(
+            this,
+            [=, this] {
+                if (cancelled != calibration_job_) return;  // another one has begun, or the model has changed
+                calibration_job_.reset();
+                emit calibration_ended();
+                if (!problem.isEmpty()) emit message(problem, true);
+                if (!calibration || model != model_) return;
+                Settings s = settings_;
+                s.calibration = calibration;
+                change_settings(s, QStringLiteral("calibrate on %1").arg(QString::fromStdString(folder.filename().string())));
+            },
+            Qt::QueuedConnection);
+        return true;
+    });
+}
+
+void Workbench::cancel_calibration() {
+    if (!calibration_job_) return;
+    *calibration_job_ = true;
+    calibration_job_.reset();
+    emit calibration_ended();
+}
+
+void Workbench::write_report(const fs::path& file) {
+    const auto result = shown_.current;
+    if (!result || !result->complete || !result->comparison.float_trace) {
+        emit message(QStringLiteral("A report needs both networks' complete results; they are not there yet"), true);
+        return;
+    }
+    fs::path picture;
+    if (const int row = pictures_.row_of(prepared_id_); row >= 0) picture = pictures_.picture(row).file;
+    ivit::ReportOptions options;
+    const ivit::Graph& g = *result->comparison.integer_trace->graph;
+    if (const int node = selection_.node(); node >= 0 && g.nodes[static_cast<size_t>(node)].op == ivit::Op::softmax) {
+        options.head = g.nodes[static_cast<size_t>(node)].name + ":" + std::to_string(selection_.head());
+    }
+    session_->submit_idle([this, result, file, picture, options](std::stop_token) {
+        QString said;
+        bool failed = false;
+        try {
+            ivit::ReportInput input;
+            input.file = picture.empty() ? result->request->picture : picture.string();
+            input.sha256 = picture.empty() ? ivit::sha256(std::as_bytes(std::span(result->request->pixels))) : ivit::sha256_file(picture);
+            input.pixels = result->request->pixels;
+            input.comparison = result->comparison;
+            std::vector<ivit::ReportInput> inputs;
+            inputs.push_back(std::move(input));
+            const ivit::Effective e = ivit::effective(*result->comparison.model, result->backend, result->gpu_absent);
+            ivit::write_report(ivit::build_report(e, inputs, options), file);
+            said = QStringLiteral("Report written: %1").arg(QString::fromStdString(file.string()));
+        } catch (const ivit::Error& e) {
+            said = sentence(e);
+            failed = true;
+        }
+        QMetaObject::invokeMethod(this, [this, said, failed] { emit message(said, failed); }, Qt::QueuedConnection);
+        return true;
+    });
+}
