@@ -1,6 +1,6 @@
+#version 330 core
 // SPDX-License-Identifier: Apache-2.0
 // A tensor as an image. Integers arrive as integers (R32I) and become real numbers here, with the scale of their channel.
-#version 330 core
 
 uniform isampler2D integers;  // [rows, cols], GL_R32I
 uniform sampler2D floats;     // [rows, cols], GL_R32F

@@ -1,6 +1,6 @@
+#version 330 core
 // SPDX-License-Identifier: Apache-2.0
 // One triangle that covers the viewport; the fragment shader does everything else.
-#version 330 core
 
 void main() {
     vec2 corner = vec2((gl_VertexID << 1) & 2, gl_VertexID & 2);
