@@ -6,9 +6,9 @@ set -euo pipefail
 packages=(
     g++ cmake ninja-build ccache pkg-config python3 binutils
     libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libdnnl-dev libcairo2-dev
-    libopencv-core-dev libopencv-imgcodecs-dev
+    libopencv-core-dev libopencv-imgcodecs-dev libopencv-videoio-dev
     catch2 libbenchmark-dev
-    qt6-base-dev qt6-base-dev-tools libqt6opengl6-dev libqt6svg6-dev qt6-qpa-plugins
+    qt6-base-dev qt6-base-dev-tools libqt6opengl6-dev qt6-svg-dev qt6-qpa-plugins
     libqcustomplot-dev libimgui-dev libgl-dev libgl1-mesa-dri fonts-dejavu-core
     xvfb xauth
 )

@@ -44,6 +44,7 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
     notes_ = add(QStringLiteral("Assumed"), QStringLiteral("What the file does not tell and was taken for granted"));
     calibrate_->setToolTip(QStringLiteral("Gather activation ranges on up to 256 pictures of a folder, by least squared error"));
     save_->setToolTip(QStringLiteral("The integer network at the present bit-widths as one safetensors file"));
+    cancel_->setToolTip(QStringLiteral("Stop calibrating; the ranges there were stay"));
     for (QPushButton* b : {calibrate_, save_, cancel_}) b->setAccessibleName(b->text());
     progress_->setAccessibleName(QStringLiteral("Calibration progress"));
     auto* content = new QWidget;

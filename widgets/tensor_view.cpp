@@ -47,6 +47,8 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
                                          "channels would hide all others."));
     channel_->setAccessibleName(QStringLiteral("Channel"));
     token_->setAccessibleName(QStringLiteral("Token"));
+    channel_->setToolTip(QStringLiteral("The channel shown: the selected one everywhere"));
+    token_->setToolTip(QStringLiteral("The token whose row is shown; 0 is the class token"));
     title_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
     title_->setTextInteractionFlags(Qt::TextSelectableByMouse);
     bar->addLayout(group);

@@ -268,7 +268,7 @@ void Workbench::picture_selected() {
         return;
     }
     const Picture& p = pictures_.picture(row);
-    if (p.id == prepared_id_) return;
+    if (p.id == prepared_id_) return set_stale(!answered_);  // back from one that could not be read
     if (!p.error.isEmpty()) return;
     set_stale(true);
     loader_->prepare(p, g->image_size, info()->crop_pct);
@@ -333,12 +333,14 @@ void Workbench::submit() {
     request.backend = settings_.backend;
     request.threads = settings_.threads;
     set_stale(true);
+    answered_ = false;
     awaited_ = session_->submit(std::move(request));
 }
 
 void Workbench::take_result(std::shared_ptr<const ivit::Result> result) {
     if (result->id != awaited_) return;
     if (result->request->model != model_ || result->request->quantized != quantized_) return;
+    answered_ = true;
     if (result->error) {
         // What is shown stays, dimmed no longer, under its own name.
         emit message(sentence(*result->error), true);

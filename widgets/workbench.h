@@ -115,6 +115,7 @@ class Workbench : public QObject {
     std::shared_ptr<const ivit::Result> previous_, pin_;
     uint64_t awaited_ = 0;
     bool stale_ = false, opening_ = false;
+    bool answered_ = true;  // the newest request has its result, or its error
     std::shared_ptr<std::atomic<bool>> calibration_job_;  // true: cancel
     std::shared_ptr<std::atomic<bool>> strip_job_;        // true: superseded
     bool strip_busy_ = false;

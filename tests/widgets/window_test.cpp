@@ -68,6 +68,7 @@ struct Opened {
         window.resize(1280, 800);
         window.show();
         REQUIRE(QTest::qWaitForWindowExposed(&window));
+        QApplication::setActiveWindow(&window);  // Xvfb has no window manager that would
         window.open_model(model);
         QStringList files;
         for (int i = 0; i < pictures; ++i) files << folder.picture(i);
@@ -200,7 +201,7 @@ TEST_CASE("window: one selection for every view", "[window]") {
     CHECK(s.node() == fc2);
     // Keys walk it.
     w.layers()->table()->sortByColumn(-1, Qt::AscendingOrder);
-    w.activateWindow();
+    w.setFocus();
     QTest::keyClick(&w, Qt::Key_Down);
     CHECK(s.node() == fc2 + 1);
     s.set_node(g.find("blocks.2.attn.softmax"));
