@@ -20,7 +20,7 @@ class PredictionsView : public View {
     QString verdict() const { return verdict_; }
     QString to_csv() const;
     QSize sizeHint() const override { return {300, 345}; }
-    QSize minimumSizeHint() const override { return {220, 250}; }
+    QSize minimumSizeHint() const override { return {220, 318}; }
 
   protected:
     void refresh() override;
