@@ -138,24 +138,30 @@ void OneDnnGemm::linear(const FloatArgs& a, const float* x, int64_t rows, int64_
     const Packed& p = packed_[static_cast<size_t>(&a.node - a.model.graph->nodes.data())];
     const int64_t cols = a.node.cols(), row_pieces = static_cast<int64_t>(p.products.size());
     // Neighbouring jobs share their weights: pictures change fastest.
-    a.pool->run(
-        static_cast<int>(a.batch * row_pieces * static_cast<int64_t>(p.columns.size())), [&](int job) {
-            const int64_t r = job / a.batch % row_pieces, picture = job % a.batch;
-            const size_t column = static_cast<size_t>(job / a.batch / row_pieces);
-            const Columns& c = p.columns[column];
-            const int64_t begin = p.rows[static_cast<size_t>(r)], end = p.rows[static_cast<size_t>(r) + 1];
-            const int64_t at = (picture * rows + begin) * cols + c.begin, n = c.end - c.begin;
-            p.products[static_cast<size_t>(r)][column]->execute(ThreadPool::worker(),
-                                                                x + (picture * rows + begin) * k, c.weights,
-                                                                c.bias ? &*c.bias : nullptr, y + at);
-            for (int64_t i = 0; i < end - begin && epilogue != Epilogue::none; ++i) {
-                float* row = y + at + i * cols;
-                if (epilogue == Epilogue::gelu)
-                    kernels().gelu(n, row, row);
-                else
-                    kernels().add(n, row, residual + at + i * cols, row);
-            }
-        });
+    const auto one = [&](int job) {
+        const int64_t r = job / a.batch % row_pieces, picture = job % a.batch;
+        const size_t column = static_cast<size_t>(job / a.batch / row_pieces);
+        const Columns& c = p.columns[column];
+        const int64_t begin = p.rows[static_cast<size_t>(r)], end = p.rows[static_cast<size_t>(r) + 1];
+        const int64_t at = (picture * rows + begin) * cols + c.begin, n = c.end - c.begin;
+        p.products[static_cast<size_t>(r)][column]->execute(ThreadPool::worker(),
+                                                            x + (picture * rows + begin) * k, c.weights,
+                                                            c.bias ? &*c.bias : nullptr, y + at);
+        for (int64_t i = 0; i < end - begin && epilogue != Epilogue::none; ++i) {
+            float* row = y + at + i * cols;
+            if (epilogue == Epilogue::gelu)
+                kernels().gelu(n, row, row);
+            else
+                kernels().add(n, row, residual + at + i * cols, row);
+        }
+    };
+    const int jobs = static_cast<int>(a.batch * row_pieces * static_cast<int64_t>(p.columns.size()));
+    // A single row (the head) stays on this thread: oneDNN 2.6 multiplies it by a routine that two threads
+    // must not be in at once (measured: wrong logits for one picture of a batch of two on two threads).
+    if (rows == 1)
+        for (int job = 0; job < jobs; ++job) one(job);
+    else
+        a.pool->run(jobs, one);
 }
 
 Attention::Attention(int64_t tokens, int64_t heads, int64_t width, ThreadPool& pool)
