@@ -254,28 +254,37 @@ TEST_CASE("cpu: Shiftmax rows are arithmetic.h's for every parameter", "[cpu]") 
                 model.nodes = {from, q};
                 const auto packed = cpu::pack_node(model, 1, nullptr);
                 const int64_t reach = int64_t{1} << (from->out.bits - 1);
-                std::vector<int16_t> x(static_cast<size_t>(n));
-                fill(x.data(), n, -reach, reach - 1, how);
+                const int rows = static_cast<int>(uniform(1, tile_rows));
+                const int64_t ld = n + uniform(0, 9);
+                std::vector<int16_t> x(static_cast<size_t>(rows * ld));
+                fill(x.data(), rows * ld, -reach, reach - 1, how);
                 std::vector<uint8_t> low(x.size() + 64, 0xAA), high(x.size() + 64, 0xAA);
                 if (from->out.bits <= 8) {
-                    cpu::Buffer<uint8_t> x8(n);
-                    for (int64_t j = 0; j < n; ++j)
+                    cpu::Buffer<uint8_t> x8(rows * ld);
+                    for (int64_t j = 0; j < rows * ld; ++j)
                         x8[j] = static_cast<uint8_t>(x[static_cast<size_t>(j)] + 128);
-                    cpu::kernels(isa).shiftmax_row(x8.data(), n, packed->shiftmax(), low.data(), high.data());
+                    cpu::kernels(isa).shiftmax(x8.data(), ld, rows, n, packed->shiftmax(), low.data(),
+                                               high.data());
                 } else {
-                    cpu::shiftmax_wide(x.data(), n, *packed, low.data(), high.data());
+                    for (int64_t at = 0; at < rows * ld; at += ld)
+                        cpu::shiftmax_wide(&x[static_cast<size_t>(at)], n, *packed,
+                                           &low[static_cast<size_t>(at)], &high[static_cast<size_t>(at)]);
                 }
-                const int64_t max = *std::max_element(x.begin(), x.end());
-                int64_t d = 0;
-                const auto e = [&](int64_t v) {
-                    return arith::shift_exp((v - max) * (1 << s.t), q->i0, s.n);
-                };
-                for (const int16_t v : x) d += e(v);
-                const int64_t f = arith::shift_reciprocal(d, s.M);
                 bool same = true;
-                for (size_t j = 0; j < x.size(); ++j) {
-                    const int64_t p = arith::shift_share(e(x[j]), f, s.M, s.k);
-                    same = same && low[j] + (s.k > 8 ? high[j] * 256 : 0) == p;
+                for (int r = 0; r < rows; ++r) {
+                    const int16_t* row = &x[static_cast<size_t>(r * ld)];
+                    const int64_t max = *std::max_element(row, row + n);
+                    const auto e = [&](int64_t v) {
+                        return arith::shift_exp((v - max) * (1 << s.t), q->i0, s.n);
+                    };
+                    int64_t d = 0;
+                    for (int64_t j = 0; j < n; ++j) d += e(row[j]);
+                    const int64_t f = arith::shift_reciprocal(d, s.M);
+                    for (int64_t j = 0; j < n; ++j) {
+                        const int64_t p = arith::shift_share(e(row[j]), f, s.M, s.k);
+                        const auto at = static_cast<size_t>(r * ld + j);
+                        same = same && low[at] + (s.k > 8 ? high[at] * 256 : 0) == p;
+                    }
                 }
                 INFO(to_string(isa) << " n " << n << " bits " << from->out.bits << " M " << s.M << " k "
                                     << s.k << " planes " << packed->planes);
@@ -283,8 +292,7 @@ TEST_CASE("cpu: Shiftmax rows are arithmetic.h's for every parameter", "[cpu]") 
             }
 }
 
-// ---- Whole networks
-// -------------------------------------------------------------------------------------------------
+// ---- Whole networks ----
 
 namespace {
 

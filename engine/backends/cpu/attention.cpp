@@ -74,15 +74,11 @@ class Head {
     }
 
     void softmax(const PackedNode& node, int rows) {
-        for (int r = 0; r < rows; ++r) {
-            const int64_t at = r * rows_stride_;
-            if (node.logit_bits <= 8)
-                k_.shiftmax_row(s_.logits.data() + at, tokens_, node.shiftmax(), s_.low.data() + at,
-                                s_.high.data() + at);
-            else
-                shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, s_.low.data() + at,
-                              s_.high.data() + at);
-        }
+        if (node.logit_bits <= 8)
+            return k_.shiftmax(s_.logits.data(), rows_stride_, rows, tokens_, node.shiftmax(), s_.low.data(),
+                               s_.high.data());
+        for (int64_t at = 0; at < rows * rows_stride_; at += rows_stride_)
+            shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, s_.low.data() + at, s_.high.data() + at);
     }
 
     // p . v for `rows` rows of p in scratch -> out u8 [rows, d] of stride ldo.

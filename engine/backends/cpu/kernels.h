@@ -73,8 +73,9 @@ struct Kernels {
     // x i16 [rows, C] of stride ldx -> out u8 [rows, C], packed
     void (*layernorm)(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q,
                       uint8_t* out);
-    // x u8 [n] -> p, as its low and (where k > 8) high bytes
-    void (*shiftmax_row)(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* low, uint8_t* high);
+    // x u8 [rows, n] -> p, as its low and (where k > 8) high bytes; stride ld all. rows <= tile_rows.
+    void (*shiftmax)(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+                     uint8_t* high);
     // Rows of k, u8 [count, d] of stride ld, into columns 0..count-1 of a panel [ceil(d / 4)][width][4], and
     // init[j] = -128 * (sum of row j). count <= 16; columns count..15 become zero.
     void (*pack_k)(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width,
@@ -84,6 +85,9 @@ struct Kernels {
     void (*pack_v)(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width);
     // x u8 [n] -> x through table [256], in place
     void (*lookup)(const uint8_t* table, uint8_t* x, int64_t n);
+    // One patch of a picture: pixels u8 [p, p, 3] of stride `stride` bytes, tables [3][256] -> out u8 [3, p,
+    // p]. arithmetic.md, Input.
+    void (*patch)(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tables, uint8_t* out);
 };
 
 // isa must not pass what the processor can do (best_isa()).

@@ -11,8 +11,7 @@ namespace {
 __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 
-// ---- GEMM
-// -----------------------------------------------------------------------------------------------------
+// ---- GEMM ----
 
 constexpr int64_t k_chunk = 128;  // groups of four k whose a's are widened at once
 
@@ -98,8 +97,7 @@ void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_
     }
 }
 
-// ---- Requantization
-// ---------------------------------------------------------------------------------------------
+// ---- Requantization ----
 
 // Odd lanes to even ones, where vpmuldq reads.
 __m256i odd(__m256i x) { return _mm256_shuffle_epi32(x, 0xF5); }
@@ -194,8 +192,7 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
     }
 }
 
-// ---- I-LayerNorm
-// ------------------------------------------------------------------------------------------------
+// ---- I-LayerNorm ----
 
 int64_t sum64(__m256i x) {
     const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
@@ -254,10 +251,11 @@ const Kernels& avx2_kernels() {
                               requant_i16,
                               residual_add,
                               layernorm,
-                              scalar_kernels.shiftmax_row,
+                              scalar_kernels.shiftmax,
                               scalar_kernels.pack_k,
                               scalar_kernels.pack_v,
-                              lookup};
+                              lookup,
+                              scalar_kernels.patch};
     return k;
 }
 

@@ -29,8 +29,7 @@ __m512i broadcast4(const uint8_t* a) {
     return _mm512_set1_epi32(word);
 }
 
-// ---- GEMM
-// -----------------------------------------------------------------------------------------------------
+// ---- GEMM ----
 
 // One function, so that the accumulators stay an array the compiler can take apart into registers.
 template <int rows, int vectors>
@@ -103,8 +102,7 @@ void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_
     }
 }
 
-// ---- Requantization
-// ---------------------------------------------------------------------------------------------
+// ---- Requantization ----
 
 // 16 columns' constants.
 struct Columns {
@@ -179,9 +177,30 @@ void requant_u8_of(const int32_t* acc, int rows, int cols, const RequantView& q,
     }
 }
 
+// 64 columns through the table before they are stored.
+__attribute__((target("avx512vbmi"))) void requant_table_vbmi(const int32_t* acc, int rows,
+                                                              const RequantView& q, const uint8_t* table,
+                                                              uint8_t* out, int64_t ldo) {
+    const Columns k[4] = {columns(q, 0), columns(q, 16), columns(q, 32), columns(q, 48)};
+    const __m512i lo = _mm512_set1_epi8(static_cast<char>(q.lo)),
+                  hi = _mm512_set1_epi8(static_cast<char>(q.hi));
+    const __m512i t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64);
+    const __m512i t2 = _mm512_loadu_si512(table + 128), t3 = _mm512_loadu_si512(table + 192);
+    for (int r = 0; r < rows; ++r, acc += tile_cols) {
+        const __m512i y[4] = {scaled(_mm512_load_si512(acc), k[0]), scaled(_mm512_load_si512(acc + 16), k[1]),
+                              scaled(_mm512_load_si512(acc + 32), k[2]),
+                              scaled(_mm512_load_si512(acc + 48), k[3])};
+        // Without the + 128: the sign then says which half of the table, the other way round.
+        const __m512i x = _mm512_min_epi8(_mm512_max_epi8(pack_bytes(y), lo), hi);
+        const __m512i low = _mm512_permutex2var_epi8(t0, x, t1), high = _mm512_permutex2var_epi8(t2, x, t3);
+        _mm512_storeu_si512(out + r * ldo, _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), high, low));
+    }
+}
+
 void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
                 uint8_t* out, int64_t ldo) {
     if (!q.upper) return scalar_kernels.requant_u8(acc, rows, cols, q, table, out, ldo);
+    if (cols == 64 && table && has_vbmi()) return requant_table_vbmi(acc, rows, q, table, out, ldo);
     if (cols > 48)
         requant_u8_of<4>(acc, rows, cols, q, out, ldo);
     else if (cols > 32)
@@ -232,8 +251,7 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
     }
 }
 
-// ---- I-LayerNorm
-// ------------------------------------------------------------------------------------------------
+// ---- I-LayerNorm ----
 
 // Integer square roots of eight numbers below 2^62, digit by digit. arithmetic.md wants floor(sqrt(v)),
 // exactly.
@@ -254,9 +272,8 @@ __m512i isqrt8(__m512i v) {
 
 // 16 channels: (y * m + B) >> s with y = (d * f) >> 1. y fits 32 bits, and vpmuldq reads no more of it: the
 // logical shift is as good as the arithmetic one.
-__m512i normalized(const int16_t* x, __mmask16 valid, __m512i mean, __m512i f, const LayernormView& q,
-                   int64_t c) {
-    const __m512i d = _mm512_sub_epi32(_mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(valid, x + c)), mean);
+__m512i normalized(__m256i x, __m512i mean, __m512i f, const LayernormView& q, int64_t c) {
+    const __m512i d = _mm512_sub_epi32(_mm512_cvtepi16_epi32(x), mean);
     const __m512i y_even = _mm512_srli_epi64(_mm512_mul_epi32(d, f), 1);
     const __m512i y_odd = _mm512_srli_epi64(_mm512_mul_epi32(odd(d), f), 1);
     const __m512i m = _mm512_loadu_si512(q.m + c);
@@ -301,22 +318,27 @@ void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const Lay
             const int16_t* row = x + (first + r) * ldx;
             uint8_t* to = out + (first + r) * C;
             const __m512i mu = _mm512_set1_epi32(mean[r]), factor = _mm512_set1_epi32(f[r]);
-            for (int64_t c = 0; c < C; c += 64) {
+            int64_t c = 0;
+            for (; c + 64 <= C; c += 64) {
                 __m512i z[4];
 #pragma GCC unroll 4
                 for (int v = 0; v < 4; ++v)
-                    z[v] = c + v * 16 < C ? normalized(row, lanes16(static_cast<int>(C - c) - v * 16), mu,
-                                                       factor, q, c + v * 16)
-                                          : _mm512_setzero_si512();
+                    z[v] = normalized(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + c + v * 16)),
+                                      mu, factor, q, c + v * 16);
                 const __m512i bytes = _mm512_min_epi8(_mm512_max_epi8(pack_bytes(z), lo), hi);
-                _mm512_mask_storeu_epi8(to + c, lanes64(C - c), _mm512_xor_si512(bytes, flip));
+                _mm512_storeu_si512(to + c, _mm512_xor_si512(bytes, flip));
+            }
+            for (; c < C; c += 16) {
+                const __mmask16 valid = lanes16(static_cast<int>(C - c));
+                const __m512i z[4] = {normalized(_mm256_maskz_loadu_epi16(valid, row + c), mu, factor, q, c)};
+                const __m512i bytes = _mm512_min_epi8(_mm512_max_epi8(pack_bytes(z), lo), hi);
+                _mm_mask_storeu_epi8(to + c, valid, _mm512_castsi512_si128(_mm512_xor_si512(bytes, flip)));
             }
         }
     }
 }
 
-// ---- Shiftmax
-// ---------------------------------------------------------------------------------------------------
+// ---- Shiftmax ----
 
 // A table of 64 * blocks bytes (blocks 1, 2 or 4) in registers.
 template <int blocks>
@@ -328,12 +350,11 @@ __attribute__((target("avx512vbmi"))) __m512i look_up(const __m512i (&table)[4],
                                   _mm512_permutex2var_epi8(table[2], index, table[3]));
 }
 
-// The row's distances from its maximum are below 64 * blocks, so e has that many values and so has p: the sum
-// of e goes byte plane by byte plane through a table, and p is computed once per value instead of once per
-// element.
+// The sum of e over a row whose distances from its maximum are below 64 * blocks: e has that many values, so
+// it goes byte plane by byte plane through a table.
 template <int blocks>
-__attribute__((target("avx512vbmi"))) void shiftmax_vbmi(const uint8_t* x, int64_t n, int max,
-                                                         const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+__attribute__((target("avx512vbmi"))) uint64_t sum_of_e(const uint8_t* x, int64_t n, int max,
+                                                        const ShiftmaxView& q) {
     const __m512i top = _mm512_set1_epi8(static_cast<char>(max)), zero = _mm512_setzero_si512();
     __m512i sums = zero;
     for (int plane = q.planes - 1; plane >= 0; --plane) {
@@ -353,13 +374,20 @@ __attribute__((target("avx512vbmi"))) void shiftmax_vbmi(const uint8_t* x, int64
             sums = _mm512_add_epi64(sums, _mm512_sad_epu8(e, zero));
         }
     }
-    const uint64_t f = shiftmax_reciprocal(static_cast<uint64_t>(_mm512_reduce_add_epi64(sums)), q.M);
-    if (f >> 32) return scalar_kernels.shiftmax_row(x, n, q, low, high);
+    return static_cast<uint64_t>(_mm512_reduce_add_epi64(sums));
+}
 
+// p, computed once per value of e instead of once per element. f < 2^32.
+template <int blocks>
+__attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t n, int max, uint64_t f,
+                                                       const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+    const __m512i top = _mm512_set1_epi8(static_cast<char>(max));
     const __m512i factor = _mm512_set1_epi64(static_cast<int64_t>(f)),
                   limit = _mm512_set1_epi32(1 << (q.k - 1));
     const __m128i shift = _mm_cvtsi32_si128(q.M - q.k + 1);
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i byte = _mm512_set1_epi16(0xff);
     __m512i p_low[4], p_high[4];
 #pragma GCC unroll 4
     for (int b = 0; b < blocks; ++b) {
@@ -371,11 +399,9 @@ __attribute__((target("avx512vbmi"))) void shiftmax_vbmi(const uint8_t* x, int64
             const __m512i first = _mm512_srl_epi64(_mm512_mul_epu32(_mm512_loadu_si512(e), factor), shift);
             const __m512i second =
                 _mm512_srl_epi64(_mm512_mul_epu32(_mm512_loadu_si512(e + 8), factor), shift);
-            const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
             p[v] = _mm512_min_epu32(_mm512_permutex2var_epi32(first, even, second), limit);
         }
         const __m512i a = _mm512_packus_epi32(p[0], p[1]), c = _mm512_packus_epi32(p[2], p[3]);
-        const __m512i byte = _mm512_set1_epi16(0xff);
         p_low[b] = _mm512_permutexvar_epi32(
             order, _mm512_packus_epi16(_mm512_and_si512(a, byte), _mm512_and_si512(c, byte)));
         p_high[b] = _mm512_permutexvar_epi32(
@@ -398,26 +424,44 @@ int horizontal_max(__m512i x) {
     return 255 - (_mm_cvtsi128_si32(_mm_minpos_epu16(q)) & 0xff);
 }
 
-void shiftmax_row(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
-    if (q.planes == 0 || !has_vbmi()) return scalar_kernels.shiftmax_row(x, n, q, low, high);
-    __m512i most = _mm512_setzero_si512(), least = _mm512_set1_epi8(-1);
-    for (int64_t i = 0; i < n; i += 64) {
-        const __mmask64 valid = lanes64(n - i);
-        most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(valid, x + i));
-        least = _mm512_min_epu8(least, _mm512_mask_loadu_epi8(least, valid, x + i));
+// Stage by stage over all rows: each stage of one row waits long for the one before, those of other rows do
+// not.
+void shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+              uint8_t* high) {
+    if (q.planes == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+    int max[tile_rows], blocks[tile_rows];
+    for (int r = 0; r < rows; ++r) {
+        const uint8_t* row = x + r * ld;
+        __m512i most = _mm512_setzero_si512(), least = _mm512_set1_epi8(-1);
+        for (int64_t i = 0; i < n; i += 64) {
+            const __mmask64 valid = lanes64(n - i);
+            most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(valid, row + i));
+            least = _mm512_min_epu8(least, _mm512_mask_loadu_epi8(least, valid, row + i));
+        }
+        max[r] = horizontal_max(most);
+        const int range = max[r] - 255 + horizontal_max(_mm512_xor_si512(least, _mm512_set1_epi8(-1)));
+        blocks[r] = range < 64 ? 1 : range < 128 ? 2 : 4;
     }
-    const int max = horizontal_max(most);
-    const int range = max - 255 + horizontal_max(_mm512_xor_si512(least, _mm512_set1_epi8(-1)));
-    if (range < 64)
-        shiftmax_vbmi<1>(x, n, max, q, low, high);
-    else if (range < 128)
-        shiftmax_vbmi<2>(x, n, max, q, low, high);
-    else
-        shiftmax_vbmi<4>(x, n, max, q, low, high);
+    uint64_t d[tile_rows], f[tile_rows];
+    for (int r = 0; r < rows; ++r)
+        d[r] = blocks[r] == 1   ? sum_of_e<1>(x + r * ld, n, max[r], q)
+               : blocks[r] == 2 ? sum_of_e<2>(x + r * ld, n, max[r], q)
+                                : sum_of_e<4>(x + r * ld, n, max[r], q);
+    for (int r = 0; r < rows; ++r) f[r] = shiftmax_reciprocal(d[r], q.M);
+    for (int r = 0; r < rows; ++r) {
+        const int64_t at = r * ld;
+        if (f[r] >> 32)
+            scalar_kernels.shiftmax(x + at, ld, 1, n, q, low + at, high + at);
+        else if (blocks[r] == 1)
+            shares_of_e<1>(x + at, n, max[r], f[r], q, low + at, high + at);
+        else if (blocks[r] == 2)
+            shares_of_e<2>(x + at, n, max[r], f[r], q, low + at, high + at);
+        else
+            shares_of_e<4>(x + at, n, max[r], f[r], q, low + at, high + at);
+    }
 }
 
-// ---- Attention's right-hand matrices
-// ----------------------------------------------------------------------------
+// ---- Attention's right-hand matrices ----
 
 void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {
     const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80)), ones = _mm512_set1_epi8(1);
@@ -492,11 +536,51 @@ void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group,
     for (int v = 0; v < width / 16; ++v) _mm512_storeu_si512(group + v * 64, b[v]);
 }
 
+// ---- Patches ----
+
+// Four rows of 16 pixels at a time: 48 interleaved bytes to 16 of each colour, then through the colour's
+// table.
+__attribute__((target("avx512vbmi"))) void patch16_vbmi(const uint8_t* pixels, int64_t stride,
+                                                        const uint8_t* tables, uint8_t* out) {
+    alignas(64) uint8_t order[64] = {};
+    for (int c = 0; c < 3; ++c)
+        for (int x = 0; x < 16; ++x) order[c * 16 + x] = static_cast<uint8_t>(3 * x + c);
+    const __m512i planar = _mm512_load_si512(order);
+    const __mmask64 valid = (__mmask64{1} << 48) - 1;
+    for (int y = 0; y < 16; y += 4) {
+        __m512i r[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i)
+            r[i] = _mm512_permutexvar_epi8(planar, _mm512_maskz_loadu_epi8(valid, pixels + (y + i) * stride));
+        const __m512i r0 = _mm512_shuffle_i32x4(r[0], r[1], 0x44),
+                      r1 = _mm512_shuffle_i32x4(r[0], r[1], 0xEE);
+        const __m512i r2 = _mm512_shuffle_i32x4(r[2], r[3], 0x44),
+                      r3 = _mm512_shuffle_i32x4(r[2], r[3], 0xEE);
+        const __m512i colour[3] = {_mm512_shuffle_i32x4(r0, r2, 0x88), _mm512_shuffle_i32x4(r0, r2, 0xDD),
+                                   _mm512_shuffle_i32x4(r1, r3, 0x88)};
+#pragma GCC unroll 3
+        for (int c = 0; c < 3; ++c) {
+            const uint8_t* t = tables + c * 256;
+            const __m512i low =
+                _mm512_permutex2var_epi8(_mm512_loadu_si512(t), colour[c], _mm512_loadu_si512(t + 64));
+            const __m512i high =
+                _mm512_permutex2var_epi8(_mm512_loadu_si512(t + 128), colour[c], _mm512_loadu_si512(t + 192));
+            _mm512_storeu_si512(out + c * 256 + y * 16,
+                                _mm512_mask_blend_epi8(_mm512_movepi8_mask(colour[c]), low, high));
+        }
+    }
+}
+
+void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tables, uint8_t* out) {
+    if (p != 16 || !has_vbmi()) return scalar_kernels.patch(pixels, stride, p, tables, out);
+    patch16_vbmi(pixels, stride, tables, out);
+}
+
 }  // namespace
 
 const Kernels& avx512vnni_kernels() {
-    static const Kernels k = {gemm_tile,    requant_u8, requant_i16, residual_add, layernorm,
-                              shiftmax_row, pack_k,     pack_v,      lookup};
+    static const Kernels k = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm,
+                              shiftmax,  pack_k,     pack_v,      lookup,       patch};
     return k;
 }
 

@@ -102,6 +102,11 @@ void shiftmax_row(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* l
     }
 }
 
+void shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+              uint8_t* high) {
+    for (int r = 0; r < rows; ++r) shiftmax_row(x + r * ld, n, q, low + r * ld, high + r * ld);
+}
+
 void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {
     const int64_t d4 = (d + 3) / 4;
     for (int j = 0; j < 16; ++j) {
@@ -125,10 +130,18 @@ void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
     for (int64_t i = 0; i < n; ++i) x[i] = table[x[i]];
 }
 
+void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tables, uint8_t* out) {
+    for (int c = 0; c < 3; ++c)
+        for (int64_t y = 0; y < p; ++y) {
+            const uint8_t* from = pixels + y * stride + c;
+            for (int64_t x = 0; x < p; ++x) *out++ = tables[c * 256 + from[3 * x]];
+        }
+}
+
 }  // namespace
 
-const Kernels scalar_kernels = {gemm_tile,    requant_u8, requant_i16, residual_add, layernorm,
-                                shiftmax_row, pack_k,     pack_v,      lookup};
+const Kernels scalar_kernels = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm,
+                                shiftmax,  pack_k,     pack_v,      lookup,       patch};
 
 const Kernels& kernels(Isa isa) {
     switch (isa) {

@@ -170,8 +170,7 @@ class CpuNetwork : public IntegerNetwork {
     Slot& slot_of(int i) { return slots_[static_cast<size_t>(slot_index_[static_cast<size_t>(i)])]; }
     int64_t slot_elements(int i) const { return elements(node(i).shape); }
 
-    // ---- At load
-    // --------------------------------------------------------------------------------------------------
+    // ---- At load ----
 
     // Whether node i reads node i - 1 and nothing else reads that.
     bool follows(int i, Op op) const {
@@ -244,8 +243,7 @@ class CpuNetwork : public IntegerNetwork {
         reserved_ = batch;
     }
 
-    // ---- Fused
-    // ------------------------------------------------------------------------------------------------------
+    // ---- Fused ----
 
     Heads heads(int context, int batch) const {
         const Node& n = node(context);
@@ -305,8 +303,7 @@ class CpuNetwork : public IntegerNetwork {
         }
     }
 
-    // ---- Node by node
-    // -----------------------------------------------------------------------------------------------
+    // ---- Node by node ----
 
     Tap empty_tap(int i, int batch) const {
         Tap tap;
