@@ -153,7 +153,7 @@ void DistributionView::refresh() {
             line->setPen(QPen(theme.integer_colour(), 1.4, Qt::DashLine));
             auto* text = new QCPItemText(plot_);
             text->position->setTypeY(QCPItemPosition::ptAxisRectRatio);
-            text->position->setCoords(l, 0.01);
+            text->position->setCoords(l, 0.12);  // below the legend
             text->setPositionAlignment((l < (x0 + x1) / 2 ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignTop);
             text->setPadding(QMargins(4, 1, 4, 1));
             text->setText(QStringLiteral("clamp %1").arg(numbers::significant(l)));

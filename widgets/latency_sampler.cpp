@@ -14,6 +14,13 @@ double LatencySamples::quantile(std::vector<double> values, double q) {
     return values[low] + (at - static_cast<double>(low)) * (values[high] - values[low]);
 }
 
+bool LatencySamples::unsettled() const {
+    for (const std::vector<double>* ms : {&integer_ms, &float_ms}) {
+        if (!ms->empty() && quantile(*ms, 0.95) > 1.5 * quantile(*ms, 0.5)) return true;
+    }
+    return false;
+}
+
 // Lives on the worker; only the flags are shared.
 struct LatencySampler::Job {
     std::atomic<bool> cancelled{false}, keep_running{false};
@@ -26,7 +33,7 @@ struct LatencySampler::Job {
     ivit::Pixels pixels;
     LatencySamples samples;
     std::vector<std::vector<double>> integer_nodes, float_nodes;  // [node][run]
-    int warm_up = 2;
+    int warm_up = 5;
 
     void prepare() {
         const ivit::Request& request = *result->request;

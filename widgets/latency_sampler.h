@@ -9,7 +9,7 @@
 class LatencySampler : public QObject {
     Q_OBJECT
   public:
-    static constexpr int first_runs = 12;  // taken for every configuration, asked or not
+    static constexpr int first_runs = 40;  // taken for every configuration, asked or not
 
     LatencySampler(ivit::Session& session, QObject* parent = nullptr);
     ~LatencySampler() override;

@@ -49,7 +49,7 @@ class LatencyFigures : public QWidget {
         if (!samples_.error.empty() || samples_.integer_ms.empty()) {
             p.setPen(theme.muted());
             p.drawText(rect().adjusted(16, 0, -16, 0), Qt::AlignCenter | Qt::TextWordWrap,
-                       samples_.error.empty() ? QStringLiteral("The first runs are being timed …") : QString::fromStdString(samples_.error));
+                       samples_.error.empty() ? (samples_.backend.name.empty() ? QStringLiteral("Open or drop a picture to time both networks on it.") : QStringLiteral("The first runs are being timed …")) : QString::fromStdString(samples_.error));
             return;
         }
         int x = 16;
@@ -92,6 +92,7 @@ class LatencyFigures : public QWidget {
         p.setFont(theme.figures(11));
         p.setPen(theme.muted());
         QString below = machine(samples_) + QStringLiteral(" · median of %1 runs").arg(samples_.integer_ms.size());
+        if (samples_.unsettled()) below.prepend(QStringLiteral("other programs disturb the clock, no ratio · "));
         p.drawText(QRect(x, 66, width() - x - 12, 18), Qt::AlignVCenter | Qt::AlignLeft,
                    p.fontMetrics().elidedText(below, Qt::ElideRight, width() - x - 12));
         if (!samples_.gpu_absent.empty()) {
@@ -178,7 +179,7 @@ QWidget* LatencyView::canvas() { return plot_; }
 
 QString LatencyView::ratio_text() const {
     const double f = LatencySamples::quantile(samples_.float_ms, 0.5), i = LatencySamples::quantile(samples_.integer_ms, 0.5);
-    return std::isnan(f) || std::isnan(i) || i <= 0 ? QString() : QString::number(f / i, 'f', f / i < 10 ? 2 : 1) + QStringLiteral("×");
+    return samples_.unsettled() || std::isnan(f) || std::isnan(i) || i <= 0 ? QString() : QString::number(f / i, 'f', f / i < 10 ? 2 : 1) + QStringLiteral("×");
 }
 
 void LatencyView::set_latency(const LatencySamples& samples) {

@@ -42,5 +42,7 @@ struct LatencySamples {
     // Per node of the graph, medians over the timed runs; empty until there is one.
     std::vector<double> integer_node_ms, float_node_ms;
 
+    // The runs scatter so much (another program takes the cores) that their ratio says nothing: it is not shown then.
+    bool unsettled() const;
     static double quantile(std::vector<double> values, double q);  // NaN when empty
 };
