@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Single kernels of the cpu backend on every instruction set of this machine. MAC/s and rows/s are counters;
+// the ratio between instruction sets is read off the same kernel's lines, scalar first.
+#include <benchmark/benchmark.h>
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "engine/backends/cpu/packed_node.h"
+#include "engine/cpu_info.h"
+
+using namespace ivit;
+using namespace ivit::cpu;
+
+namespace {
+
+// 96 rows [96, K] times [K, 576], requantized to 8 bits: qkv of DeiT-T at K = 192, of DeiT-B's size at K =
+// 768.
+void gemm_requant(benchmark::State& state, Isa isa) {
+    const int64_t K = state.range(0), N = 576, rows = 96;
+    const Kernels& k = kernels(isa);
+    std::vector<int8_t> weight(static_cast<size_t>(N * K));
+    for (int8_t& w : weight) w = static_cast<int8_t>(std::rand());
+    const Panels panels = pack_weights(weight.data(), N, K);
+    Buffer<uint8_t> x(rows * K), y(rows * N);
+    for (int64_t i = 0; i < rows * K; ++i) x[i] = static_cast<uint8_t>(std::rand());
+    const Buffer<int32_t> init(N);
+    const int32_t m = 1500000000, s = 42;
+    const Requantizer requant(&m, &s, 1, N, -128, 127);
+    alignas(64) int32_t acc[tile_rows * tile_cols];
+    for (auto _ : state) {
+        for (int64_t p = 0; p < panels.count(); ++p)
+            for (int64_t r = 0; r < rows; r += tile_rows) {
+                k.gemm_tile(x.data() + r * K, nullptr, K, panels.panel(p), panels.k4(), init.data(),
+                            tile_rows, panels.width(p), acc);
+                k.requant_u8(acc, tile_rows, panels.cols(p), requant.at(p * tile_cols), nullptr,
+                             y.data() + r * N + p * tile_cols, N);
+            }
+        benchmark::ClobberMemory();
+    }
+    state.counters["MAC/s"] = benchmark::Counter(static_cast<double>(state.iterations() * rows * N * K),
+                                                 benchmark::Counter::kIsRate);
+}
+
+void layernorm(benchmark::State& state, Isa isa) {
+    const int64_t C = state.range(0), rows = 96;
+    Buffer<int16_t> x(rows * C);
+    for (int64_t i = 0; i < rows * C; ++i) x[i] = static_cast<int16_t>(std::rand() % 20000 - 10000);
+    Buffer<int32_t> m(C), shift(C);
+    Buffer<int64_t> B(C);
+    for (int64_t c = 0; c < C; ++c) m[c] = 1 << 30, shift[c] = 18, B[c] = int64_t{1} << 49;
+    Buffer<uint8_t> y(rows * C);
+    const LayernormView view{m.data(), shift.data(), B.data(), -128, 127, true};
+    for (auto _ : state) {
+        kernels(isa).layernorm(x.data(), C, rows, C, view, y.data());
+        benchmark::ClobberMemory();
+    }
+    state.counters["rows/s"] =
+        benchmark::Counter(static_cast<double>(state.iterations() * rows), benchmark::Counter::kIsRate);
+}
+
+// Six rows of logits that spread over `range` steps.
+void shiftmax(benchmark::State& state, Isa isa) {
+    const int64_t n = state.range(0), range = state.range(1);
+    Buffer<uint8_t> x(tile_rows * n), low(tile_rows * n), high(tile_rows * n);
+    for (int64_t i = 0; i < tile_rows * n; ++i) x[i] = static_cast<uint8_t>(std::rand() % range);
+    Buffer<uint64_t> e(256);
+    Buffer<uint8_t> planes(3 * 256);
+    for (int64_t i = 0; i < 256; ++i) {
+        e[i] = uint64_t{160 << 15} >> (i / 12);
+        for (int b = 0; b < 3; ++b) planes[b * 256 + i] = static_cast<uint8_t>(e[i] >> (8 * b));
+    }
+    const ShiftmaxView view{e.data(), planes.data(), 3, 47, 16};
+    for (auto _ : state) {
+        kernels(isa).shiftmax(x.data(), n, tile_rows, n, view, low.data(), high.data());
+        benchmark::ClobberMemory();
+    }
+    state.counters["rows/s"] =
+        benchmark::Counter(static_cast<double>(state.iterations() * tile_rows), benchmark::Counter::kIsRate);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    benchmark::AddCustomContext("machine", cpu_name() + ", " + cpu_isa());
+    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512vnni}) {
+        if (isa > best_isa()) continue;
+        const std::string name = to_string(isa);
+        const auto add = [&](const std::string& kernel, auto function) {
+            return benchmark::RegisterBenchmark((kernel + "/" + name).c_str(), function, isa);
+        };
+        add("gemm_requant", gemm_requant)->Arg(192)->Arg(768)->Arg(3072);
+        add("layernorm", layernorm)->Arg(192)->Arg(768);
+        add("shiftmax", shiftmax)->Args({197, 100})->Args({197, 256});
+    }
+    benchmark::Initialize(&argc, argv);
+    benchmark::RunSpecifiedBenchmarks();
+    return 0;
+}
