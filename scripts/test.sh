@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Everything that is tested, on a machine without a GPU: a release build with all warnings as errors and its tests
-# (widgets under Xvfb), then the engine's tests once more under ASan and UBSan, and the threaded ones under TSan.
-# IVIT_QUICK=1 leaves out the sanitizers.
+# (widgets under Xvfb). IVIT_SANITIZERS=1 adds the engine's tests under ASan and UBSan, and the threaded ones under TSan.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +20,7 @@ build() { # folder, cmake options...
 build build-test -DCMAKE_BUILD_TYPE=Release
 xvfb-run -a -s "-screen 0 1920x1080x24" ctest --test-dir build-test --output-on-failure
 
-if [ -z "${IVIT_QUICK:-}" ]; then
+if [ -n "${IVIT_SANITIZERS:-}" ]; then
     build build-asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DIVIT_SANITIZE=address,undefined -DIVIT_GUI=OFF -DIVIT_CUDA=OFF
     ctest --test-dir build-asan --output-on-failure
     build build-tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DIVIT_SANITIZE=thread -DIVIT_GUI=OFF -DIVIT_CUDA=OFF
