@@ -18,6 +18,4 @@ if [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then
 fi
 echo "no display: the same job on the command line" >&2
 build/app/ivit compare "${@:-${sample[0]}}"
-build/app/ivit compare --json "${@:-${sample[0]}}" >ivit-report.json.part
-mv ivit-report.json.part ivit-report.json
-echo "report: $PWD/ivit-report.json"
+build/app/ivit report "${@:-${sample[0]}}" -o ivit-report.html -o ivit-report.json

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// The instructions the kernels are made of, one function each. Integers only.
+#pragma once
+#include <cstdint>
+
+#include "engine/arithmetic.h"
+#include "engine/backends/cuda/check.h"
+#include "engine/backends/cuda/kernels.h"
+
+namespace ivit::cuda {
+
+// ---- Tensor cores. Fragments as the PTX manual draws them for m16n8k32: a thread is (g, t) = (lane / 4, lane % 4);
+// a: rows g, g+8 at bytes 4t.., then the same at bytes 16+4t..; b: column g at bytes 4t.. and 16+4t..;
+// c: row g, columns 2t, 2t+1, then row g+8. sm_75 knows m8n8k16 only: the same fragments, four products.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define IVIT_MMA_HALF(type, c0, c1, a, b)                                                      \
+    asm("mma.sync.aligned.m8n8k16.row.col.s32." type ".s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};" \
+        : "+r"(c0), "+r"(c1)                                                                    \
+        : "r"(a), "r"(b))
+#define IVIT_MMA(type, c, a, b0, b1)            \
+    IVIT_MMA_HALF(type, c[0], c[1], a[0], b0);  \
+    IVIT_MMA_HALF(type, c[2], c[3], a[1], b0);  \
+    IVIT_MMA_HALF(type, c[0], c[1], a[2], b1);  \
+    IVIT_MMA_HALF(type, c[2], c[3], a[3], b1)
+#else
+#define IVIT_MMA(type, c, a, b0, b1)                                                                           \
+    asm("mma.sync.aligned.m16n8k32.row.col.s32." type ".s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])                                                       \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
+#endif
+__device__ __forceinline__ void mma_s8(int (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    IVIT_MMA("s8", c, a, b0, b1);
+}
+__device__ __forceinline__ void mma_u8(int (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    IVIT_MMA("u8", c, a, b0, b1);
+}
+
+__device__ __forceinline__ uint32_t shared_address(const void* p) {
+    return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+// Four 8x8 matrices of 16-bit pairs; lane l gives the address of row l % 8 of matrix l / 8.
+__device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+__device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], uint32_t address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+// ---- 16 bytes from global to shared memory, zeros where `valid` is false; asynchronous from sm_80 on.
+__device__ __forceinline__ void copy16(uint32_t to, const void* from, bool valid) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
+#else
+    const uint4 v = valid ? *static_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
+    asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+#endif
+}
+__device__ __forceinline__ void copy_commit() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+template <int pending>
+__device__ __forceinline__ void copy_wait() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+#endif
+}
+
+// ---- Programmatic dependent launch.
+// Waits until every kernel before this one has finished and its writes can be read.
+__device__ __forceinline__ void wait_for_inputs() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// The next kernel may start; it still waits for our end where it reads.
+__device__ __forceinline__ void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// ---- Requantization.
+__device__ __forceinline__ int clamp32(int x, int low, int top) { return min(max(x, low), top); }
+
+// (x * m + r) >> s for s >= 32, given s - 32: the high word alone.
+__device__ __forceinline__ int scale_high(int x, int m, int64_t r, int s32) {
+    return static_cast<int>((static_cast<int64_t>(x) * m + r) >> 32) >> s32;
+}
+__device__ __forceinline__ int64_t scale_any(int x, int m, int64_t r, int s) {
+    return (static_cast<int64_t>(x) * m + r) >> s;
+}
+// Of one ratio for a whole tensor, clamped.
+__device__ __forceinline__ int scale_clamped(int x, int m, int64_t r, int s, int low, int top) {
+    if (s >= 32) return clamp32(scale_high(x, m, r, s - 32), low, top);
+    return static_cast<int>(arith::clamp(scale_any(x, m, r, s), low, top));
+}
+
+// Four integers to four signed bytes, the first lowest. They must fit, or saturate.
+__device__ __forceinline__ uint32_t pack4(int a, int b, int c, int d) {
+    uint32_t upper, all;
+    asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, 0;" : "=r"(upper) : "r"(d), "r"(c));
+    asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(upper));
+    return all;
+}
+__device__ __forceinline__ uint32_t pack2(int a, int b) { return __byte_perm(a, b, 0x5410); }
+
+// ---- Warp-wide.
+__device__ __forceinline__ int lane_id() { return threadIdx.x & 31; }
+__device__ __forceinline__ int warp_sum(int v) {
+#if __CUDA_ARCH__ >= 800
+    return __reduce_add_sync(0xffffffff, v);
+#else
+    for (int i = 16; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, v, i);
+    return v;
+#endif
+}
+// In pieces of 26 bits, whose sums over a warp fit 32.
+__device__ __forceinline__ uint64_t warp_sum64(uint64_t v) {
+#if __CUDA_ARCH__ >= 800
+    const uint64_t low = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v) & 0x3ffffff);
+    const uint64_t middle = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v >> 26) & 0x3ffffff);
+    const uint64_t high = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v >> 52));
+    return low + (middle << 26) + (high << 52);
+#else
+    for (int i = 16; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(v), i);
+    return v;
+#endif
+}
+
+// For R rows at once, by all lanes of a warp together: floor(sqrt(v)), v < 2^50, at least 1; then its share of 2^31 - 1.
+// Five bits a round: each lane tries one value, and the last that fits is kept.
+template <int R>
+__device__ __forceinline__ void warp_inverse_root(const uint64_t (&v)[R], uint32_t (&f)[R]) {
+    const uint32_t lane = static_cast<uint32_t>(lane_id());
+    uint32_t root[R] = {};
+#pragma unroll
+    for (int b = 20; b >= 0; b -= 5)
+#pragma unroll
+        for (int i = 0; i < R; ++i) {
+            const uint32_t trial = root[i] + (lane << b);
+            const uint32_t yes = __ballot_sync(0xffffffff, static_cast<uint64_t>(trial) * trial <= v[i]);
+            root[i] += static_cast<uint32_t>(31 - __clz(static_cast<int>(yes))) << b;
+        }
+#pragma unroll
+    for (int i = 0; i < R; ++i) {
+        root[i] = max(root[i], 1u);
+        f[i] = 0;
+    }
+#pragma unroll
+    for (int b = 26; b >= 1; b -= 5)
+#pragma unroll
+        for (int i = 0; i < R; ++i) {
+            const uint32_t trial = f[i] + (lane << b);
+            const uint32_t yes = __ballot_sync(0xffffffff, static_cast<uint64_t>(trial) * root[i] <= 0x7fffffff);
+            f[i] += static_cast<uint32_t>(31 - __clz(static_cast<int>(yes))) << b;
+        }
+#pragma unroll
+    for (int i = 0; i < R; ++i) f[i] += static_cast<uint64_t>(f[i] + 1) * root[i] <= 0x7fffffff ? 1 : 0;
+}
+
+// ---- Starting kernels.
+template <class Args>
+void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at) {
+    cudaLaunchConfig_t config{};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared;
+    config.stream = at.stream;
+    cudaLaunchAttribute overlap{};
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+    config.attrs = &overlap;
+    config.numAttrs = at.overlap ? 1 : 0;
+    IVIT_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args));
+}
+
+// Lets a kernel have `bytes` of shared memory, or as much as there is, and loads it.
+template <class Args>
+void allow_shared(void (*kernel)(Args), size_t bytes, const Launch& at) {
+    const size_t most = bytes < at.shared_limit ? bytes : at.shared_limit;
+    if (most > 48 * 1024)
+        IVIT_CUDA_CHECK(
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most)));
+    cudaFuncAttributes loaded;
+    IVIT_CUDA_CHECK(cudaFuncGetAttributes(&loaded, kernel));
+}
+
+}  // namespace ivit::cuda

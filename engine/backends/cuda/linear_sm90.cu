@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 matrix products on Hopper: the copy engine brings tiles of A and W into a ring of stages, two warpgroups multiply
+// them with wgmma straight out of shared memory, and two such blocks share a multiprocessor, so that one requantizes
+// while the other multiplies. Blocks stay and take one output tile after the other; the ring runs on across tiles.
+#include "engine/backends/cuda/linear_sm90.h"
+
+#include <cuda.h>
+
+#include <algorithm>
+#include <string>
+
+#include "engine/backends/cuda/epilogue.cuh"
+#include "engine/backends/cuda/prepare.h"
+
+namespace ivit::cuda {
+namespace {
+
+constexpr int BM = 128, BN = 128, BK = 128;  // outputs of a block; bytes of K in a stage: one 128-byte swizzle row
+constexpr int stages = 3, stage_bytes = (BM + BN) * BK;
+constexpr int warps = 8, threads = 32 * warps;  // two warpgroups of 64 rows each
+constexpr size_t shared_bytes = 1024 + stages * stage_bytes + table_bytes + 2 * stages * 8;
+
+struct Args {
+    CUtensorMap a, w;
+    Linear p;
+    FastDiv across;  // tiles in a row of tiles
+    int32_t tiles;
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+__device__ __forceinline__ void barrier_init(uint32_t barrier, int count) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+__device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+__device__ __forceinline__ void barrier_expect(uint32_t barrier, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) {
+    uint32_t done;
+    do {
+        asm volatile(
+            "{\n.reg .pred p;\n"
+            "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+            "selp.u32 %0, 1, 0, p;\n}"
+            : "=r"(done)
+            : "r"(barrier), "r"(parity)
+            : "memory");
+    } while (!done);
+}
+// Brings the box at (x, y) of a matrix: x in bytes, y in rows; what lies outside arrives as zeros.
+__device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, int x, int y, uint32_t barrier) {
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to),
+        "l"(&map), "r"(x), "r"(y), "r"(barrier)
+        : "memory");
+}
+// Rows of 128 bytes under the 128-byte swizzle, groups of eight rows 1024 bytes apart.
+__device__ __forceinline__ uint64_t descriptor(uint32_t address) {
+    return static_cast<uint64_t>((address & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{64} << 32 | uint64_t{1} << 62;
+}
+// d (+)= A [64, 32] . W [128, 32]^T. d[4j + {0, 1}]: row g, columns 8j + 2t, + 1; d[4j + {2, 3}]: row g + 8.
+__device__ __forceinline__ void multiply(int (&d)[64], uint64_t a, uint64_t w, int accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\n"
+        "setp.ne.b32 p, %66, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+        "}, %64, %65, p;\n}"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
+          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]), "+r"(d[15]),
+          "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]), "+r"(d[22]), "+r"(d[23]),
+          "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]), "+r"(d[29]), "+r"(d[30]), "+r"(d[31]),
+          "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]), "+r"(d[36]), "+r"(d[37]), "+r"(d[38]), "+r"(d[39]),
+          "+r"(d[40]), "+r"(d[41]), "+r"(d[42]), "+r"(d[43]), "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]),
+          "+r"(d[48]), "+r"(d[49]), "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]),
+          "+r"(d[56]), "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
+        : "l"(a), "l"(w), "r"(accumulate));
+}
+__device__ __forceinline__ void keep_in_place(int (&d)[64]) {
+#pragma unroll
+    for (int i = 0; i < 64; ++i) asm volatile("" : "+r"(d[i])::"memory");
+}
+
+#endif
+
+__global__ void __launch_bounds__(threads, 2) wgmma_kernel(const __grid_constant__ Args args) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    extern __shared__ uint8_t raw[];
+    const Linear& p = args.p;
+    const uint32_t base = (shared_address(raw) + 1023) & ~1023u;
+    uint8_t* const aligned = raw + (base - shared_address(raw));
+    uint32_t* const table = reinterpret_cast<uint32_t*>(aligned + stages * stage_bytes);
+    const uint32_t full = base + stages * stage_bytes + table_bytes, empty = full + stages * 8;
+    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3, half = warp >> 2;
+    const int steps = (p.k + BK - 1) / BK;
+
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < stages; ++i) {
+            barrier_init(full + 8 * i, 1);
+            barrier_init(empty + 8 * i, warps);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    }
+    if (p.epilogue == Epilogue::gelu) spread_table(p.table, table);
+    __syncthreads();
+    let_next_start();
+    wait_for_inputs();
+
+    // The next stage to load: thread 0 keeps `stages - 1` of them under way, over the end of a tile into the next.
+    int load_tile = blockIdx.x, load_step = 0;
+    uint32_t loads = 0;
+    const auto load = [&] {
+        if (load_tile >= args.tiles) return;
+        const uint32_t stage = loads % stages, round = loads / stages;
+        if (round > 0) barrier_wait(empty + 8 * stage, (round - 1) & 1);
+        const int down = args.across.divide(load_tile), to = base + stage * stage_bytes;
+        barrier_expect(full + 8 * stage, stage_bytes);
+        load_box(to, args.a, load_step * BK, down * BM, full + 8 * stage);
+        load_box(to + BM * BK, args.w, load_step * BK, (load_tile - down * args.across.d) * BN, full + 8 * stage);
+        ++loads;
+        if (++load_step == steps) {
+            load_step = 0;
+            load_tile += gridDim.x;
+        }
+    };
+    if (threadIdx.x == 0)
+        for (int i = 0; i < stages - 1; ++i) load();
+
+    uint32_t n = 0;  // stages used so far
+    for (int tile = blockIdx.x; tile < args.tiles; tile += gridDim.x) {
+        const int down = args.across.divide(tile), row0 = down * BM, col0 = (tile - down * args.across.d) * BN;
+        int d[64];
+#pragma unroll
+        for (int i = 0; i < 64; ++i) d[i] = 0;
+        for (int step = 0; step < steps; ++step, ++n) {
+            const uint32_t stage = n % stages;
+            const uint32_t a = base + stage * stage_bytes + half * 64 * BK, w = base + stage * stage_bytes + BM * BK;
+            barrier_wait(full + 8 * stage, n / stages & 1);
+            keep_in_place(d);
+            asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+            for (int kk = 0; kk < BK / 32; ++kk) multiply(d, descriptor(a + 32 * kk), descriptor(w + 32 * kk), 1);
+            asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+            asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+            keep_in_place(d);
+            if (lane == 0) barrier_arrive(empty + 8 * stage);
+            if (threadIdx.x == 0) load();
+            __syncwarp();
+        }
+        const int row = row0 + half * 64 + (warp & 3) * 16 + g;
+#pragma unroll
+        for (int j = 0; j < BN / 32; ++j) {
+            const int c = col0 + 32 * j + 8 * t;
+            if (c >= p.cols) continue;
+            const Columns8 q(p.columns, c);
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                if (row + 8 * h >= p.rows) continue;
+                int v[8];
+#pragma unroll
+                for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
+                store8(p, table, row + 8 * h, c, q, v, residual8(p, row + 8 * h, c));
+            }
+        }
+    }
+#endif
+}
+
+// Whether the code that runs here was compiled for sm_90a.
+struct Probe {
+    int* out;
+};
+__global__ void probe_kernel(const Probe p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    *p.out = 1;
+#else
+    *p.out = 0;
+#endif
+}
+
+// cuTensorMapEncodeTiled, asked for at run time: the program does not link the driver.
+using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*,
+                            const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
+                            CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+Encode encode_tiled = nullptr;  // set by prepare_wgmma where the kernel can run
+
+CUtensorMap boxes(const void* data, int32_t rows, int32_t k, int32_t stride, int32_t box_rows) {
+    CUtensorMap map;
+    const cuuint64_t size[] = {static_cast<cuuint64_t>(k), static_cast<cuuint64_t>(rows)};
+    const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride)};
+    const cuuint32_t box[] = {BK, static_cast<cuuint32_t>(box_rows)}, step[] = {1, 1};
+    const CUresult code =
+        encode_tiled(&map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(data), size, strides, box, step,
+                     CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                     CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (code != CUDA_SUCCESS)
+        throw Error("the GPU's driver refused a tensor map (code " + std::to_string(code) + ")", "cuda");
+    return map;
+}
+
+}  // namespace
+
+void prepare_wgmma(const Launch& at) {
+    if (at.arch != 90 || at.shared_limit < shared_bytes || encode_tiled) return;
+    DeviceBuffer answer(sizeof(int));
+    int compiled = 0;
+    probe_kernel<<<1, 1>>>(Probe{answer.as<int>()});
+    IVIT_CUDA_CHECK(cudaGetLastError());
+    IVIT_CUDA_CHECK(cudaMemcpy(&compiled, answer.as<int>(), sizeof(int), cudaMemcpyDeviceToHost));
+    if (!compiled) return;
+    allow_shared(wgmma_kernel, shared_bytes, at);
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result{};
+    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result) ==
+            cudaSuccess &&
+        result == cudaDriverEntryPointSuccess)
+        encode_tiled = reinterpret_cast<Encode>(found);
+}
+
+bool wgmma_fits(const Linear& p, const Launch& at) { return encode_tiled && at.arch == 90 && p.a != nullptr; }
+
+void linear_wgmma(const Linear& p, const Launch& at) {
+    Args args{boxes(p.a, p.rows, p.k, p.lda, BM), boxes(p.w, p.w_rows, p.k, p.ldw, BN), p,
+              FastDiv((p.cols + BN - 1) / BN), 0};
+    args.tiles = args.across.d * ((p.rows + BM - 1) / BM);
+    start<Args>(wgmma_kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, 2 * at.sms))), dim3(threads),
+                shared_bytes, at);
+}
+
+void prepare_kernels(const Launch& at) {
+    prepare_linear(at);
+    prepare_attention(at);
+    prepare_wgmma(at);
+}
+
+}  // namespace ivit::cuda

@@ -1,0 +1,732 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs a graph on the GPU: fused steps in one captured CUDA graph per batch size; or step by step and picture by
+// picture, with the plain kernels where a tap, a node in floating point or an odd parameter asks for them.
+#include "engine/backends/cuda/network.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <map>
+
+#include "engine/backends/cuda/check.h"
+#include "engine/backends/cuda/kernels.h"
+#include "engine/backends/cuda/pack.h"
+#include "engine/backends/cuda/plan.h"
+#include "engine/backends/integer_node.h"
+
+namespace ivit::cuda {
+namespace {
+
+constexpr int most_pictures = 256;      // that one captured graph takes; greater batches run in parts
+constexpr int fused_norm_rows = 512;    // up to here the I-LayerNorm is part of the product that reads it
+constexpr int most_norm_cols = 2048;    // layernorm.cu
+constexpr int most_graphs = 8;          // kept, one per batch size
+
+double now_ms() {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Launch describe(const cudaDeviceProp& device) {
+    Launch at;
+    at.arch = 10 * device.major + device.minor;
+    at.sms = device.multiProcessorCount;
+    at.shared_limit = device.sharedMemPerBlockOptin;
+    at.overlap = device.major >= 9;
+    return at;
+}
+
+// A step with everything its launch needs but the batch.
+struct Prepared {
+    bool fast = false;  // the fused kernels take it
+    Patches patches;
+    Linear linear;
+    LayerNorm norm;  // linear and head steps
+    RowGelu gelu;    // linear steps with a row-pivot ShiftGELU
+    Attention attention;
+};
+
+class CudaNetwork : public IntegerNetwork {
+  public:
+    CudaNetwork(std::shared_ptr<const QuantizedModel> model, const cudaDeviceProp& device, const CudaNetwork* previous)
+        : model_(std::move(model)), at_(describe(device)), cache_bytes_(device.l2CacheSize) {
+        at_.stream = stream_;
+        plan_ = make_plan(graph());
+        for (int i = 0; i < size(); ++i) packed_.push_back(pack(i, previous));
+        prepare_steps();
+    }
+
+    const Graph& graph() const override { return *model_->graph; }
+    const QuantizedModel& model() const override { return *model_; }
+
+    std::shared_ptr<const Trace> run(std::span<const uint8_t> pixels, int batch, const RunOptions& options) override {
+        check_pixels(graph(), pixels, batch);
+        auto trace = std::make_shared<Trace>();
+        trace->graph = model_->graph;
+        trace->backend = "cuda";
+        trace->batch = batch;
+        const double start = now_ms();
+        const bool taps = std::find(options.taps.begin(), options.taps.end(), true) != options.taps.end();
+        const bool all_fast = std::all_of(prepared_.begin(), prepared_.end(), [](const auto& p) { return p.fast; });
+        if (options.time_nodes)
+            for (const Step& step : plan_.steps) trace->timings.push_back({step.first, step.last, 0});
+        const size_t picture = pixels.size() / static_cast<size_t>(batch);
+        if (taps || !all_fast) {
+            for (int b = 0; b < batch; ++b)
+                run_stepwise(pixels.subspan(static_cast<size_t>(b) * picture, picture), options, b, batch, *trace);
+        } else {
+            for (int b = 0; b < batch; b += most_pictures) {
+                if (options.stop.stop_requested()) throw Cancelled{};
+                const int n = std::min(most_pictures, batch - b);
+                upload(pixels.subspan(static_cast<size_t>(b) * picture, static_cast<size_t>(n) * picture), n);
+                if (options.time_nodes)
+                    run_timed(n, *trace);
+                else
+                    captured(n).launch(stream_);
+                download(n, *trace);
+            }
+        }
+        trace->logit_scale = model_->nodes.back()->out.scale[0];
+        for (const int32_t v : trace->integer_logits)
+            trace->logits.push_back(static_cast<float>(v * trace->logit_scale));
+        trace->ms = now_ms() - start;
+        return trace;
+    }
+
+    IntTensor run_node(int node, std::span<const IntTensor* const> inputs) override {
+        const Node& n = graph().nodes.at(static_cast<size_t>(node));
+        const QuantNode& q = quant(node);
+        if (q.quant.mode != Mode::integer) return run_non_integer(*model_, node, inputs);
+        if (n.op == Op::input) throw Error("the input node reads pixels: use run", n.name);
+        std::vector<Wide> wide;
+        std::vector<const int32_t*> in;
+        for (const IntTensor* t : inputs) {
+            wide.push_back(wide_buffer(t->data.size()));
+            IVIT_CUDA_CHECK(cudaMemcpyAsync(wide.back().data(), t->data.data(), t->data.size() * sizeof(int32_t),
+                                            cudaMemcpyHostToDevice, stream_));
+            in.push_back(wide.back().data());
+        }
+        IntTensor out{n.shape, std::vector<int32_t>(static_cast<size_t>(elements(n.shape))), q.out};
+        wide.push_back(wide_buffer(out.data.size()));
+        run_plain(node, in, wide.back().data());
+        fetch(wide.back().data(), out.data.data(), out.data.size());
+        for (Wide& w : wide) release(std::move(w));
+        return out;
+    }
+
+    std::vector<double> device_ms(std::span<const uint8_t> pixels, int batch, int runs) {
+        check_pixels(graph(), pixels, batch);
+        for (const auto& p : prepared_)
+            if (!p.fast) throw Error("this network has steps that the fused kernels do not take", "cuda");
+        upload(pixels, batch);
+        const GraphExec& graph_exec = captured(batch);
+        for (const double begin = now_ms(); now_ms() - begin < 300;) {  // until the clocks are up
+            graph_exec.launch(stream_);
+            stream_.wait();
+        }
+        std::vector<double> ms;
+        for (int i = 0; i < runs; ++i) {
+            start_.record(stream_);
+            graph_exec.launch(stream_);
+            end_.record(stream_);
+            stream_.wait();
+            ms.push_back(end_.since(start_));
+        }
+        return ms;
+    }
+
+    void set_micro_batch(int pictures) {
+        micro_batch_ = pictures;
+        graphs_.clear();
+        capacity_ = 0;
+    }
+
+    const std::map<const QuantNode*, std::shared_ptr<const PackedNode>>& shared_nodes() const { return shared_; }
+
+  private:
+    // ---- Loading
+
+    int size() const { return static_cast<int>(graph().nodes.size()); }
+    const QuantNode& quant(int node) const { return *model_->nodes[static_cast<size_t>(node)]; }
+    const Node& node(int i) const { return graph().nodes[static_cast<size_t>(i)]; }
+    const PackedNode& packed(int node) const { return *packed_[static_cast<size_t>(node)]; }
+    // How input `which` of a node lies in memory.
+    Form input_form(int i, size_t which = 0) const { return form_of(graph(), node(i).inputs.at(which)); }
+
+    std::shared_ptr<const PackedNode> pack(int i, const CudaNetwork* previous) {
+        const Node& n = node(i);
+        Layout in = Layout::flat(1);
+        if (n.op == Op::patch_embed)
+            in = Layout::flat(int64_t{3} * n.patch * n.patch);
+        else if (n.op == Op::linear || n.op == Op::head)
+            in = input_form(i).layout;
+        const Layout out = form_of(graph(), i).layout;
+        const auto& q = model_->nodes[static_cast<size_t>(i)];
+        std::shared_ptr<const PackedNode> result;
+        if (previous) {
+            const auto found = previous->shared_nodes().find(q.get());
+            if (found != previous->shared_nodes().end() && found->second->in == in && found->second->out == out)
+                result = found->second;
+        }
+        if (!result) result = pack_node(*q, in, out, stream_);
+        shared_[q.get()] = result;
+        return result;
+    }
+
+    // Fills in what a step's kernels need and decides whether they can take it. Pointers into `arena` are offsets until
+    // it is uploaded; `fix` collects them.
+    void prepare_steps() {
+        Arena arena;
+        arena.add<uint8_t>(nullptr, 0);
+        struct Pending {
+            Columns* to;
+            ColumnsOffsets from;
+        };
+        std::vector<Pending> pending;
+        std::vector<std::pair<const uint32_t**, size_t>> tables;
+        std::vector<std::pair<const int8_t**, size_t>> gelu_tables;
+        prepared_.resize(plan_.steps.size());
+        const auto columns = [&](Columns& to, const Layout& layout, const QuantNode& from, const QuantNode& ratio) {
+            const ColumnsOffsets offsets = pack_columns(arena, layout, from.bias, from.B, ratio.m, ratio.s);
+            to.high = offsets.high;
+            to.low = static_cast<int32_t>(ratio.out.low());
+            to.top = static_cast<int32_t>(ratio.out.high());
+            pending.push_back({&to, offsets});
+        };
+        const auto product = [&](Linear& to, int i) {
+            const PackedNode& w = packed(i);
+            to.w = w.w;
+            to.ldw = w.ldw;
+            to.w_rows = w.w_rows;
+            to.cols = w.out.stride;
+            to.k = static_cast<int32_t>(round_up(w.in.at(w.in.cols - 1) + 1, 32));
+            to.lda = w.in.stride;
+        };
+        const auto norm = [&](LayerNorm& to, int i) {
+            const Form in = input_form(i);
+            to.in_stride = in.layout.stride;
+            to.cols = in.layout.cols;
+            to.mean = FastDiv(2 * to.cols);
+            to.rows = FastDiv(static_cast<int32_t>(node(i).rows()));
+            to.tokens = static_cast<int32_t>(in.rows);
+            columns(to.columns, form_of(graph(), i).layout, quant(i), quant(i));
+        };
+        for (size_t k = 0; k < plan_.steps.size(); ++k) {
+            const Step& step = plan_.steps[k];
+            Prepared& p = prepared_[k];
+            bool fast = step.kind != StepKind::single;
+            for (int i = step.first; i <= step.last; ++i) fast = fast && quant(i).quant.mode == Mode::integer;
+            if (!fast) continue;
+            p.fast = true;
+            Linear& linear = p.linear;
+            linear.ldo = step.out.layout.stride;
+            switch (step.kind) {
+                case StepKind::patch_embed: {
+                    const Node& embed = node(step.first + 1);
+                    product(linear, step.first + 1);
+                    linear.epilogue = Epilogue::position;
+                    columns(linear.columns, step.out.layout, quant(step.first + 1), quant(step.first + 1));
+                    linear.position = packed(step.last).constant;
+                    linear.low2 = static_cast<int32_t>(quant(step.last).out.low());
+                    linear.top2 = static_cast<int32_t>(quant(step.last).out.high());
+                    linear.tokens = FastDiv(static_cast<int32_t>(step.out.rows));
+                    p.patches.table = packed(step.first).table;
+                    p.patches.ldo = linear.lda;
+                    p.patches.size = graph().image_size;
+                    p.patches.tokens = static_cast<int32_t>(step.out.rows);
+                    p.patches.patch = FastDiv(embed.patch);
+                    p.patches.area = FastDiv(embed.patch * embed.patch);
+                    p.patches.across = FastDiv(graph().image_size / embed.patch);
+                    scratch_bytes_ = std::max(scratch_bytes_, step.out.rows * linear.lda);
+                    break;
+                }
+                case StepKind::linear:
+                case StepKind::head: {
+                    norm(p.norm, step.first);
+                    p.fast = p.norm.cols <= most_norm_cols;
+                    product(linear, step.first + 1);
+                    linear.epilogue = step.kind == StepKind::head ? Epilogue::logits : Epilogue::int8;
+                    columns(linear.columns, packed(step.first + 1).out, quant(step.first + 1), quant(step.first + 1));
+                    scratch_bytes_ = std::max(scratch_bytes_, node(step.first).rows() * linear.lda);
+                    if (step.last == step.first + 1) break;
+                    const QuantNode& gelu = quant(step.last);
+                    if (!gelu.quant.shift.row_pivot) {
+                        linear.epilogue = Epilogue::gelu;
+                        linear.table = packed(step.last).table;
+                        break;
+                    }
+                    p.gelu.cols = p.gelu.ld = step.out.layout.stride;
+                    gelu_tables.push_back({&p.gelu.table, arena.add(std::vector<int8_t>(128 * 256))});
+                    scratch2_bytes_ = std::max(scratch2_bytes_, step.out.bytes_per_picture());
+                    break;
+                }
+                case StepKind::attention: {
+                    const QuantNode &l = quant(step.first), &s = quant(step.first + 1), &c = quant(step.last);
+                    const Form in = input_form(step.first);
+                    Attention& a = p.attention;
+                    a.heads = node(step.first).heads;
+                    a.padded = in.layout.padded;
+                    a.ld = in.layout.stride;
+                    a.tokens = static_cast<int32_t>(in.rows);
+                    a.batch = 1;
+                    a.ldo = step.out.layout.stride;
+                    a.m_logits = l.m[0];
+                    a.s_logits = l.s[0];
+                    a.low_logits = static_cast<int32_t>(l.out.low());
+                    a.top_logits = static_cast<int32_t>(l.out.high());
+                    a.m_context = c.m[0];
+                    a.s_context = c.s[0];
+                    a.low_context = static_cast<int32_t>(c.out.low());
+                    a.top_context = static_cast<int32_t>(c.out.high());
+                    a.M = s.quant.shift.M;
+                    a.k = s.quant.shift.k;
+                    a.entries = 1 << l.out.bits;
+                    std::vector<uint32_t> table(static_cast<size_t>(a.entries));
+                    p.fast = exponentials(s.i0, s.quant.shift, a.entries, table.data()) && attention_fits(a, at_);
+                    if (p.fast) tables.push_back({&a.exponential, arena.add(table)});
+                    break;
+                }
+                case StepKind::residual: {
+                    product(linear, step.first);
+                    linear.epilogue = Epilogue::residual;
+                    const QuantNode& add = quant(step.last);
+                    columns(linear.columns, step.out.layout, quant(step.first), add);
+                    linear.mt = add.mt;
+                    linear.st = add.st;
+                    linear.columns.high = linear.columns.high && add.st >= 16;
+                    break;
+                }
+                case StepKind::single: break;
+            }
+        }
+        memory_ = arena.upload(stream_);
+        const uint8_t* base = memory_.as<uint8_t>();
+        for (const Pending& c : pending) {
+            c.to->m = reinterpret_cast<const int32_t*>(base + c.from.m);
+            c.to->r = reinterpret_cast<const int64_t*>(base + c.from.r);
+            c.to->s = base + c.from.s;
+        }
+        for (const auto& [to, offset] : tables) *to = reinterpret_cast<const uint32_t*>(base + offset);
+        for (const auto& [to, offset] : gelu_tables) *to = reinterpret_cast<const int8_t*>(base + offset);
+        for (size_t k = 0; k < plan_.steps.size(); ++k) {
+            if (prepared_[k].gelu.table == nullptr) continue;
+            const int i = plan_.steps[k].last;
+            const QuantNode& g = quant(i);
+            plain::gelu_table({g.i0, g.quant.shift}, g.m[0], g.s[0], g.out.bits,
+                              const_cast<int8_t*>(prepared_[k].gelu.table), at_);
+        }
+    }
+
+    // ---- Fused steps
+
+    // Makes room for `pictures` pixels and logits, and activations of a micro-batch of them.
+    void reserve(int pictures) {
+        if (pictures > capacity_) {
+            graphs_.clear();
+            const size_t n = static_cast<size_t>(pictures);
+            const int64_t pixel_bytes = int64_t{3} * graph().image_size * graph().image_size;
+            pixels_ = DeviceBuffer(n * static_cast<size_t>(pixel_bytes));
+            host_pixels_ = PinnedBuffer(n * static_cast<size_t>(pixel_bytes));
+            const Form logits = plan_.steps.back().out;
+            logits_ = DeviceBuffer(n * static_cast<size_t>(logits.bytes_per_picture()));
+            host_logits_ = PinnedBuffer(logits_.bytes());
+            capacity_ = pictures;
+        }
+        const int micro = micro_batch(pictures);
+        if (micro <= activations_) return;
+        graphs_.clear();
+        slots_.clear();
+        const auto zeros = [&](int64_t bytes) {
+            DeviceBuffer buffer(static_cast<size_t>(bytes * micro));
+            if (buffer.bytes()) IVIT_CUDA_CHECK(cudaMemsetAsync(buffer.as<>(), 0, buffer.bytes(), stream_));
+            return buffer;
+        };
+        for (const int64_t bytes : plan_.slots) slots_.push_back(zeros(bytes));
+        scratch_ = zeros(scratch_bytes_);
+        scratch2_ = zeros(scratch2_bytes_);
+        activations_ = micro;
+    }
+
+    // Pictures that go through the network together: as many as keep a block's activations in the cache, but enough to
+    // occupy the multiprocessors.
+    int micro_batch(int pictures) const {
+        if (micro_batch_ > 0) return std::min(pictures, micro_batch_);
+        int64_t bytes = scratch_bytes_;
+        for (const int64_t slot : plan_.slots) bytes += slot;
+        const int64_t rows = std::max<int64_t>(1, graph().tokens);
+        const int64_t fit = std::max<int64_t>(cache_bytes_ / 2 / std::max<int64_t>(1, bytes), 32 * at_.sms / rows);
+        return static_cast<int>(std::clamp<int64_t>(fit, 1, pictures));
+    }
+
+    void* slot_of(int node) const {
+        return slots_[static_cast<size_t>(plan_.steps[static_cast<size_t>(step_of(node))].slot)].as<>();
+    }
+    int step_of(int node) const { return plan_.step_of[static_cast<size_t>(node)]; }
+    const void* input_slot(int i, size_t which = 0) const { return slot_of(node(i).inputs[which]); }
+
+    // Starts step k on n pictures from `pixels`; the last step writes `logits`.
+    void enqueue_step(size_t k, int n, const uint8_t* pixels, void* logits) const {
+        const Step& step = plan_.steps[k];
+        const Prepared& p = prepared_[k];
+        const int32_t rows = static_cast<int32_t>(step.out.rows) * n;
+        void* const out = k + 1 == plan_.steps.size() ? logits : slots_[static_cast<size_t>(step.slot)].as<>();
+        Linear linear = p.linear;
+        linear.rows = rows;
+        linear.out = out;
+        switch (step.kind) {
+            case StepKind::patch_embed: {
+                Patches patches_args = p.patches;
+                patches_args.pixels = pixels;
+                patches_args.out = scratch_.as<int8_t>();
+                patches_args.batch = n;
+                patches(patches_args, at_);
+                linear.a = scratch_.as<const int8_t>();
+                cuda::linear(linear, choose_tile(linear, at_), at_);
+                break;
+            }
+            case StepKind::linear:
+            case StepKind::head: {
+                LayerNorm norm = p.norm;
+                norm.in = static_cast<const int16_t*>(input_slot(step.first));
+                linear.layer_norm = norm;
+                if (p.gelu.table) linear.out = scratch2_.as<>();
+                if (rows > fused_norm_rows || !tile_fits(Tile::rows16, linear, at_)) {
+                    layernorm(norm, rows, scratch_.as<int8_t>(), linear.lda, at_);
+                    linear.a = scratch_.as<const int8_t>();
+                }
+                cuda::linear(linear, choose_tile(linear, at_), at_);
+                if (p.gelu.table) {
+                    RowGelu gelu = p.gelu;
+                    gelu.in = scratch2_.as<const int8_t>();
+                    gelu.out = static_cast<int8_t*>(out);
+                    gelu.rows = rows;
+                    row_gelu(gelu, at_);
+                }
+                break;
+            }
+            case StepKind::attention: {
+                Attention a = p.attention;
+                a.qkv = static_cast<const int8_t*>(input_slot(step.first));
+                a.out = static_cast<int8_t*>(out);
+                a.batch = n;
+                attention(a, at_);
+                break;
+            }
+            case StepKind::residual:
+                linear.a = static_cast<const int8_t*>(input_slot(step.first));
+                linear.residual = static_cast<const int16_t*>(input_slot(step.last, 1));
+                cuda::linear(linear, choose_tile(linear, at_), at_);
+                break;
+            case StepKind::single: break;
+        }
+    }
+
+    // The whole network on `n` pictures that lie in pixels_.
+    void enqueue(int n) const {
+        const int micro = micro_batch(n);
+        const int64_t picture = int64_t{3} * graph().image_size * graph().image_size;
+        const int64_t logit_bytes = plan_.steps.back().out.bytes_per_picture();
+        for (int b = 0; b < n; b += micro)
+            for (size_t k = 0; k < plan_.steps.size(); ++k)
+                enqueue_step(k, std::min(micro, n - b), pixels_.as<const uint8_t>() + b * picture,
+                             logits_.as<uint8_t>() + b * logit_bytes);
+    }
+
+    const GraphExec& captured(int n) {
+        reserve(n);
+        const auto found = graphs_.find(n);
+        if (found != graphs_.end()) return found->second;
+        if (static_cast<int>(graphs_.size()) >= most_graphs) graphs_.clear();
+        IVIT_CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+        cudaGraph_t captured_graph = nullptr;
+        try {
+            enqueue(n);
+        } catch (...) {
+            cudaStreamEndCapture(stream_, &captured_graph);
+            if (captured_graph) cudaGraphDestroy(captured_graph);
+            throw;
+        }
+        IVIT_CUDA_CHECK(cudaStreamEndCapture(stream_, &captured_graph));
+        cudaGraphExec_t exec = nullptr;
+        const cudaError_t code = cudaGraphInstantiate(&exec, captured_graph, 0);
+        cudaGraphDestroy(captured_graph);
+        IVIT_CUDA_CHECK(code);
+        return graphs_.emplace(n, GraphExec(exec)).first->second;
+    }
+
+    void upload(std::span<const uint8_t> pixels, int n) {
+        reserve(n);
+        std::memcpy(host_pixels_.as<>(), pixels.data(), pixels.size());
+        IVIT_CUDA_CHECK(cudaMemcpyAsync(pixels_.as<>(), host_pixels_.as<>(), pixels.size(), cudaMemcpyHostToDevice,
+                                        stream_));
+    }
+
+    // Waits for the logits of n pictures and appends them.
+    void download(int n, Trace& trace) {
+        const Form form = plan_.steps.back().out;
+        IVIT_CUDA_CHECK(cudaMemcpyAsync(host_logits_.as<>(), logits_.as<>(),
+                                        static_cast<size_t>(n * form.bytes_per_picture()), cudaMemcpyDeviceToHost,
+                                        stream_));
+        stream_.wait();
+        for (int b = 0; b < n; ++b) {
+            const int32_t* row = host_logits_.as<const int32_t>() + int64_t{b} * form.layout.stride;
+            trace.integer_logits.insert(trace.integer_logits.end(), row, row + form.layout.cols);
+        }
+    }
+
+    // enqueue() with an event between two steps.
+    void run_timed(int n, Trace& trace) {
+        const int micro = micro_batch(n);
+        const int64_t picture = int64_t{3} * graph().image_size * graph().image_size;
+        const int64_t logit_bytes = plan_.steps.back().out.bytes_per_picture();
+        std::vector<Event> events(plan_.steps.size() + 1);
+        for (int b = 0; b < n; b += micro) {
+            events[0].record(stream_);
+            for (size_t k = 0; k < plan_.steps.size(); ++k) {
+                enqueue_step(k, std::min(micro, n - b), pixels_.as<const uint8_t>() + b * picture,
+                             logits_.as<uint8_t>() + b * logit_bytes);
+                events[k + 1].record(stream_);
+            }
+            stream_.wait();
+            for (size_t k = 0; k < plan_.steps.size(); ++k) trace.timings[k].ms += events[k + 1].since(events[k]);
+        }
+    }
+
+    // ---- Plain kernels
+
+    // int32 buffers of the plain kernels; kept for the next step that needs one of the size.
+    struct Wide {
+        DeviceBuffer buffer;
+        int32_t* data() const { return buffer.as<int32_t>(); }
+    };
+    Wide wide_buffer(size_t count) {
+        const size_t bytes = std::max<size_t>(4, count * sizeof(int32_t));
+        const auto found = wide_.find(bytes);
+        if (found == wide_.end()) return {DeviceBuffer(bytes)};
+        Wide wide{std::move(found->second)};
+        wide_.erase(found);
+        return wide;
+    }
+    void release(Wide&& wide) {
+        const size_t bytes = wide.buffer.bytes();
+        wide_.emplace(bytes, std::move(wide.buffer));
+    }
+
+    void fetch(const int32_t* from, int32_t* to, size_t count) const {
+        IVIT_CUDA_CHECK(cudaMemcpyAsync(to, from, count * sizeof(int32_t), cudaMemcpyDeviceToHost, stream_));
+        stream_.wait();
+    }
+
+    // Node i alone, all tensors int32 as in ops.h. The input node reads pixels_.
+    void run_plain(int i, const std::vector<const int32_t*>& in, int32_t* out) const {
+        const Node& n = node(i);
+        const QuantNode& q = quant(i);
+        const PackedNode& d = packed(i);
+        const int32_t rows = static_cast<int32_t>(n.rows()), cols = static_cast<int32_t>(n.cols());
+        const auto side = [&](int of) { return static_cast<int32_t>(node(of).shape.back()); };
+        const auto channels = [&](int of) { return static_cast<int32_t>(node(of).cols()); };
+        switch (n.op) {
+            case Op::input: return plain::input(pixels_.as<const uint8_t>(), d.table, side(i), out, at_);
+            case Op::patch_embed:
+            case Op::linear:
+            case Op::head: {
+                plain::Product p;
+                p.in = in[0];
+                p.out = out;
+                p.w = d.w;
+                p.ldw = d.ldw;
+                p.rows = rows;
+                p.layout_in = d.in;
+                p.layout_out = d.out;
+                p.bias = d.bias;
+                p.m = d.m;
+                p.s = d.s;
+                p.bits = n.op == Op::head ? 32 : q.out.bits;
+                p.to_residual = n.to_residual;
+                p.patch = n.op == Op::patch_embed ? n.patch : 0;
+                if (p.patch) p.side = side(n.inputs[0]);
+                return plain::product(p, at_);
+            }
+            case Op::pos_embed:
+                return plain::pos_embed(in[0], d.constant, d.out.stride, rows, cols, q.out.bits, out, at_);
+            case Op::layernorm: return plain::layernorm(in[0], rows, cols, d.m, d.B, d.s, q.out.bits, out, at_);
+            case Op::attn_logits:
+                return plain::attn_logits(in[0], rows, channels(n.inputs[0]) / 3, n.heads, q.m[0], q.s[0], q.out.bits,
+                                          out, at_);
+            case Op::softmax:
+                return plain::softmax(in[0], static_cast<int32_t>(elements(n.shape)) / cols, cols,
+                                      {q.i0, q.quant.shift}, out, at_);
+            case Op::attn_context:
+                return plain::attn_context(in[0], in[1], rows, cols, n.heads, q.m[0], q.s[0], q.out.bits, out, at_);
+            case Op::gelu:
+                return plain::gelu(in[0], static_cast<int32_t>(elements(n.shape)) / cols, cols, {q.i0, q.quant.shift},
+                                   q.m[0], q.s[0], q.out.bits, out, at_);
+            case Op::residual_add:
+                return plain::residual_add(in[0], in[1], rows, cols, d.m, d.s, q.mt, q.st, q.out.bits, out, at_);
+        }
+    }
+
+    // One picture, step by step; b: its place in the batch. Fused steps run fused unless one of their inner nodes is
+    // tapped; the others run node by node. Both compute the same integers.
+    void run_stepwise(std::span<const uint8_t> pixels, const RunOptions& options, int b, int batch, Trace& trace) {
+        const auto tapped = [&](int i) { return !options.taps.empty() && options.taps[static_cast<size_t>(i)]; };
+        upload(pixels, 1);
+        size_t next_tap = 0;
+        const auto keep = [&](int i, const int32_t* from) {
+            const size_t count = static_cast<size_t>(elements(node(i).shape));
+            if (b == 0) {
+                Tap tap;
+                tap.node = i;
+                tap.integers.grid = quant(i).out;
+                tap.integers.shape = node(i).shape;
+                tap.integers.shape.insert(tap.integers.shape.begin(), batch);
+                tap.integers.data.resize(count * static_cast<size_t>(batch));
+                trace.taps.push_back(std::move(tap));
+            }
+            fetch(from, trace.taps[next_tap++].integers.data.data() + static_cast<size_t>(b) * count, count);
+        };
+        for (size_t k = 0; k < plan_.steps.size(); ++k) {
+            if (options.stop.stop_requested()) throw Cancelled{};
+            const Step& step = plan_.steps[k];
+            const double start = now_ms();
+            bool fused = prepared_[k].fast;
+            for (int i = step.first; i < step.last; ++i) fused = fused && !tapped(i);
+            void* const out = slots_[static_cast<size_t>(step.slot)].as<>();
+            if (fused) {
+                enqueue_step(k, 1, pixels_.as<const uint8_t>(), out);
+                if (tapped(step.last)) {
+                    Wide wide = wide_buffer(static_cast<size_t>(elements(node(step.last).shape)));
+                    plain::widen(out, step.out.bytes, static_cast<int32_t>(step.out.rows), step.out.layout, wide.data(),
+                                 at_);
+                    keep(step.last, wide.data());
+                    release(std::move(wide));
+                }
+            } else {
+                std::map<int, Wide> wide;  // by node: what this step made, and its inputs from earlier ones
+                for (int i = step.first; i <= step.last; ++i) {
+                    std::vector<const int32_t*> in;
+                    for (const int from : node(i).inputs) {
+                        auto found = wide.find(from);
+                        if (found == wide.end()) {
+                            found = wide.emplace(from, wide_buffer(static_cast<size_t>(elements(node(from).shape)))).first;
+                            const Form form = form_of(graph(), from);
+                            plain::widen(slot_of(from), form.bytes, static_cast<int32_t>(form.rows), form.layout,
+                                         found->second.data(), at_);
+                        }
+                        in.push_back(found->second.data());
+                    }
+                    const size_t count = static_cast<size_t>(elements(node(i).shape));
+                    const int32_t* made = wide.emplace(i, wide_buffer(count)).first->second.data();
+                    if (quant(i).quant.mode == Mode::integer)
+                        run_plain(i, in, wide.at(i).data());
+                    else
+                        run_on_host(i, in, pixels, wide.at(i).data());
+                    if (tapped(i)) keep(i, made);
+                }
+                plain::narrow(wide.at(step.last).data(), static_cast<int32_t>(step.out.rows), step.out.layout,
+                              step.out.bytes, out, at_);
+                for (auto& [i, w] : wide) release(std::move(w));
+            }
+            if (options.time_nodes) {
+                stream_.wait();
+                trace.timings[k].ms += now_ms() - start;
+            }
+        }
+        const Form form = plan_.steps.back().out;
+        std::vector<int32_t> logits(static_cast<size_t>(form.layout.cols));
+        fetch(static_cast<const int32_t*>(slot_of(size() - 1)), logits.data(), logits.size());
+        trace.integer_logits.insert(trace.integer_logits.end(), logits.begin(), logits.end());
+    }
+
+    // A node that is not Mode::integer: to the host, through the shared helper, and back.
+    void run_on_host(int i, const std::vector<const int32_t*>& in, std::span<const uint8_t> pixels, int32_t* out) const {
+        std::vector<IntTensor> tensors;
+        for (size_t j = 0; j < in.size(); ++j) {
+            const int from = node(i).inputs[j];
+            IntTensor t{node(from).shape, std::vector<int32_t>(static_cast<size_t>(elements(node(from).shape))),
+                        quant(from).out};
+            fetch(in[j], t.data.data(), t.data.size());
+            tensors.push_back(std::move(t));
+        }
+        std::vector<const IntTensor*> pointers;
+        for (const IntTensor& t : tensors) pointers.push_back(&t);
+        const IntTensor result = run_non_integer(*model_, i, pointers, pixels);
+        IVIT_CUDA_CHECK(cudaMemcpyAsync(out, result.data.data(), result.data.size() * sizeof(int32_t),
+                                        cudaMemcpyHostToDevice, stream_));
+        stream_.wait();
+    }
+
+    std::shared_ptr<const QuantizedModel> model_;
+    Stream stream_;
+    Launch at_;
+    int64_t cache_bytes_;
+    Plan plan_;
+    std::vector<std::shared_ptr<const PackedNode>> packed_;                       // per node
+    std::map<const QuantNode*, std::shared_ptr<const PackedNode>> shared_;        // the same, to be found again
+    std::vector<Prepared> prepared_;                                              // per step
+    DeviceBuffer memory_;                                                         // what prepared_ points into
+    int64_t scratch_bytes_ = 0, scratch2_bytes_ = 0;                              // per picture
+    int capacity_ = 0, activations_ = 0, micro_batch_ = 0;                        // pictures
+    DeviceBuffer pixels_, logits_, scratch_, scratch2_;
+    PinnedBuffer host_pixels_, host_logits_;
+    std::vector<DeviceBuffer> slots_;
+    std::map<int, GraphExec> graphs_;  // by batch size
+    std::multimap<size_t, DeviceBuffer> wide_;
+    Event start_, end_;
+};
+
+class CudaBackend : public Backend {
+  public:
+    CudaBackend() {
+        IVIT_CUDA_CHECK(cudaSetDevice(0));
+        IVIT_CUDA_CHECK(cudaGetDeviceProperties(&device_, 0));
+        prepare_kernels(describe(device_));
+    }
+
+    BackendInfo info() const override {
+        const int arch = 10 * device_.major + device_.minor;
+        return {"cuda", device_.name, "sm_" + std::to_string(arch) + (arch == 90 ? "a" : ""), 1};
+    }
+
+    std::unique_ptr<IntegerNetwork> load(std::shared_ptr<const QuantizedModel> model,
+                                         IntegerNetwork* previous) override {
+        IVIT_CUDA_CHECK(cudaSetDevice(0));
+        return std::make_unique<CudaNetwork>(std::move(model), device_, dynamic_cast<CudaNetwork*>(previous));
+    }
+
+  private:
+    cudaDeviceProp device_{};
+};
+
+CudaNetwork& ours(IntegerNetwork& network) {
+    auto* cuda_network = dynamic_cast<CudaNetwork*>(&network);
+    if (!cuda_network) throw Error("this network does not run on the GPU", "cuda");
+    return *cuda_network;
+}
+
+}  // namespace
+
+std::string unavailable() {
+    try {
+        int count = 0;
+        IVIT_CUDA_CHECK(cudaGetDeviceCount(&count));
+        if (count == 0) return "there is no CUDA GPU on this machine";
+        cudaDeviceProp device{};
+        IVIT_CUDA_CHECK(cudaGetDeviceProperties(&device, 0));
+        if (10 * device.major + device.minor < 75)
+            return std::string(device.name) + " has compute capability " + std::to_string(device.major) + "." +
+                   std::to_string(device.minor) + ", and 7.5 is the least this program has code for";
+        return {};
+    } catch (const Error& e) {
+        return e.sentence();
+    }
+}
+
+std::unique_ptr<Backend> make_backend() { return std::make_unique<CudaBackend>(); }
+
+std::vector<double> device_ms(IntegerNetwork& network, std::span<const uint8_t> pixels, int batch, int runs) {
+    return ours(network).device_ms(pixels, batch, runs);
+}
+
+void set_micro_batch(IntegerNetwork& network, int pictures) { ours(network).set_micro_batch(pictures); }
+
+}  // namespace ivit::cuda

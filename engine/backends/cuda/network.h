@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The integer network on an NVIDIA GPU (compute capability 7.5 and later), bit-equal to the reference backend.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/backend.h"
+
+namespace ivit::cuda {
+
+// Empty when there is a GPU that this backend can use, else why not, in one sentence.
+std::string unavailable();
+
+std::unique_ptr<Backend> make_backend();  // throws Error when unavailable() says something
+
+// Device time of `runs` runs in ms, pixels on the device to logits on the device, by CUDA events around the captured
+// network; for benchmarks. Throws Error when `network` was not loaded by this backend.
+std::vector<double> device_ms(IntegerNetwork& network, std::span<const uint8_t> pixels, int batch, int runs);
+
+// Pictures that go through the network together, 0: as many as the second-level cache holds. For benchmarks.
+void set_micro_batch(IntegerNetwork& network, int pictures);
+
+}  // namespace ivit::cuda

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backends/cuda/pack.h"
+
+#include <algorithm>
+
+namespace ivit::cuda {
+
+DeviceBuffer Arena::upload(cudaStream_t stream) const {
+    DeviceBuffer memory(bytes_.size());
+    if (!bytes_.empty()) {
+        IVIT_CUDA_CHECK(cudaMemcpyAsync(memory.as<>(), bytes_.data(), bytes_.size(), cudaMemcpyHostToDevice, stream));
+        IVIT_CUDA_CHECK(cudaStreamSynchronize(stream));
+    }
+    return memory;
+}
+
+std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, const Layout& out) {
+    std::vector<int8_t> packed(static_cast<size_t>(out.stride) * static_cast<size_t>(in.stride));
+    for (int32_t c = 0; c < out.cols; ++c) {
+        int8_t* row = &packed[static_cast<size_t>(packed_row(out.at(c))) * static_cast<size_t>(in.stride)];
+        const int8_t* from = &w[static_cast<size_t>(c) * static_cast<size_t>(in.cols)];
+        for (int32_t k = 0; k < in.cols; k += in.width) std::copy_n(from + k, in.width, row + in.at(k));
+    }
+    return packed;
+}
+
+ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int32_t> bias, std::span<const int64_t> B,
+                            std::span<const int32_t> m, std::span<const int32_t> s) {
+    const size_t n = static_cast<size_t>(out.stride);
+    std::vector<int32_t> ms(n, 0);
+    std::vector<int64_t> rs(n, 0);
+    std::vector<uint8_t> ss(n, 32);
+    ColumnsOffsets offsets;
+    for (int32_t c = 0; c < out.cols; ++c) {
+        const size_t i = static_cast<size_t>(c), at = static_cast<size_t>(out.at(c));
+        ms[at] = m[i];
+        ss[at] = static_cast<uint8_t>(s[i]);
+        rs[at] = (int64_t{1} << (s[i] - 1)) + (B.empty() ? static_cast<int64_t>(bias[i]) * m[i] : B[i]);
+        offsets.high = offsets.high && s[i] >= 32;
+    }
+    offsets.m = arena.add(ms);
+    offsets.r = arena.add(rs);
+    offsets.s = arena.add(ss);
+    return offsets;
+}
+
+std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout& in, const Layout& out,
+                                            cudaStream_t stream) {
+    auto packed = std::make_shared<PackedNode>();
+    packed->in = in;
+    packed->out = out;
+    Arena arena;
+    std::vector<int8_t> weight;
+    if (!node.weight.empty()) weight = pack_weight(node.weight, in, out);
+    std::vector<int32_t> constant;
+    if (!node.constant.empty()) {
+        const size_t rows = node.constant.size() / static_cast<size_t>(out.cols);
+        constant.resize(rows * static_cast<size_t>(out.stride));
+        for (size_t i = 0; i < rows; ++i)
+            std::copy_n(&node.constant[i * static_cast<size_t>(out.cols)], out.cols,
+                        &constant[i * static_cast<size_t>(out.stride)]);
+    }
+    const size_t w = arena.add(weight), bias = arena.add(node.bias), m = arena.add(node.m), s = arena.add(node.s),
+                 B = arena.add(node.B), table = arena.add(node.table), positions = arena.add(constant);
+    arena.add<uint8_t>(nullptr, 0);
+    packed->memory = arena.upload(stream);
+    const uint8_t* base = packed->memory.as<uint8_t>();
+    packed->w = reinterpret_cast<const int8_t*>(base + w);
+    packed->ldw = in.stride;
+    packed->w_rows = out.stride;
+    packed->bias = reinterpret_cast<const int32_t*>(base + bias);
+    packed->m = reinterpret_cast<const int32_t*>(base + m);
+    packed->s = reinterpret_cast<const int32_t*>(base + s);
+    packed->B = reinterpret_cast<const int64_t*>(base + B);
+    packed->table = reinterpret_cast<const int8_t*>(base + table);
+    packed->constant = reinterpret_cast<const int32_t*>(base + positions);
+    return packed;
+}
+
+bool exponentials(int64_t i0, const ShiftParams& q, int32_t entries, uint32_t* out) {
+    const int64_t first = arith::shift_exp(0, i0, q.n), limit = int64_t{1} << 32;
+    // The first is the greatest, and no sum is less.
+    if (first >= limit || arith::shift_reciprocal(first, q.M) >= limit) return false;
+    for (int64_t i = 0; i < entries; ++i)
+        out[i] = static_cast<uint32_t>(arith::shift_exp(-i * (int64_t{1} << q.t), i0, q.n));
+    return true;
+}
+
+}  // namespace ivit::cuda

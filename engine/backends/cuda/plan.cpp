@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backends/cuda/plan.h"
+
+#include <algorithm>
+
+namespace ivit::cuda {
+namespace {
+
+// The step that starts at node i.
+Step step_at(const Graph& graph, int i) {
+    const auto& nodes = graph.nodes;
+    const int n = static_cast<int>(nodes.size());
+    // Node i + k is `op`, reads node i + k - 1, and is the only one that does.
+    const auto follows = [&](int k, Op op) {
+        const int at = i + k;
+        if (at >= n || nodes[static_cast<size_t>(at)].op != op) return false;
+        const auto& inputs = nodes[static_cast<size_t>(at)].inputs;
+        return !inputs.empty() && inputs[0] == at - 1 && graph.readers(at - 1) == std::vector<int>{at};
+    };
+    const Node& node = nodes[static_cast<size_t>(i)];
+    if (node.op == Op::input && follows(1, Op::patch_embed) && follows(2, Op::pos_embed))
+        return {StepKind::patch_embed, i, i + 2, {}, 0};
+    if (node.op == Op::layernorm && follows(1, Op::head)) return {StepKind::head, i, i + 1, {}, 0};
+    if (node.op == Op::layernorm && follows(1, Op::linear) && !nodes[static_cast<size_t>(i + 1)].to_residual)
+        return {StepKind::linear, i, follows(2, Op::gelu) ? i + 2 : i + 1, {}, 0};
+    if (node.op == Op::attn_logits && follows(1, Op::softmax) && follows(2, Op::attn_context) &&
+        nodes[static_cast<size_t>(i + 2)].inputs.back() == node.inputs[0])
+        return {StepKind::attention, i, i + 2, {}, 0};
+    if (node.op == Op::linear && node.to_residual && follows(1, Op::residual_add))
+        return {StepKind::residual, i, i + 1, {}, 0};
+    return {StepKind::single, i, i, {}, 0};
+}
+
+}  // namespace
+
+Form form_of(const Graph& graph, int node) {
+    const Node& n = graph.nodes[static_cast<size_t>(node)];
+    Form form{Layout::flat(n.cols()), 4, elements(n.shape) / n.cols()};
+    switch (n.op) {
+        case Op::input:
+        case Op::layernorm:
+        case Op::gelu: form.bytes = 1; break;
+        case Op::linear:
+            if (n.to_residual) break;
+            form.bytes = 1;
+            for (const int reader : graph.readers(node)) {
+                const Node& r = graph.nodes[static_cast<size_t>(reader)];
+                if (r.op == Op::attn_logits) form.layout = Layout::heads(n.cols(), n.cols() / 3 / r.heads);
+            }
+            break;
+        case Op::attn_context:
+            form.bytes = 1;
+            form.layout = Layout::heads(n.cols(), n.cols() / n.heads);
+            break;
+        case Op::pos_embed:
+        case Op::patch_embed:
+        case Op::residual_add: form.bytes = 2; break;
+        default: break;  // logits, probabilities, accumulators: int32
+    }
+    return form;
+}
+
+Plan make_plan(const Graph& graph) {
+    Plan plan;
+    const int n = static_cast<int>(graph.nodes.size());
+    plan.step_of.resize(graph.nodes.size());
+    for (int i = 0; i < n;) {
+        Step step = step_at(graph, i);
+        step.out = form_of(graph, step.last);
+        for (; i <= step.last; ++i) plan.step_of[static_cast<size_t>(i)] = static_cast<int>(plan.steps.size());
+        plan.steps.push_back(step);
+    }
+    // Buffers: each step takes one of its size that no later reader needs, or a new one.
+    std::vector<int> busy_until;
+    for (size_t i = 0; i < plan.steps.size(); ++i) {
+        Step& step = plan.steps[i];
+        int until = static_cast<int>(i);
+        for (const int reader : graph.readers(step.last))
+            until = std::max(until, plan.step_of[static_cast<size_t>(reader)]);
+        const int64_t bytes = step.out.bytes_per_picture();
+        size_t slot = 0;
+        while (slot < plan.slots.size() && (plan.slots[slot] != bytes || busy_until[slot] >= static_cast<int>(i))) ++slot;
+        if (slot == plan.slots.size()) {
+            plan.slots.push_back(bytes);
+            busy_until.push_back(0);
+        }
+        busy_until[slot] = until;
+        step.slot = static_cast<int>(slot);
+    }
+    return plan;
+}
+
+}  // namespace ivit::cuda

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of prepare_kernels.
+#pragma once
+#include "engine/backends/cuda/kernels.h"
+
+namespace ivit::cuda {
+
+void prepare_linear(const Launch& at);
+void prepare_attention(const Launch& at);
+
+}  // namespace ivit::cuda
