@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A report is one JSON document (format "ivit-report", version 1, schema in assets/report.schema.json); every
+// A report is one JSON document (format "ivit-report", version 1); every
 // other form is a rendering of it, so the numbers are the same in all of them.
 #pragma once
 #include <filesystem>
