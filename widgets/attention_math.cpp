@@ -31,7 +31,8 @@ std::vector<double> row(const ivit::Trace& t, int node, int head, int token) {
 }
 
 std::vector<double> softmax_of_logits(const ivit::Trace& t, int softmax_node, int head, int token) {
-    std::vector<double> p = row(t, t.graph->nodes[static_cast<size_t>(softmax_node)].inputs.at(0), head, token);
+    std::vector<double> p =
+        row(t, t.graph->nodes[static_cast<size_t>(softmax_node)].inputs.at(0), head, token);
     if (p.empty()) return p;
     const double most = *std::max_element(p.begin(), p.end());
     double total = 0;
@@ -72,7 +73,8 @@ std::vector<double> rollout(const ivit::Trace& t, int token, Fusion fusion, doub
     for (auto it = all.rbegin(); it != all.rend(); ++it) {
         const ivit::Tap* tap = t.tap(*it);
         if (!tap) return {};
-        const size_t n = tokens_of(*tap), heads = static_cast<size_t>(t.graph->nodes[static_cast<size_t>(*it)].heads);
+        const size_t n = tokens_of(*tap),
+                     heads = static_cast<size_t>(t.graph->nodes[static_cast<size_t>(*it)].heads);
         if (r.empty()) {
             if (token < 0 || static_cast<size_t>(token) >= n) return {};
             r.assign(n, 0.0);
@@ -86,15 +88,20 @@ std::vector<double> rollout(const ivit::Trace& t, int token, Fusion fusion, doub
             double v = fusion == Fusion::min ? INFINITY : 0;
             for (size_t h = 0; h < heads; ++h) {
                 const size_t at = h * n * n + i;
-                const double a = integers ? tap->integers.data[at] * scale : static_cast<double>(tap->floats.data[at]);
-                v = fusion == Fusion::mean ? v + a / static_cast<double>(heads) : fusion == Fusion::max ? std::max(v, a) : std::min(v, a);
+                const double a =
+                    integers ? tap->integers.data[at] * scale : static_cast<double>(tap->floats.data[at]);
+                v = fusion == Fusion::mean  ? v + a / static_cast<double>(heads)
+                    : fusion == Fusion::max ? std::max(v, a)
+                                            : std::min(v, a);
             }
             fused[i] = static_cast<float>(v);
         }
         const size_t drop = static_cast<size_t>(discard * static_cast<double>(n * n));
         if (drop > 0) {
             std::vector<float> sorted = fused;
-            std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(std::min(drop, n * n - 1)), sorted.end());
+            std::nth_element(sorted.begin(),
+                             sorted.begin() + static_cast<std::ptrdiff_t>(std::min(drop, n * n - 1)),
+                             sorted.end());
             const float least = sorted[std::min(drop, n * n - 1)];
             for (size_t i = 0; i < n * n; ++i) {
                 if (fused[i] < least && i % n != 0) fused[i] = 0;
@@ -116,7 +123,8 @@ std::vector<double> rollout(const ivit::Trace& t, int token, Fusion fusion, doub
 
 PatchGrid patch_grid(int64_t tokens) {
     for (const int first : {1, 0}) {
-        const int side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(std::max<int64_t>(0, tokens - first)))));
+        const int side = static_cast<int>(
+            std::lround(std::sqrt(static_cast<double>(std::max<int64_t>(0, tokens - first)))));
         if (side > 1 && static_cast<int64_t>(side) * side + first == tokens) return {side, first};
     }
     return {};

@@ -20,10 +20,13 @@
 
 namespace {
 
-const Colormap& signed_map() { return Theme::instance().dark() ? Colormap::diverging_dark() : Colormap::diverging(); }
+const Colormap& signed_map() {
+    return Theme::instance().dark() ? Colormap::diverging_dark() : Colormap::diverging();
+}
 
 // The patches' share of a row, as a side x side image.
-QImage heat(const std::vector<double>& row, const attention::PatchGrid& g, double low, double high, const Colormap& map) {
+QImage heat(const std::vector<double>& row, const attention::PatchGrid& g, double low, double high,
+            const Colormap& map) {
     QImage image(g.side, g.side, QImage::Format_RGB32);
     for (int y = 0; y < g.side; ++y) {
         for (int x = 0; x < g.side; ++x) {
@@ -57,16 +60,20 @@ class HeadGrid : public QWidget {
         const ivit::Comparison* c = view_.shown().comparison();
         heads_ = 0;
         if (c && c->integer_trace) {
-            const ivit::Trace* trace = view_.flipped_ && c->float_trace ? c->float_trace.get() : c->integer_trace.get();
+            const ivit::Trace* trace =
+                view_.flipped_ && c->float_trace ? c->float_trace.get() : c->integer_trace.get();
             for (const int layer : view_.layers_) {
                 const int heads = trace->graph->nodes[static_cast<size_t>(layer)].heads;
                 heads_ = std::max(heads_, heads);
                 for (int h = 0; h < heads; ++h) {
-                    const std::vector<double> row = attention::row(*trace, layer, h, view_.selection().token());
-                    if (row.empty() || view_.patches_.side == 0 || attention::patch_grid(static_cast<int64_t>(row.size())).side != view_.patches_.side) {
+                    const std::vector<double> row =
+                        attention::row(*trace, layer, h, view_.selection().token());
+                    if (row.empty() || view_.patches_.side == 0 ||
+                        attention::patch_grid(static_cast<int64_t>(row.size())).side != view_.patches_.side) {
                         thumbs_.push_back({});
                     } else {
-                        thumbs_.push_back(heat(row, view_.patches_, 0, greatest(row, view_.patches_.first), Colormap::viridis()));
+                        thumbs_.push_back(heat(row, view_.patches_, 0, greatest(row, view_.patches_.first),
+                                               Colormap::viridis()));
                     }
                 }
             }
@@ -89,7 +96,9 @@ class HeadGrid : public QWidget {
     }
 
   protected:
-    QRect rect_of(int row, int head) const { return {28 + head * cell(), 24 + row * cell(), cell() - 2, cell() - 2}; }
+    QRect rect_of(int row, int head) const {
+        return {28 + head * cell(), 24 + row * cell(), cell() - 2, cell() - 2};
+    }
     bool at(const QPoint& p, int* row, int* head) const {
         const int c = cell();
         if (c == 0 || p.x() < 28 || p.y() < 24) return false;
@@ -107,10 +116,14 @@ class HeadGrid : public QWidget {
         p.drawText(QRect(28, 4, width() - 28, 14), Qt::AlignLeft, QStringLiteral("head →"));
         const int c = cell();
         for (int row = 0; row < static_cast<int>(view_.layers_.size()); ++row) {
-            const int block = view_.shown().graph()->nodes[static_cast<size_t>(view_.layers_[static_cast<size_t>(row)])].block;
+            const int block = view_.shown()
+                                  .graph()
+                                  ->nodes[static_cast<size_t>(view_.layers_[static_cast<size_t>(row)])]
+                                  .block;
             p.setPen(theme.muted());
             if (c >= 12 || row % 2 == 0) {
-                p.drawText(QRect(0, 24 + row * c, 22, c - 2), Qt::AlignRight | Qt::AlignVCenter, QString::number(block));
+                p.drawText(QRect(0, 24 + row * c, 22, c - 2), Qt::AlignRight | Qt::AlignVCenter,
+                           QString::number(block));
             }
             for (int h = 0; h < heads_; ++h) {
                 const QRect r = rect_of(row, h);
@@ -120,7 +133,8 @@ class HeadGrid : public QWidget {
                 } else {
                     p.drawImage(r, image);
                 }
-                if (view_.layers_[static_cast<size_t>(row)] == view_.layer_ && h == view_.selection().head()) {
+                if (view_.layers_[static_cast<size_t>(row)] == view_.layer_ &&
+                    h == view_.selection().head()) {
                     p.setPen(QPen(theme.integer_colour(), 2));
                     p.setBrush(Qt::NoBrush);
                     p.drawRect(r.adjusted(-1, -1, 0, 0));
@@ -140,10 +154,14 @@ class HeadGrid : public QWidget {
             const auto* help = static_cast<QHelpEvent*>(e);
             if (at(help->pos(), &row, &head)) {
                 const int node = view_.layers_[static_cast<size_t>(row)];
-                QString text = QStringLiteral("%1, head %2").arg(QString::fromStdString(view_.shown().graph()->nodes[static_cast<size_t>(node)].name)).arg(head);
+                QString text = QStringLiteral("%1, head %2")
+                                   .arg(QString::fromStdString(
+                                       view_.shown().graph()->nodes[static_cast<size_t>(node)].name))
+                                   .arg(head);
                 const ivit::NodeError* error = Shown::cumulative(view_.shown().comparison(), node);
                 if (error && static_cast<size_t>(head) < error->kl_per_head.size()) {
-                    text += QStringLiteral("\nKL(softmax || Shiftmax), mean over rows: %1 nat").arg(numbers::significant(error->kl_per_head[static_cast<size_t>(head)]));
+                    text += QStringLiteral("\nKL(softmax || Shiftmax), mean over rows: %1 nat")
+                                .arg(numbers::significant(error->kl_per_head[static_cast<size_t>(head)]));
                 }
                 QToolTip::showText(help->globalPos(), text, this, rect_of(row, head));
             } else {
@@ -199,9 +217,11 @@ class AttentionPanels : public QWidget {
             const int x = gap + std::max(0, (w - large - gap - small) / 2);
             out.push_back({QRect(x, gap + caption, large, large), order[0]});
             out.push_back({QRect(x + large + gap, gap + caption, small, small), order[1]});
-            out.push_back({QRect(x + large + gap, gap + 2 * caption + small + gap - 4, small, small), order[2]});
+            out.push_back(
+                {QRect(x + large + gap, gap + 2 * caption + small + gap - 4, small, small), order[2]});
         } else if (side > 20) {
-            const int x = gap + (w - 3 * side - 2 * gap) / 2, y = gap + caption + std::max(0, (h - caption - side) / 2);
+            const int x = gap + (w - 3 * side - 2 * gap) / 2,
+                      y = gap + caption + std::max(0, (h - caption - side) / 2);
             for (int i = 0; i < 3; ++i) out.push_back({QRect(x + i * (side + gap), y, side, side), order[i]});
         }
         return out;
@@ -225,8 +245,9 @@ class AttentionPanels : public QWidget {
         if (a.empty() || view_.patches_.side == 0) {
             p.setPen(theme.muted());
             p.drawText(rect().adjusted(20, 0, -20, 0), Qt::AlignCenter | Qt::TextWordWrap,
-                       view_.shown().graph() ? QStringLiteral("This network has no square of patches to lay over the picture.")
-                                             : QStringLiteral("Open or drop a picture to see where each head looks."));
+                       view_.shown().graph()
+                           ? QStringLiteral("This network has no square of patches to lay over the picture.")
+                           : QStringLiteral("Open or drop a picture to see where each head looks."));
             return;
         }
         const attention::PatchGrid& g = view_.patches_;
@@ -255,7 +276,8 @@ class AttentionPanels : public QWidget {
                 const int i = token - g.first;
                 const QRectF cell(r.x() + r.width() * static_cast<double>(i % g.side) / g.side,
                                   r.y() + r.height() * static_cast<double>(i / g.side) / g.side,
-                                  static_cast<double>(r.width()) / g.side, static_cast<double>(r.height()) / g.side);
+                                  static_cast<double>(r.width()) / g.side,
+                                  static_cast<double>(r.height()) / g.side);
                 p.setBrush(Qt::NoBrush);
                 p.setPen(QPen(Qt::black, 3.4));
                 p.drawRect(cell);
@@ -263,16 +285,20 @@ class AttentionPanels : public QWidget {
                 p.drawRect(cell);
             }
             const bool same_logits = view_.against_->currentIndex() == 0;
-            const QString title = panel.kind == 0   ? (rollout ? QStringLiteral("integer rollout") : QStringLiteral("Shiftmax"))
-                                  : panel.kind == 1 ? (rollout ? QStringLiteral("float rollout")
-                                                       : same_logits ? QStringLiteral("softmax, same logits")
-                                                                     : QStringLiteral("softmax, float network"))
-                                                    : QStringLiteral("difference");
-            const QColor colour = panel.kind == 0 ? theme.integer_colour() : panel.kind == 1 ? theme.float_colour() : palette().color(QPalette::Text);
+            const QString title =
+                panel.kind == 0   ? (rollout ? QStringLiteral("integer rollout") : QStringLiteral("Shiftmax"))
+                : panel.kind == 1 ? (rollout       ? QStringLiteral("float rollout")
+                                     : same_logits ? QStringLiteral("softmax, same logits")
+                                                   : QStringLiteral("softmax, float network"))
+                                  : QStringLiteral("difference");
+            const QColor colour = panel.kind == 0   ? theme.integer_colour()
+                                  : panel.kind == 1 ? theme.float_colour()
+                                                    : palette().color(QPalette::Text);
             p.setFont(theme.figures(12, true));
             QFontMetrics fm(p.font());
             p.setPen(colour);
-            p.drawText(QRect(r.x(), r.y() - caption, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter, fm.elidedText(title, Qt::ElideRight, r.width()));
+            p.drawText(QRect(r.x(), r.y() - caption, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
+                       fm.elidedText(title, Qt::ElideRight, r.width()));
             QString below;
             if (panel.kind == 2) {
                 below = QStringLiteral("KL %1 nat").arg(numbers::significant(view_.row_kl_));
@@ -283,7 +309,8 @@ class AttentionPanels : public QWidget {
             p.setFont(theme.figures(11));
             fm = QFontMetrics(p.font());
             p.setPen(theme.muted());
-            p.drawText(QRect(r.x(), r.y() - caption + 17, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter, fm.elidedText(below, Qt::ElideRight, r.width()));
+            p.drawText(QRect(r.x(), r.y() - caption + 17, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
+                       fm.elidedText(below, Qt::ElideRight, r.width()));
         }
         draw_legend(p, most, most_difference);
     }
@@ -293,7 +320,8 @@ class AttentionPanels : public QWidget {
         const QFontMetrics fm(p.font());
         const int y = height() - legend + 12, bar = std::clamp(width() / 5, 50, 160);
         int x = gap;
-        const auto scale = [&](const Colormap& map, const QString& low, const QString& high, const QString& unit) {
+        const auto scale = [&](const Colormap& map, const QString& low, const QString& high,
+                               const QString& unit) {
             p.setPen(theme.muted());
             p.drawText(x, y + 9, low);
             x += fm.horizontalAdvance(low) + 5;
@@ -304,9 +332,12 @@ class AttentionPanels : public QWidget {
             p.drawText(x, y + 9, high + unit);
             x += fm.horizontalAdvance(high + unit) + 24;
         };
-        scale(Colormap::viridis(), QStringLiteral("0"), numbers::significant(most), QStringLiteral(" attention"));
+        scale(Colormap::viridis(), QStringLiteral("0"), numbers::significant(most),
+              QStringLiteral(" attention"));
         if (!view_.float_row_.empty()) {
-            scale(signed_map(), QChar(0x2212) + numbers::significant(most_difference), QStringLiteral("+") + numbers::significant(most_difference), QStringLiteral(" integer − float"));
+            scale(signed_map(), QChar(0x2212) + numbers::significant(most_difference),
+                  QStringLiteral("+") + numbers::significant(most_difference),
+                  QStringLiteral(" integer − float"));
         }
     }
     void mouseMoveEvent(QMouseEvent* e) override { view_.set_hovered(token_at(e->pos())); }
@@ -326,11 +357,13 @@ class AttentionPanels : public QWidget {
             if (token < 0 || view_.integer_row_.empty()) {
                 QToolTip::hideText();
             } else {
-                QToolTip::showText(help->globalPos(),
-                                   QStringLiteral("Patch %1: hover or click for its row; click again for the class token.\n%2\n%3")
-                                       .arg(token - view_.patches_.first)
-                                       .arg(metrics::define("kl_attention"), metrics::define("row_sum")),
-                                   this);
+                QToolTip::showText(
+                    help->globalPos(),
+                    QStringLiteral(
+                        "Patch %1: hover or click for its row; click again for the class token.\n%2\n%3")
+                        .arg(token - view_.patches_.first)
+                        .arg(metrics::define("kl_attention"), metrics::define("row_sum")),
+                    this);
             }
             return true;
         }
@@ -342,14 +375,21 @@ class AttentionPanels : public QWidget {
 };
 
 AttentionView::AttentionView(Selection& selection, QWidget* parent)
-    : View(QStringLiteral("Attention"), selection, parent), grid_(new HeadGrid(*this)), panels_(new AttentionPanels(*this)),
-      against_(new QComboBox), fusion_(new QComboBox), rollout_(new QCheckBox(QStringLiteral("Rollout"))),
-      discard_(new QSlider(Qt::Horizontal)), discard_value_(new QLabel), title_(new QLabel) {
+    : View(QStringLiteral("Attention"), selection, parent),
+      grid_(new HeadGrid(*this)),
+      panels_(new AttentionPanels(*this)),
+      against_(new QComboBox),
+      fusion_(new QComboBox),
+      rollout_(new QCheckBox(QStringLiteral("Rollout"))),
+      discard_(new QSlider(Qt::Horizontal)),
+      discard_value_(new QLabel),
+      title_(new ElidedLabel(Qt::ElideMiddle)) {
     against_->addItem(QStringLiteral("softmax of the same logits"));
     against_->addItem(QStringLiteral("the float network"));
     against_->setAccessibleName(QStringLiteral("Compare Shiftmax with"));
-    against_->setToolTip(QStringLiteral("The same integer logits through the true softmax shows the operator's error alone; the "
-                                        "float network's attention also shows what came before it."));
+    against_->setToolTip(QStringLiteral(
+        "The same integer logits through the true softmax shows the operator's error alone; the "
+        "float network's attention also shows what came before it."));
     rollout_->setToolTip(metrics::define("rollout"));
     fusion_->addItems({QStringLiteral("mean"), QStringLiteral("max"), QStringLiteral("min")});
     fusion_->setAccessibleName(QStringLiteral("Rollout: how heads are fused"));
@@ -372,9 +412,6 @@ AttentionView::AttentionView(Selection& selection, QWidget* parent)
     bar->addWidget(discard_);
     bar->addWidget(discard_value_);
     discard_value_->setMinimumWidth(discard_value_->fontMetrics().horizontalAdvance("drop 95 %"));
-    title_->setMinimumWidth(40);
-    title_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
-    title_->setTextInteractionFlags(Qt::TextSelectableByMouse);
     bar->setStretchFactor(title_, 1);
     auto* body = new QHBoxLayout;
     body->setSpacing(0);
@@ -406,7 +443,9 @@ AttentionView::AttentionView(Selection& selection, QWidget* parent)
 
 QWidget* AttentionView::canvas() { return panels_; }
 
-int AttentionView::shown_token() const { return hovered_ >= 0 ? hovered_ : const_cast<AttentionView*>(this)->selection().token(); }
+int AttentionView::shown_token() const {
+    return hovered_ >= 0 ? hovered_ : const_cast<AttentionView*>(this)->selection().token();
+}
 
 void AttentionView::set_hovered(int token) {
     if (token == hovered_) return;
@@ -433,14 +472,16 @@ void AttentionView::refresh() {
     if (layers_.empty()) {
         layer_ = -1;
     } else {
-        picture_ = shown().picture.isNull() ? to_qimage(shown().current->request->pixels, g->image_size) : shown().picture;
+        picture_ = shown().picture.isNull() ? to_qimage(shown().current->request->pixels, g->image_size)
+                                            : shown().picture;
         // The selected node's block; a node outside of blocks keeps the layer there was.
         if (const ivit::Node* n = node(); n && n->block >= 0) {
             for (const int layer : layers_) {
                 if (g->nodes[static_cast<size_t>(layer)].block == n->block) layer_ = layer;
             }
         }
-        if (std::find(layers_.begin(), layers_.end(), layer_) == layers_.end()) layer_ = layers_[layers_.size() / 2];
+        if (std::find(layers_.begin(), layers_.end(), layer_) == layers_.end())
+            layer_ = layers_[layers_.size() / 2];
         patches_ = attention::patch_grid(g->nodes[static_cast<size_t>(layer_)].cols());
         const int heads = g->nodes[static_cast<size_t>(layer_)].heads;
         if (selection().head() >= heads) return selection().set_head(heads - 1);
@@ -454,7 +495,7 @@ void AttentionView::refresh_row() {
     integer_row_.clear();
     float_row_.clear();
     row_kl_ = 0;
-    title_->clear();
+    title_->set_text({});
     const ivit::Comparison* c = shown().comparison();
     if (c && c->integer_trace && layer_ >= 0) {
         const int head = selection().head();
@@ -463,7 +504,8 @@ void AttentionView::refresh_row() {
         if (rollout_->isChecked()) {
             const auto fusion = static_cast<attention::Fusion>(fusion_->currentIndex());
             integer_row_ = attention::rollout(*c->integer_trace, token, fusion, discard_->value() / 100.0);
-            if (c->float_trace) float_row_ = attention::rollout(*c->float_trace, token, fusion, discard_->value() / 100.0);
+            if (c->float_trace)
+                float_row_ = attention::rollout(*c->float_trace, token, fusion, discard_->value() / 100.0);
         } else {
             integer_row_ = attention::row(*c->integer_trace, layer_, head, token);
             if (against_->currentIndex() == 0) {
@@ -475,10 +517,15 @@ void AttentionView::refresh_row() {
         const ivit::Tap* tap = c->integer_trace->tap(layer_);
         const double step = tap && !tap->integers.grid.scale.empty() ? tap->integers.grid.scale[0] : 1e-9;
         row_kl_ = attention::kl(float_row_, integer_row_, step / 2);
-        const QString who = token < patches_.first ? QStringLiteral("class token") : QStringLiteral("patch %1").arg(token - patches_.first);
-        title_->setText(rollout_->isChecked()
-                            ? QStringLiteral("Rollout to the last layer, %1").arg(who)
-                            : QStringLiteral("%1, head %2, %3").arg(QString::fromStdString(c->integer_trace->graph->nodes[static_cast<size_t>(layer_)].name)).arg(head).arg(who));
+        const QString who = token < patches_.first ? QStringLiteral("class token")
+                                                   : QStringLiteral("patch %1").arg(token - patches_.first);
+        title_->set_text(rollout_->isChecked()
+                             ? QStringLiteral("Rollout to the last layer, %1").arg(who)
+                             : QStringLiteral("%1, head %2, %3")
+                                   .arg(QString::fromStdString(
+                                       c->integer_trace->graph->nodes[static_cast<size_t>(layer_)].name))
+                                   .arg(head)
+                                   .arg(who));
     }
     panels_->update();
 }
@@ -486,7 +533,10 @@ void AttentionView::refresh_row() {
 QString AttentionView::to_csv() const {
     QString csv = QStringLiteral("token,integer,float\r\n");
     for (size_t i = 0; i < integer_row_.size(); ++i) {
-        csv += QStringLiteral("%1,%2,%3\r\n").arg(i).arg(integer_row_[i], 0, 'g', 9).arg(i < float_row_.size() ? float_row_[i] : 0.0, 0, 'g', 9);
+        csv += QStringLiteral("%1,%2,%3\r\n")
+                   .arg(i)
+                   .arg(integer_row_[i], 0, 'g', 9)
+                   .arg(i < float_row_.size() ? float_row_[i] : 0.0, 0, 'g', 9);
     }
     return csv;
 }

@@ -7,6 +7,7 @@
 #include <QSlider>
 
 #include "widgets/attention_math.h"
+#include "widgets/elided_label.h"
 #include "widgets/view.h"
 
 class AttentionView : public View {
@@ -41,12 +42,13 @@ class AttentionView : public View {
     QComboBox *against_, *fusion_;
     QCheckBox* rollout_;
     QSlider* discard_;
-    QLabel *discard_value_, *title_;
+    QLabel* discard_value_;
+    ElidedLabel* title_;
 
     QImage picture_;
     std::vector<int> layers_;
-    int layer_ = -1;         // the softmax node shown
-    int hovered_ = -1;       // token under the mouse
+    int layer_ = -1;    // the softmax node shown
+    int hovered_ = -1;  // token under the mouse
     bool flipped_ = false, difference_first_ = false;
     attention::PatchGrid patches_;
     std::vector<double> integer_row_, float_row_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Colour maps that the colour-blind can read: viridis and cividis for magnitudes, blue - white - orange for signs.
+// Colour maps that the colour-blind can read: viridis and cividis for magnitudes, blue - white - orange for
+// signs.
 #pragma once
 #include <QColor>
 #include <QString>

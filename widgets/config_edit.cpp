@@ -26,12 +26,14 @@ int rank(const std::string& glob) {
 
 const QuantRule* find(const QuantConfig& c, const std::string& glob) {
     // Later rules win, so the last one is the one in force.
-    const auto it = std::find_if(c.rules.rbegin(), c.rules.rend(), [&](const QuantRule& r) { return r.glob == glob; });
+    const auto it =
+        std::find_if(c.rules.rbegin(), c.rules.rend(), [&](const QuantRule& r) { return r.glob == glob; });
     return it == c.rules.rend() ? nullptr : &*it;
 }
 
 void edit_rule(QuantConfig& c, const std::string& glob, const std::function<void(QuantRule&)>& edit) {
-    auto it = std::find_if(c.rules.rbegin(), c.rules.rend(), [&](const QuantRule& r) { return r.glob == glob; });
+    auto it =
+        std::find_if(c.rules.rbegin(), c.rules.rend(), [&](const QuantRule& r) { return r.glob == glob; });
     if (it != c.rules.rend()) {
         edit(*it);
         QuantRule empty;
@@ -56,7 +58,9 @@ std::string operator_glob(const ivit::Graph& g, ivit::Op op) {
     if (op == ivit::Op::layernorm) return "*norm*";
     for (const ivit::Node& n : g.nodes) {
         const size_t dot = n.name.find_last_of('.');
-        if (n.op == op) return dot == std::string::npos ? n.name : fmt::format("*{}", std::string_view(n.name).substr(dot));
+        if (n.op == op)
+            return dot == std::string::npos ? n.name
+                                            : fmt::format("*{}", std::string_view(n.name).substr(dot));
     }
     return {};
 }
@@ -81,8 +85,6 @@ void set_widths(QuantConfig& c, const std::string& spec) {
     if (bits.residual) c.residual_bits = *bits.residual;
 }
 
-std::string widths(const QuantConfig& c) {
-    return fmt::format("W{}A{}", c.weight_bits, c.act_bits);
-}
+std::string widths(const QuantConfig& c) { return fmt::format("W{}A{}", c.weight_bits, c.act_bits); }
 
 }  // namespace config_edit

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Edits of a QuantConfig as a person makes them: one rule per block or node, the general before the particular.
+// Edits of a QuantConfig as a person makes them: one rule per block or node, the general before the
+// particular.
 #pragma once
 #include <functional>
 #include <string>
@@ -11,9 +12,11 @@ namespace config_edit {
 // The rule whose glob is exactly `glob`, or nullptr.
 const ivit::QuantRule* find(const ivit::QuantConfig& c, const std::string& glob);
 
-// Changes the rule with this glob through `edit`, making it first where there is none, and dropping it where nothing is
-// left in it. New rules go behind those of their own kind: operators ("*.softmax"), blocks ("blocks.3.*"), then nodes.
-void edit_rule(ivit::QuantConfig& c, const std::string& glob, const std::function<void(ivit::QuantRule&)>& edit);
+// Changes the rule with this glob through `edit`, making it first where there is none, and dropping it where
+// nothing is left in it. New rules go behind those of their own kind: operators ("*.softmax"), blocks
+// ("blocks.3.*"), then nodes.
+void edit_rule(ivit::QuantConfig& c, const std::string& glob,
+               const std::function<void(ivit::QuantRule&)>& edit);
 
 std::string block_glob(int block);  // "blocks.3.*"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/distribution_view.h"
 
+#include <QGuiApplication>
 #include <QVBoxLayout>
 #include <cmath>
 
@@ -10,12 +11,15 @@
 #include "widgets/theme.h"
 
 DistributionView::DistributionView(Selection& selection, QWidget* parent)
-    : View(QStringLiteral("Distribution"), selection, parent), plot_(new QCustomPlot),
-      logarithmic_(new QCheckBox(QStringLiteral("Logarithmic count"))), title_(new QLabel) {
+    : View(QStringLiteral("Distribution"), selection, parent),
+      plot_(new QCustomPlot),
+      logarithmic_(new QCheckBox(QStringLiteral("Logarithmic count"))),
+      title_(new ElidedLabel(Qt::ElideMiddle)) {
     plot_->setObjectName("distribution_plot");
     plot_->setAccessibleName(QStringLiteral("Histogram of the node's values"));
-    plot_->setToolTip(QStringLiteral("<p>Values of the selected node's output, float network against integer network (as real numbers, "
-                                     "scale times integer). Dashed: where the integer grid clamps.</p>"));
+    plot_->setToolTip(QStringLiteral(
+        "<p>Values of the selected node's output, float network against integer network (as real numbers, "
+        "scale times integer). Dashed: where the integer grid clamps.</p>"));
     plot_->setInteractions(QCP::iRangeDrag | QCP::iRangeZoom);
     plot_->axisRect()->setRangeDrag(Qt::Horizontal);
     plot_->axisRect()->setRangeZoom(Qt::Horizontal);
@@ -30,10 +34,9 @@ DistributionView::DistributionView(Selection& selection, QWidget* parent)
     plot_->xAxis->setLabel(QStringLiteral("value"));
     plot_->yAxis->setLabel(QStringLiteral("values per bin"));
     logarithmic_->setChecked(true);
-    logarithmic_->setToolTip(QStringLiteral("Count on a logarithmic axis: the few values at the limits become visible"));
+    logarithmic_->setToolTip(
+        QStringLiteral("Count on a logarithmic axis: the few values at the limits become visible"));
     connect(logarithmic_, &QCheckBox::toggled, this, &DistributionView::touch);
-    title_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
-    title_->setTextInteractionFlags(Qt::TextSelectableByMouse);
     auto* bar = new QHBoxLayout;
     bar->setContentsMargins(8, 4, 8, 4);
     bar->addWidget(title_, 1);
@@ -84,11 +87,13 @@ void DistributionView::refresh() {
         if (clamps) {
             for (const double s : grid.scale) {
                 for (const int64_t limit : {grid.low(), grid.high()}) {
-                    if (limits_.size() < 6 && !(grid.is_unsigned && limit == 0)) limits_.push_back(static_cast<double>(limit) * s);
+                    if (limits_.size() < 6 && !(grid.is_unsigned && limit == 0))
+                        limits_.push_back(static_cast<double>(limit) * s);
                 }
             }
         }
-        // Bins of a whole number of steps where there is one grid, so that no bin holds more levels than its neighbour.
+        // Bins of a whole number of steps where there is one grid, so that no bin holds more levels than its
+        // neighbour.
         constexpr int most_bins = 256;
         double width = (high - low) / most_bins, start = low;
         if (one_scale && grid.bits <= 16) {
@@ -102,7 +107,8 @@ void DistributionView::refresh() {
         const auto fill = [&](QCPGraph* graph, const std::vector<float>& values) {
             std::vector<double> count(static_cast<size_t>(bins), 0.0);
             for (const float v : values) {
-                count[static_cast<size_t>(std::clamp(static_cast<int>((static_cast<double>(v) - start) / width), 0, bins - 1))] += 1;
+                count[static_cast<size_t>(std::clamp(
+                    static_cast<int>((static_cast<double>(v) - start) / width), 0, bins - 1))] += 1;
             }
             QVector<double> x, y;
             const double floor = log ? 0.5 : 0;
@@ -131,7 +137,8 @@ void DistributionView::refresh() {
             plot_->yAxis->setTicker(QSharedPointer<QCPAxisTicker>::create());
             plot_->yAxis->setRange(0, tallest * 1.12);
         }
-        // Limits that are near are shown; those far out are named, since a plot of them would be empty in between.
+        // Limits that are near are shown; those far out are named, since a plot of them would be empty in
+        // between.
         double x0 = low, x1 = high;
         for (const double l : limits_) {
             if (l < x0 && x0 - l < (high - low)) x0 = l;
@@ -159,22 +166,25 @@ void DistributionView::refresh() {
             text->setText(QStringLiteral("clamp %1").arg(numbers::significant(l)));
             text->setFont(theme.figures(11));
             text->setColor(theme.muted());
-            QColor back = plot_->palette().color(QPalette::Base);
+            QColor back = QGuiApplication::palette().color(QPalette::Base);
             back.setAlpha(200);
             text->setBrush(back);
         }
         const ivit::Node* n = node();
         title = n ? QString::fromStdString(n->name) : QString();
-        title += QStringLiteral(" · %1 values · %2-bit").arg(numbers::count(static_cast<int64_t>(integers.size()))).arg(grid.bits);
+        title += QStringLiteral(" · %1 values · %2-bit")
+                     .arg(numbers::count(static_cast<int64_t>(integers.size())))
+                     .arg(grid.bits);
         if (one_scale) title += QStringLiteral(" · step %1").arg(numbers::significant(grid.scale[0]));
         if (!one_scale) title += QStringLiteral(" · %1 scales").arg(grid.scale.size());
         if (!clamps) title += QStringLiteral(" · nothing clamps");
-        if (!outside.isEmpty()) title += QStringLiteral(" · clamps at %1, beyond the plot").arg(outside.join(QStringLiteral(", ")));
+        if (!outside.isEmpty())
+            title +=
+                QStringLiteral(" · clamps at %1, beyond the plot").arg(outside.join(QStringLiteral(", ")));
     } else {
         float_->data()->clear();
         integer_->data()->clear();
     }
-    title_->setText(title);
-    title_->setToolTip(title);
+    title_->set_text(title);
     plot_->replot(QCustomPlot::rpQueuedReplot);
 }

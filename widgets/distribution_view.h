@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The values of the selected node: float and integer over each other, with the limits at which the grid clamps.
+// The values of the selected node: float and integer over each other, with the limits at which the grid
+// clamps.
 #pragma once
 #include <QCheckBox>
 
+#include "widgets/elided_label.h"
 #include "widgets/view.h"
 
 class QCustomPlot;
@@ -23,6 +25,6 @@ class DistributionView : public View {
     QCustomPlot* plot_;
     QCPGraph *float_, *integer_;
     QCheckBox* logarithmic_;
-    QLabel* title_;
+    ElidedLabel* title_;
     std::vector<double> limits_;
 };

@@ -4,6 +4,7 @@
 #include <qcustomplot.h>
 
 #include <QAction>
+#include <QBuffer>
 #include <QClipboard>
 #include <QFileDialog>
 #include <QFileInfo>
@@ -18,7 +19,6 @@
 #include <QSvgGenerator>
 #include <QTemporaryFile>
 #include <QToolTip>
-#include <QBuffer>
 
 namespace exporting {
 
@@ -48,14 +48,16 @@ void paint(QWidget* w, QPaintDevice* device) {
     }
 }
 
-QString folder() {
-    return QSettings().value("export/folder", QDir::homePath()).toString();
+QString folder() { return QSettings().value("export/folder", QDir::homePath()).toString(); }
+
+void keep_folder(const QString& file) {
+    QSettings().setValue("export/folder", QFileInfo(file).absolutePath());
 }
 
-void keep_folder(const QString& file) { QSettings().setValue("export/folder", QFileInfo(file).absolutePath()); }
-
 QString quoted(QString text) {
-    if (!text.contains(QLatin1Char(',')) && !text.contains(QLatin1Char('"')) && !text.contains(QLatin1Char('\n'))) return text;
+    if (!text.contains(QLatin1Char(',')) && !text.contains(QLatin1Char('"')) &&
+        !text.contains(QLatin1Char('\n')))
+        return text;
     return QLatin1Char('"') + text.replace(QLatin1String("\""), QLatin1String("\"\"")) + QLatin1Char('"');
 }
 
@@ -73,9 +75,11 @@ bool save_widget(QWidget* w, const QString& file, QString* problem) {
     buffer.open(QIODevice::WriteOnly);
     const bool canvas = qobject_cast<QOpenGLWidget*>(w) != nullptr;
     if (kind == "png") {
-        if (!grab(w).save(&buffer, "PNG")) return fail(problem, QStringLiteral("%1: the picture cannot be encoded").arg(file));
+        if (!grab(w).save(&buffer, "PNG"))
+            return fail(problem, QStringLiteral("%1: the picture cannot be encoded").arg(file));
     } else if (canvas && (kind == "svg" || kind == "pdf")) {
-        return fail(problem, QStringLiteral("A canvas drawn by the GPU is saved as PNG; only plots have %1").arg(kind.toUpper()));
+        return fail(problem, QStringLiteral("A canvas drawn by the GPU is saved as PNG; only plots have %1")
+                                 .arg(kind.toUpper()));
     } else if (kind == "svg") {
         QSvgGenerator svg;
         svg.setOutputDevice(&buffer);
@@ -98,10 +102,12 @@ bool save_widget(QWidget* w, const QString& file, QString* problem) {
 
 void ask_and_save(QWidget* w, const QString& suggestion) {
     const bool canvas = qobject_cast<QOpenGLWidget*>(w) != nullptr;
-    const QString filter = canvas ? QStringLiteral("PNG (*.png)") : QStringLiteral("PNG (*.png);;SVG (*.svg);;PDF (*.pdf)");
+    const QString filter =
+        canvas ? QStringLiteral("PNG (*.png)") : QStringLiteral("PNG (*.png);;SVG (*.svg);;PDF (*.pdf)");
     QString chosen;
-    QString file = QFileDialog::getSaveFileName(w->window(), QStringLiteral("Export %1").arg(w->accessibleName()),
-                                                folder() + QLatin1Char('/') + suggestion + QStringLiteral(".png"), filter, &chosen);
+    QString file = QFileDialog::getSaveFileName(
+        w->window(), QStringLiteral("Export %1").arg(w->accessibleName()),
+        folder() + QLatin1Char('/') + suggestion + QStringLiteral(".png"), filter, &chosen);
     if (file.isEmpty()) return;
     if (QFileInfo(file).suffix().isEmpty()) file += QLatin1Char('.') + chosen.left(3).toLower();
     keep_folder(file);
@@ -151,19 +157,22 @@ void offer_csv(QAbstractItemView* view, const QString& name) {
     copy->setShortcut(QKeySequence::Copy);
     copy->setShortcutContext(Qt::WidgetShortcut);
     QObject::connect(copy, &QAction::triggered, view, [view] {
-        const QModelIndexList rows = view->selectionModel() ? view->selectionModel()->selectedRows() : QModelIndexList();
+        const QModelIndexList rows =
+            view->selectionModel() ? view->selectionModel()->selectedRows() : QModelIndexList();
         // One selected row is the selection every view shares: then the table as a whole is meant.
-        QGuiApplication::clipboard()->setText(to_csv(*view->model(), rows.size() > 1 ? rows : QModelIndexList()));
+        QGuiApplication::clipboard()->setText(
+            to_csv(*view->model(), rows.size() > 1 ? rows : QModelIndexList()));
     });
     auto* save = new QAction(QStringLiteral("Save as CSV …"), view);
     QObject::connect(save, &QAction::triggered, view, [view, name] {
-        const QString file = QFileDialog::getSaveFileName(view->window(), QStringLiteral("Save table"),
-                                                          folder() + QLatin1Char('/') + name + QStringLiteral(".csv"),
-                                                          QStringLiteral("CSV (*.csv)"));
+        const QString file = QFileDialog::getSaveFileName(
+            view->window(), QStringLiteral("Save table"),
+            folder() + QLatin1Char('/') + name + QStringLiteral(".csv"), QStringLiteral("CSV (*.csv)"));
         if (file.isEmpty()) return;
         keep_folder(file);
         QString problem;
-        if (!write(file, to_csv(*view->model()).toUtf8(), &problem)) QToolTip::showText(QCursor::pos(), problem, view);
+        if (!write(file, to_csv(*view->model()).toUtf8(), &problem))
+            QToolTip::showText(QCursor::pos(), problem, view);
     });
     view->addActions({copy, save});
 }

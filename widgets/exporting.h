@@ -9,8 +9,8 @@ class QCustomPlot;
 
 namespace exporting {
 
-// By the ending of `file`: png, svg or pdf (a canvas that is not drawn by QPainter: png only). False, with a sentence in
-// `problem`, when it could not be written; then nothing is left behind.
+// By the ending of `file`: png, svg or pdf (a canvas that is not drawn by QPainter: png only). False, with a
+// sentence in `problem`, when it could not be written; then nothing is left behind.
 bool save_widget(QWidget* w, const QString& file, QString* problem);
 // Asks for a file name, then the above. The one dialog there is.
 void ask_and_save(QWidget* w, const QString& suggestion);

@@ -25,14 +25,23 @@ void GlCanvas::set_default_format() {
 
 QString GlCanvas::problem() {
     QOpenGLContext context;
-    if (!context.create()) return QStringLiteral("This display has no OpenGL, which the tensor lens draws with; every other view works without.");
+    if (!context.create())
+        return QStringLiteral(
+            "This display has no OpenGL, which the tensor lens draws with; every other view works without.");
     QOffscreenSurface surface;
     surface.create();
-    if (!context.makeCurrent(&surface)) return QStringLiteral("The OpenGL driver does not start, and the tensor lens needs it; every other view works without.");
+    if (!context.makeCurrent(&surface))
+        return QStringLiteral(
+            "The OpenGL driver does not start, and the tensor lens needs it; every other view works "
+            "without.");
     const QPair<int, int> version = context.format().version();
     context.doneCurrent();
     if (version < qMakePair(3, 3)) {
-        return QStringLiteral("The OpenGL driver offers version %1.%2 and the tensor lens needs 3.3; every other view works without.").arg(version.first).arg(version.second);
+        return QStringLiteral(
+                   "The OpenGL driver offers version %1.%2 and the tensor lens needs 3.3; every other view "
+                   "works without.")
+            .arg(version.first)
+            .arg(version.second);
     }
     return {};
 }
@@ -96,10 +105,14 @@ void GlCanvas::build_font() {
     std::vector<std::pair<int, char16_t>> glyphs;
     std::vector<char16_t> wanted;
     for (char16_t c = 32; c < 127; ++c) wanted.push_back(c);
-    for (const char16_t c : {u'\u2212', u'\u00d7', u'\u00b1', u'\u00b7', u'\u2026', u'\u2265', u'\u2264', u'\u2013', u'\u2014'}) wanted.push_back(c);
+    for (const char16_t c :
+         {u'\u2212', u'\u00d7', u'\u00b1', u'\u00b7', u'\u2026', u'\u2265', u'\u2264', u'\u2013', u'\u2014'})
+        wanted.push_back(c);
     for (const char16_t c : wanted) {
         const int width = std::max(1, metrics.horizontalAdvance(QChar(c)));
-        glyphs.push_back({io.Fonts->AddCustomRectFontGlyph(target, c, width + 2, metrics.height(), static_cast<float>(width), ImVec2(-1, 0)), c});
+        glyphs.push_back({io.Fonts->AddCustomRectFontGlyph(target, c, width + 2, metrics.height(),
+                                                           static_cast<float>(width), ImVec2(-1, 0)),
+                          c});
     }
     unsigned char* pixels = nullptr;
     int width = 0, height = 0;
@@ -115,7 +128,9 @@ void GlCanvas::build_font() {
         p.end();
         for (int y = 0; y < r->Height; ++y) {
             for (int x = 0; x < r->Width; ++x) {
-                unsigned char* out = pixels + (static_cast<size_t>(r->Y + y) * static_cast<size_t>(width) + static_cast<size_t>(r->X + x)) * 4;
+                unsigned char* out = pixels + (static_cast<size_t>(r->Y + y) * static_cast<size_t>(width) +
+                                               static_cast<size_t>(r->X + x)) *
+                                                  4;
                 out[0] = out[1] = out[2] = 255;
                 out[3] = static_cast<unsigned char>(qAlpha(image.pixel(x, y)));
             }
@@ -164,7 +179,8 @@ bool GlCanvas::event(QEvent* e) {
             case QEvent::MouseButtonPress:
             case QEvent::MouseButtonRelease: {
                 const auto* mouse = static_cast<QMouseEvent*>(e);
-                io.MousePos = ImVec2(static_cast<float>(mouse->position().x()), static_cast<float>(mouse->position().y()));
+                io.MousePos = ImVec2(static_cast<float>(mouse->position().x()),
+                                     static_cast<float>(mouse->position().y()));
                 io.MouseDown[0] = mouse->buttons() & Qt::LeftButton;
                 update();
                 break;
@@ -173,7 +189,8 @@ bool GlCanvas::event(QEvent* e) {
                 io.MousePos = ImVec2(-FLT_MAX, -FLT_MAX);
                 update();
                 break;
-            default: break;
+            default:
+                break;
         }
     }
     return QOpenGLWidget::event(e);

@@ -44,14 +44,16 @@ struct LatencySampler::Job {
         integers = backend->load(result->comparison.model);
         if (request.model) floats = ivit::make_float_network(request.model, request.threads);
         samples.float_is_absent = !floats;
-        for (int i = 0; i < batch; ++i) pixels.insert(pixels.end(), request.pixels.begin(), request.pixels.end());
+        for (int i = 0; i < batch; ++i)
+            pixels.insert(pixels.end(), request.pixels.begin(), request.pixels.end());
     }
 
     // A fused step's time is split evenly over the nodes it covers.
     static void add(std::vector<std::vector<double>>& nodes, const ivit::Trace& t) {
         std::vector<double> ms(t.graph->nodes.size(), 0.0);
         for (const ivit::Timing& timing : t.timings) {
-            const int first = std::max(0, timing.first), last = std::min(timing.last, static_cast<int>(ms.size()) - 1);
+            const int first = std::max(0, timing.first),
+                      last = std::min(timing.last, static_cast<int>(ms.size()) - 1);
             for (int i = first; i <= last; ++i) ms[static_cast<size_t>(i)] += timing.ms / (last - first + 1);
         }
         if (t.timings.empty()) return;
@@ -91,7 +93,8 @@ struct LatencySampler::Job {
     }
 };
 
-LatencySampler::LatencySampler(ivit::Session& session, QObject* parent) : QObject(parent), session_(session) {}
+LatencySampler::LatencySampler(ivit::Session& session, QObject* parent)
+    : QObject(parent), session_(session) {}
 
 LatencySampler::~LatencySampler() { stop(); }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/latency_view.h"
 
+#include <QGuiApplication>
 #include <QPainter>
 #include <QThread>
 #include <QVBoxLayout>
@@ -17,8 +18,10 @@ namespace {
 QString machine(const LatencySamples& s) {
     QString text = QString::fromStdString(s.backend.device);
     if (!s.backend.isa.empty()) text += QStringLiteral(" · ") + QString::fromStdString(s.backend.isa);
-    text += QStringLiteral(" · %1 %2").arg(s.backend.threads).arg(s.backend.threads == 1 ? "thread" : "threads");
-    text += QStringLiteral(" · batch %1 · backend %2").arg(s.batch).arg(QString::fromStdString(s.backend.name));
+    text +=
+        QStringLiteral(" · %1 %2").arg(s.backend.threads).arg(s.backend.threads == 1 ? "thread" : "threads");
+    text +=
+        QStringLiteral(" · batch %1 · backend %2").arg(s.batch).arg(QString::fromStdString(s.backend.name));
     return text;
 }
 
@@ -49,7 +52,11 @@ class LatencyFigures : public QWidget {
         if (!samples_.error.empty() || samples_.integer_ms.empty()) {
             p.setPen(theme.muted());
             p.drawText(rect().adjusted(16, 0, -16, 0), Qt::AlignCenter | Qt::TextWordWrap,
-                       samples_.error.empty() ? (samples_.backend.name.empty() ? QStringLiteral("Open or drop a picture to time both networks on it.") : QStringLiteral("The first runs are being timed …")) : QString::fromStdString(samples_.error));
+                       samples_.error.empty()
+                           ? (samples_.backend.name.empty()
+                                  ? QStringLiteral("Open or drop a picture to time both networks on it.")
+                                  : QStringLiteral("The first runs are being timed …"))
+                           : QString::fromStdString(samples_.error));
             return;
         }
         int x = 16;
@@ -61,11 +68,14 @@ class LatencyFigures : public QWidget {
             const bool faster = !ratio_.startsWith(QStringLiteral("0."));
             p.setFont(theme.figures(11));
             p.setPen(theme.muted());
-            p.drawText(x, 76, faster ? QStringLiteral("integer is faster") : QStringLiteral("integer is slower"));
+            p.drawText(x, 76,
+                       faster ? QStringLiteral("integer is faster") : QStringLiteral("integer is slower"));
             x += std::max(w, 110) + 24;
         }
-        const double fm = LatencySamples::quantile(samples_.float_ms, 0.5), im = LatencySamples::quantile(samples_.integer_ms, 0.5);
-        const double fp = LatencySamples::quantile(samples_.float_ms, 0.95), ip = LatencySamples::quantile(samples_.integer_ms, 0.95);
+        const double fm = LatencySamples::quantile(samples_.float_ms, 0.5),
+                     im = LatencySamples::quantile(samples_.integer_ms, 0.5);
+        const double fp = LatencySamples::quantile(samples_.float_ms, 0.95),
+                     ip = LatencySamples::quantile(samples_.integer_ms, 0.95);
         const double longest = std::max({std::isnan(fp) ? 0 : fp, ip, 1e-9});
         p.setFont(theme.figures(12));
         const int text = p.fontMetrics().horizontalAdvance(QStringLiteral("00.00 ms   p95 00.00 ms")) + 12;
@@ -84,15 +94,18 @@ class LatencyFigures : public QWidget {
             p.drawLine(QPointF(r.right(), y + 10), QPointF(w, y + 10));
             p.drawLine(QPointF(w, y + 5), QPointF(w, y + 15));
             p.setPen(palette().color(QPalette::Text));
-            p.drawText(QRect(x + name + bar + 10, y, text, 20), Qt::AlignVCenter | Qt::AlignLeft,
-                       QStringLiteral("%1   p95 %2").arg(numbers::milliseconds(median), numbers::milliseconds(p95)));
+            p.drawText(
+                QRect(x + name + bar + 10, y, text, 20), Qt::AlignVCenter | Qt::AlignLeft,
+                QStringLiteral("%1   p95 %2").arg(numbers::milliseconds(median), numbers::milliseconds(p95)));
         };
         if (!samples_.float_is_absent) row(14, QStringLiteral("float"), fm, fp, theme.float_colour());
         row(40, QStringLiteral("integer"), im, ip, theme.integer_colour());
         p.setFont(theme.figures(11));
         p.setPen(theme.muted());
-        QString below = machine(samples_) + QStringLiteral(" · median of %1 runs").arg(samples_.integer_ms.size());
-        if (samples_.unsettled()) below.prepend(QStringLiteral("other programs disturb the clock, no ratio · "));
+        QString below =
+            machine(samples_) + QStringLiteral(" · median of %1 runs").arg(samples_.integer_ms.size());
+        if (samples_.unsettled())
+            below.prepend(QStringLiteral("other programs disturb the clock, no ratio · "));
         p.drawText(QRect(x, 66, width() - x - 12, 18), Qt::AlignVCenter | Qt::AlignLeft,
                    p.fontMetrics().elidedText(below, Qt::ElideRight, width() - x - 12));
         if (!samples_.gpu_absent.empty()) {
@@ -108,12 +121,18 @@ class LatencyFigures : public QWidget {
 };
 
 LatencyView::LatencyView(Workbench& bench, QWidget* parent)
-    : View(QStringLiteral("Latency"), bench.selection(), parent), bench_(bench), figures_(new LatencyFigures), plot_(new QCustomPlot),
-      keep_running_(new QCheckBox(QStringLiteral("Keep running"))), batch_(new QSpinBox), threads_(new QSpinBox) {
+    : View(QStringLiteral("Latency"), bench.selection(), parent),
+      bench_(bench),
+      figures_(new LatencyFigures),
+      plot_(new QCustomPlot),
+      keep_running_(new QCheckBox(QStringLiteral("Keep running"))),
+      batch_(new QSpinBox),
+      threads_(new QSpinBox) {
     plot_->setObjectName("latency_plot");
     plot_->setAccessibleName(QStringLiteral("Latency of every node, float and integer"));
-    plot_->setToolTip(QStringLiteral("<p>Median time of every node in milliseconds. Nodes that a backend fuses share their time evenly. "
-                                     "The sum over layers exceeds the whole run: each has a clock of its own.</p>"));
+    plot_->setToolTip(QStringLiteral(
+        "<p>Median time of every node in milliseconds. Nodes that a backend fuses share their time evenly. "
+        "The sum over layers exceeds the whole run: each has a clock of its own.</p>"));
     exporting::offer_image(plot_, QStringLiteral("latency_per_layer"));
     float_ = new QCPBars(plot_->xAxis, plot_->yAxis);
     integer_ = new QCPBars(plot_->xAxis, plot_->yAxis);
@@ -131,10 +150,12 @@ LatencyView::LatencyView(Workbench& bench, QWidget* parent)
     connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
         const int n = static_cast<int>(samples_.integer_node_ms.size());
         if (e->button() != Qt::LeftButton || n == 0) return;
-        selection().set_node(std::clamp(static_cast<int>(std::lround(plot_->xAxis->pixelToCoord(e->position().x()))), 0, n - 1));
+        selection().set_node(std::clamp(
+            static_cast<int>(std::lround(plot_->xAxis->pixelToCoord(e->position().x()))), 0, n - 1));
     });
 
-    keep_running_->setToolTip(QStringLiteral("Go on timing both networks in the background; a change always comes first"));
+    keep_running_->setToolTip(
+        QStringLiteral("Go on timing both networks in the background; a change always comes first"));
     batch_->setRange(1, 256);
     batch_->setAccessibleName(QStringLiteral("Batch size"));
     batch_->setToolTip(QStringLiteral("Pictures per run: the one at hand, repeated"));
@@ -170,16 +191,21 @@ LatencyView::LatencyView(Workbench& bench, QWidget* parent)
         Settings s = bench_.settings();
         if (s.threads == n) return;
         s.threads = n;
-        bench_.change_settings(s, n ? QStringLiteral("%1 threads").arg(n) : QStringLiteral("all threads"), 900);
+        bench_.change_settings(s, n ? QStringLiteral("%1 threads").arg(n) : QStringLiteral("all threads"),
+                               900);
     });
-    connect(&bench, &Workbench::settings_changed, this, [this] { threads_->setValue(bench_.settings().threads); });
+    connect(&bench, &Workbench::settings_changed, this,
+            [this] { threads_->setValue(bench_.settings().threads); });
 }
 
 QWidget* LatencyView::canvas() { return plot_; }
 
 QString LatencyView::ratio_text() const {
-    const double f = LatencySamples::quantile(samples_.float_ms, 0.5), i = LatencySamples::quantile(samples_.integer_ms, 0.5);
-    return samples_.unsettled() || std::isnan(f) || std::isnan(i) || i <= 0 ? QString() : QString::number(f / i, 'f', f / i < 10 ? 2 : 1) + QStringLiteral("×");
+    const double f = LatencySamples::quantile(samples_.float_ms, 0.5),
+                 i = LatencySamples::quantile(samples_.integer_ms, 0.5);
+    return samples_.unsettled() || std::isnan(f) || std::isnan(i) || i <= 0
+               ? QString()
+               : QString::number(f / i, 'f', f / i < 10 ? 2 : 1) + QStringLiteral("×");
 }
 
 void LatencyView::set_latency(const LatencySamples& samples) {
@@ -226,16 +252,18 @@ void LatencyView::refresh() {
             mark->end->setTypeY(QCPItemPosition::ptAxisRectRatio);
             mark->start->setCoords(at, 0);
             mark->end->setCoords(at, 1);
-            mark->setPen(QPen(plot_->palette().color(QPalette::Highlight), 1.2));
+            mark->setPen(QPen(QGuiApplication::palette().color(QPalette::Highlight), 1.2));
             auto* text = new QCPItemText(plot_);
             text->position->setType(QCPItemPosition::ptAxisRectRatio);
             text->position->setCoords(0.01, 0.02);
             text->setPositionAlignment(Qt::AlignLeft | Qt::AlignTop);
             text->setFont(theme.figures(11));
-            text->setColor(plot_->palette().color(QPalette::Text));
+            text->setColor(QGuiApplication::palette().color(QPalette::Text));
             const size_t k = static_cast<size_t>(at);
-            QString line = QString::fromStdString(g->nodes[k].name) + QStringLiteral("  integer ") + numbers::milliseconds(samples_.integer_node_ms[k]);
-            if (k < samples_.float_node_ms.size()) line += QStringLiteral("  float ") + numbers::milliseconds(samples_.float_node_ms[k]);
+            QString line = QString::fromStdString(g->nodes[k].name) + QStringLiteral("  integer ") +
+                           numbers::milliseconds(samples_.integer_node_ms[k]);
+            if (k < samples_.float_node_ms.size())
+                line += QStringLiteral("  float ") + numbers::milliseconds(samples_.float_node_ms[k]);
             text->setText(line);
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/layers_view.h"
 
+#include <QGuiApplication>
 #include <QHeaderView>
 #include <QPushButton>
 #include <QSplitter>
@@ -15,7 +16,10 @@
 using metrics::Id;
 
 LayersView::LayersView(Selection& selection, QWidget* parent)
-    : View(QStringLiteral("Layers"), selection, parent), table_(new QTableView), plot_(new QCustomPlot), colour_by_(new QComboBox) {
+    : View(QStringLiteral("Layers"), selection, parent),
+      table_(new QTableView),
+      plot_(new QCustomPlot),
+      colour_by_(new QComboBox) {
     sorted_.setSourceModel(&model_);
     table_->setModel(&sorted_);
     table_->setObjectName("layers");
@@ -33,10 +37,12 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     table_->horizontalHeader()->setSectionsMovable(true);
     const int widths[] = {34, 150, 96, 96, 72};
     for (int c = 0; c < NodeTableModel::first_metric_column; ++c) table_->setColumnWidth(c, widths[c]);
-    for (int c = NodeTableModel::first_metric_column; c < model_.columnCount(); ++c) table_->setColumnWidth(c, 82);
+    for (int c = NodeTableModel::first_metric_column; c < model_.columnCount(); ++c)
+        table_->setColumnWidth(c, 82);
     // The answer before its details: errors right after the name.
     table_->horizontalHeader()->moveSection(NodeTableModel::column_of(Id::sqnr_cumulative), 2);
-    table_->horizontalHeader()->moveSection(table_->horizontalHeader()->visualIndex(NodeTableModel::column_of(Id::sqnr_isolated)), 3);
+    table_->horizontalHeader()->moveSection(
+        table_->horizontalHeader()->visualIndex(NodeTableModel::column_of(Id::sqnr_isolated)), 3);
     exporting::offer_csv(table_, QStringLiteral("layers"));
 
     plot_->setObjectName("sqnr_plot");
@@ -61,7 +67,17 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     plot_->xAxis->setLabel(QStringLiteral("node, in execution order"));
     plot_->yAxis->setLabel(QStringLiteral("SQNR [dB]"));
     plot_->legend->setVisible(true);
-    plot_->axisRect()->insetLayout()->setInsetAlignment(0, Qt::AlignTop | Qt::AlignRight);
+    // The legend on a line of its own above the plot, where it hides no point.
+    plot_->plotLayout()->insertRow(0);
+    plot_->legend->setFillOrder(QCPLegend::foColumnsFirst);
+    auto* above = new QCPLayoutGrid;
+    plot_->plotLayout()->addElement(0, 0, above);
+    above->addElement(
+        0, 0, new QCPTextElement(plot_, QStringLiteral(" ")));  // takes the room that the legend leaves
+    above->addElement(0, 1, plot_->legend);
+    above->setColumnStretchFactor(1, 0.001);
+    plot_->plotLayout()->setRowStretchFactor(0, 0.001);
+    plot_->plotLayout()->setRowSpacing(0);
     exporting::offer_image(plot_, QStringLiteral("sqnr"));
     connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
         if (e->button() != Qt::LeftButton || model_.rowCount() == 0) return;
@@ -113,9 +129,10 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
             [this] { model_.set_colour_by(static_cast<Id>(colour_by_->currentData().toInt())); });
     connect(worst, &QPushButton::clicked, this, &LayersView::sort_worst_first);
     connect(order, &QPushButton::clicked, this, [this] { table_->sortByColumn(-1, Qt::AscendingOrder); });
-    connect(table_->selectionModel(), &QItemSelectionModel::currentRowChanged, this, [this](const QModelIndex& now) {
-        if (now.isValid()) this->selection().set_node(sorted_.mapToSource(now).row());
-    });
+    connect(table_->selectionModel(), &QItemSelectionModel::currentRowChanged, this,
+            [this](const QModelIndex& now) {
+                if (now.isValid()) this->selection().set_node(sorted_.mapToSource(now).row());
+            });
 }
 
 QWidget* LayersView::canvas() { return plot_; }
@@ -187,7 +204,7 @@ void LayersView::refresh_plot() {
     plot_->xAxis->setRange(-0.5, std::max(1, n) - 0.5);
     if (low < high) {
         const double room = std::max(2.0, (high - low) * 0.08);
-        plot_->yAxis->setRange(std::min(low - room, std::max(0.0, low - room)), high + room * 2.5);
+        plot_->yAxis->setRange(std::min(low - room, std::max(0.0, low - room)), high + room * 3);
     } else {
         plot_->yAxis->setRange(0, 50);
     }
@@ -198,7 +215,8 @@ void LayersView::refresh_plot() {
         const int every = std::max(1, (graph->depth + 11) / 12);
         for (int i = 0; i < n; ++i) {
             const int block = graph->nodes[static_cast<size_t>(i)].block;
-            if (block != last && block >= 0 && block % every == 0) ticks->addTick(i, QStringLiteral("block %1").arg(block));
+            if (block != last && block >= 0 && block % every == 0)
+                ticks->addTick(i, QStringLiteral("block %1").arg(block));
             last = block;
         }
         // Short labels when there are many.
@@ -219,12 +237,12 @@ void LayersView::refresh_plot() {
     marker_->setVisible(mark);
     readout_->setVisible(mark || n == 0);
     readout_->setFont(theme.figures(11));
-    readout_->setColor(plot_->palette().color(QPalette::Text));
-    QColor back = plot_->palette().color(QPalette::Base);
+    readout_->setColor(QGuiApplication::palette().color(QPalette::Text));
+    QColor back = QGuiApplication::palette().color(QPalette::Base);
     back.setAlpha(215);
     readout_->setBrush(back);
     if (mark) {
-        marker_->setPen(QPen(plot_->palette().color(QPalette::Highlight), 1.4));
+        marker_->setPen(QPen(QGuiApplication::palette().color(QPalette::Highlight), 1.4));
         marker_->start->setTypeX(QCPItemPosition::ptPlotCoords);
         marker_->start->setTypeY(QCPItemPosition::ptAxisRectRatio);
         marker_->end->setTypeX(QCPItemPosition::ptPlotCoords);
@@ -232,16 +250,19 @@ void LayersView::refresh_plot() {
         marker_->start->setCoords(at, 0);
         marker_->end->setCoords(at, 1);
         QString text = QString::fromStdString(shown().graph()->nodes[static_cast<size_t>(at)].name);
-        const std::optional<double> now = model_.value(at, Id::sqnr_cumulative), before = model_.value(at, Id::sqnr_cumulative, true);
+        const std::optional<double> now = model_.value(at, Id::sqnr_cumulative),
+                                    before = model_.value(at, Id::sqnr_cumulative, true);
         if (now) text += QStringLiteral("  ") + numbers::decibels(*now);
-        if (now && before) text += QStringLiteral("  ") + numbers::change(*now - *before, QStringLiteral("dB"));
+        if (now && before)
+            text += QStringLiteral("  ") + numbers::change(*now - *before, QStringLiteral("dB"));
         readout_->setText(text);
     } else if (n == 0) {
         readout_->setText(QStringLiteral("Nothing has been run yet."));
         readout_->setColor(theme.muted());
     } else if (c && c->cumulative.empty()) {
         readout_->setVisible(true);
-        readout_->setText(QStringLiteral("A quantized model without its float checkpoint has nothing to be compared with."));
+        readout_->setText(QStringLiteral(
+            "A quantized model without its float checkpoint has nothing to be compared with."));
     }
     plot_->replot(QCustomPlot::rpQueuedReplot);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Where? SQNR along depth, cumulative and isolated, with what was before as a ghost; and the table of all nodes.
+// Where? SQNR along depth, cumulative and isolated, with what was before as a ghost; and the table of all
+// nodes.
 #pragma once
 #include <QComboBox>
 #include <QTableView>

@@ -59,11 +59,18 @@ bool typing() {
 }  // namespace
 
 MainWindow::MainWindow()
-    : tabs_(new QTabWidget), predictions_(new PredictionsView(bench_.selection())), layers_(new LayersView(bench_.selection())),
-      attention_(new AttentionView(bench_.selection())), tensor_(new TensorView(bench_.selection())),
-      distribution_(new DistributionView(bench_.selection())), latency_(new LatencyView(bench_)),
-      quantization_(new QuantizationView(bench_)), pictures_(new PicturesView(bench_)), model_card_(new ModelCard(bench_)),
-      status_(new StatusArea), network_(new QNetworkAccessManager(this)) {
+    : tabs_(new QTabWidget),
+      predictions_(new PredictionsView(bench_.selection())),
+      layers_(new LayersView(bench_.selection())),
+      attention_(new AttentionView(bench_.selection())),
+      tensor_(new TensorView(bench_.selection())),
+      distribution_(new DistributionView(bench_.selection())),
+      latency_(new LatencyView(bench_)),
+      quantization_(new QuantizationView(bench_)),
+      pictures_(new PicturesView(bench_)),
+      model_card_(new ModelCard(bench_)),
+      status_(new StatusArea),
+      network_(new QNetworkAccessManager(this)) {
     setWindowTitle(QStringLiteral("I-ViT Explorer"));
     setObjectName("main_window");
     setAcceptDrops(true);
@@ -76,7 +83,8 @@ MainWindow::MainWindow()
     tabs_->addTab(tensor_, QStringLiteral("Tensor"));
     tabs_->addTab(distribution_, QStringLiteral("Distribution"));
     tabs_->addTab(latency_, QStringLiteral("Latency"));
-    for (int i = 0; i < tabs_->count(); ++i) tabs_->setTabToolTip(i, QStringLiteral("%1 (key %2)").arg(tabs_->tabText(i)).arg(i + 1));
+    for (int i = 0; i < tabs_->count(); ++i)
+        tabs_->setTabToolTip(i, QStringLiteral("%1 (key %2)").arg(tabs_->tabText(i)).arg(i + 1));
     setCentralWidget(tabs_);
     make_docks();
     make_toolbar();
@@ -96,7 +104,8 @@ MainWindow::MainWindow()
         layers_->set_latency(bench_.latency());
         status_->set_results(bench_.shown(), bench_.latency());
     });
-    connect(&bench_, &Workbench::model_opened, this, [this](const QString& path) { remember("recent/models", path); });
+    connect(&bench_, &Workbench::model_opened, this,
+            [this](const QString& path) { remember("recent/models", path); });
     connect(&bench_, &Workbench::pictures_opened, this, [this](const QStringList& paths) {
         for (const QString& p : paths.mid(0, 10)) remember("recent/pictures", p);
     });
@@ -129,7 +138,8 @@ void MainWindow::make_docks() {
     setCorner(Qt::BottomLeftCorner, Qt::LeftDockWidgetArea);
     setCorner(Qt::BottomRightCorner, Qt::RightDockWidgetArea);
     setTabPosition(Qt::AllDockWidgetAreas, QTabWidget::North);
-    const auto add = [this](const QString& title, const char* name, QWidget* content, Qt::DockWidgetArea area) {
+    const auto add = [this](const QString& title, const char* name, QWidget* content,
+                            Qt::DockWidgetArea area) {
         auto* dock = new QDockWidget(title);
         dock->setObjectName(name);
         dock->setAccessibleName(title);
@@ -139,8 +149,10 @@ void MainWindow::make_docks() {
         return dock;
     };
     add(QStringLiteral("Pictures"), "dock_pictures", pictures_, Qt::LeftDockWidgetArea);
-    QDockWidget* prediction = add(QStringLiteral("Prediction"), "dock_prediction", predictions_, Qt::RightDockWidgetArea);
-    QDockWidget* quantization = add(QStringLiteral("Quantization"), "dock_quantization", quantization_, Qt::RightDockWidgetArea);
+    QDockWidget* prediction =
+        add(QStringLiteral("Prediction"), "dock_prediction", predictions_, Qt::RightDockWidgetArea);
+    QDockWidget* quantization =
+        add(QStringLiteral("Quantization"), "dock_quantization", quantization_, Qt::RightDockWidgetArea);
     QDockWidget* model = add(QStringLiteral("Model"), "dock_model", model_card_, Qt::RightDockWidgetArea);
     add(QStringLiteral("Layers"), "dock_layers", layers_, Qt::BottomDockWidgetArea);
     splitDockWidget(prediction, quantization, Qt::Vertical);
@@ -162,8 +174,10 @@ void MainWindow::reset_layout() {
     }
     QDockWidget* layers = findChild<QDockWidget*>("dock_layers");
     resizeDocks({layers}, {std::max(220, height() * 34 / 100)}, Qt::Vertical);
-    resizeDocks({findChild<QDockWidget*>("dock_pictures"), findChild<QDockWidget*>("dock_prediction")}, {196, 316}, Qt::Horizontal);
-    resizeDocks({findChild<QDockWidget*>("dock_prediction"), findChild<QDockWidget*>("dock_quantization")}, {345, height() - 345}, Qt::Vertical);
+    resizeDocks({findChild<QDockWidget*>("dock_pictures"), findChild<QDockWidget*>("dock_prediction")},
+                {196, 316}, Qt::Horizontal);
+    resizeDocks({findChild<QDockWidget*>("dock_prediction"), findChild<QDockWidget*>("dock_quantization")},
+                {345, height() - 345}, Qt::Vertical);
     findChild<QDockWidget*>("dock_quantization")->raise();
 }
 
@@ -183,8 +197,10 @@ void MainWindow::make_toolbar() {
     QAction* open = bar->addAction(QStringLiteral("Open …"));
     open->setToolTip(QStringLiteral("Open pictures (Ctrl+O); or drop them anywhere on the window"));
     connect(open, &QAction::triggered, this, [this] {
-        const QStringList files = QFileDialog::getOpenFileNames(this, QStringLiteral("Open pictures"), QSettings().value("pictures/folder", QDir::homePath()).toString(),
-                                                                QStringLiteral("Pictures (*.jpg *.jpeg *.png *.webp *.bmp *.tif *.tiff);;All files (*)"));
+        const QStringList files = QFileDialog::getOpenFileNames(
+            this, QStringLiteral("Open pictures"),
+            QSettings().value("pictures/folder", QDir::homePath()).toString(),
+            QStringLiteral("Pictures (*.jpg *.jpeg *.png *.webp *.bmp *.tif *.tiff);;All files (*)"));
         if (files.isEmpty()) return;
         QSettings().setValue("pictures/folder", QFileInfo(files.first()).absolutePath());
         bench_.open_pictures(files);
@@ -202,8 +218,10 @@ void MainWindow::make_toolbar() {
         const QString path = model_box_->itemData(i).toString();
         if (!path.isEmpty()) return open_model(path);
         refresh_models();
-        const QString chosen = QFileDialog::getOpenFileName(this, QStringLiteral("Open model"), QSettings().value("models/folder", QDir::homePath()).toString(),
-                                                            QStringLiteral("Models (*.safetensors);;All files (*)"));
+        const QString chosen =
+            QFileDialog::getOpenFileName(this, QStringLiteral("Open model"),
+                                         QSettings().value("models/folder", QDir::homePath()).toString(),
+                                         QStringLiteral("Models (*.safetensors);;All files (*)"));
         if (chosen.isEmpty()) return;
         QSettings().setValue("models/folder", QFileInfo(chosen).absolutePath());
         open_model(chosen);
@@ -218,10 +236,14 @@ void MainWindow::make_toolbar() {
         if (why.empty()) {
             backend_box_->addItem(QString::fromStdString(b.name));
         } else {
-            absent << QStringLiteral("%1: %2").arg(QString::fromStdString(b.name), QString::fromStdString(why));
+            absent << QStringLiteral("%1: %2").arg(QString::fromStdString(b.name),
+                                                   QString::fromStdString(why));
         }
     }
-    backend_box_->setToolTip(QStringLiteral("Who runs the integers. All of them give the same bits.%1").arg(absent.isEmpty() ? QString() : QStringLiteral("\nNot here — ") + absent.join(QStringLiteral("; "))));
+    backend_box_->setToolTip(
+        QStringLiteral("Who runs the integers. All of them give the same bits.%1")
+            .arg(absent.isEmpty() ? QString()
+                                  : QStringLiteral("\nNot here — ") + absent.join(QStringLiteral("; "))));
     label(QStringLiteral("Backend"), backend_box_);
     bar->addWidget(backend_box_);
     connect(backend_box_, &QComboBox::activated, this, [this] {
@@ -236,7 +258,10 @@ void MainWindow::make_toolbar() {
         QAction* a = bar->addAction(name);
         a->setCheckable(true);
         a->setObjectName(name);
-        a->setToolTip(QStringLiteral("%1-bit weights and %2-bit activations for the whole network; overrides stay").arg(QChar(name[1])).arg(QChar(name[3])));
+        a->setToolTip(
+            QStringLiteral("%1-bit weights and %2-bit activations for the whole network; overrides stay")
+                .arg(QChar(name[1]))
+                .arg(QChar(name[3])));
         presets_->addAction(a);
         connect(a, &QAction::triggered, this, [this, name] {
             ivit::QuantConfig c = bench_.settings().config;
@@ -282,11 +307,14 @@ void MainWindow::make_toolbar() {
     pin_ = bar->addAction(QStringLiteral("Pin"));
     pin_->setCheckable(true);
     pin_->setObjectName("pin");
-    pin_->setToolTip(QStringLiteral("Keep these results as the baseline: every view shows them as a ghost (P). Without a pin it is the configuration before."));
+    pin_->setToolTip(
+        QStringLiteral("Keep these results as the baseline: every view shows them as a ghost (P). Without a "
+                       "pin it is the configuration before."));
     connect(pin_, &QAction::toggled, this, [this](bool on) { bench_.set_pinned(on); });
 }
 
-QAction* MainWindow::action(QMenu* menu, const QString& text, const QString& tip, const QKeySequence& key, std::function<void()> run) {
+QAction* MainWindow::action(QMenu* menu, const QString& text, const QString& tip, const QKeySequence& key,
+                            std::function<void()> run) {
     QAction* a = menu->addAction(text);
     a->setShortcut(key);
     a->setToolTip(tip);
@@ -297,41 +325,57 @@ QAction* MainWindow::action(QMenu* menu, const QString& text, const QString& tip
 
 void MainWindow::make_menus() {
     QMenu* file = menuBar()->addMenu(QStringLiteral("&File"));
-    action(file, "Open &pictures …", "Pictures into the strip", QKeySequence::Open, [this] { findChild<QAction*>("open_pictures")->trigger(); });
+    action(file, "Open &pictures …", "Pictures into the strip", QKeySequence::Open,
+           [this] { findChild<QAction*>("open_pictures")->trigger(); });
     action(file, "Open &folder …", "All pictures of a folder", QKeySequence("Ctrl+Shift+O"), [this] {
-        const QString folder = QFileDialog::getExistingDirectory(this, QStringLiteral("Open the pictures of"), QSettings().value("pictures/folder", QDir::homePath()).toString());
+        const QString folder = QFileDialog::getExistingDirectory(
+            this, QStringLiteral("Open the pictures of"),
+            QSettings().value("pictures/folder", QDir::homePath()).toString());
         if (folder.isEmpty()) return;
         QSettings().setValue("pictures/folder", folder);
         bench_.open_pictures({folder});
     });
-    action(file, "P&aste picture", "From the clipboard: a picture, files or a link", QKeySequence::Paste, [this] {
-        if (!take(QGuiApplication::clipboard()->mimeData())) bench_.say(QStringLiteral("There is no picture on the clipboard"), true);
-    });
-    webcam_action_ = action(file, "&Webcam", "Classify what the first webcam sees", QKeySequence("Ctrl+W"), [] {});
+    action(file, "P&aste picture", "From the clipboard: a picture, files or a link", QKeySequence::Paste,
+           [this] {
+               if (!take(QGuiApplication::clipboard()->mimeData()))
+                   bench_.say(QStringLiteral("There is no picture on the clipboard"), true);
+           });
+    webcam_action_ =
+        action(file, "&Webcam", "Classify what the first webcam sees", QKeySequence("Ctrl+W"), [] {});
     webcam_action_->setCheckable(true);
     connect(webcam_action_, &QAction::toggled, this, &MainWindow::set_webcam);
-    fill_recent(file->addMenu(QStringLiteral("Recent pictures")), "recent/pictures", [this](const QString& p) { bench_.open_pictures({p}); });
+    fill_recent(file->addMenu(QStringLiteral("Recent pictures")), "recent/pictures",
+                [this](const QString& p) { bench_.open_pictures({p}); });
     file->addSeparator();
-    action(file, "Open &model …", "A checkpoint or a quantized model", QKeySequence("Ctrl+M"), [this] { emit model_box_->activated(model_box_->count() - 1); });
-    fill_recent(file->addMenu(QStringLiteral("Recent models")), "recent/models", [this](const QString& p) { open_model(p); });
-    action(file, "&Calibrate on folder …", "Activation ranges from the pictures of a folder", QKeySequence("Ctrl+K"), [this] { model_card_->choose_calibration_folder(); });
-    action(file, "&Save quantized model …", "The integers as one safetensors file", QKeySequence("Ctrl+Shift+S"), [this] { model_card_->save_quantized(); });
+    action(file, "Open &model …", "A checkpoint or a quantized model", QKeySequence("Ctrl+M"),
+           [this] { emit model_box_->activated(model_box_->count() - 1); });
+    fill_recent(file->addMenu(QStringLiteral("Recent models")), "recent/models",
+                [this](const QString& p) { open_model(p); });
+    action(file, "&Calibrate on folder …", "Activation ranges from the pictures of a folder",
+           QKeySequence("Ctrl+K"), [this] { model_card_->choose_calibration_folder(); });
+    action(file, "&Save quantized model …", "The integers as one safetensors file",
+           QKeySequence("Ctrl+Shift+S"), [this] { model_card_->save_quantized(); });
     file->addSeparator();
-    action(file, "&Report …", "What is shown as one file: HTML, PDF, JSON, CSV or Markdown", QKeySequence("Ctrl+E"), [this] {
-        const QString folder = QSettings().value("export/folder", QDir::homePath()).toString();
-        QString file = QFileDialog::getSaveFileName(this, QStringLiteral("Write report"), folder + QStringLiteral("/ivit-report.html"),
-                                                    QStringLiteral("HTML (*.html);;PDF (*.pdf);;JSON (*.json);;CSV (*.csv);;Markdown (*.md)"));
-        if (file.isEmpty()) return;
-        if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".html");
-        QSettings().setValue("export/folder", QFileInfo(file).absolutePath());
-        bench_.write_report(file.toStdString());
-    });
-    action(file, "E&xport view …", "The view in the middle as PNG, SVG or PDF", QKeySequence("Ctrl+Shift+E"), [this] {
-        View* v = current_tab();
-        exporting::ask_and_save(v->canvas(), v->name().toLower());
-    });
-    action(file, "Export SQNR &plot …", "As PNG, SVG or PDF", QKeySequence("Ctrl+Alt+E"), [this] { exporting::ask_and_save(layers_->canvas(), "sqnr"); });
-    action(file, "Copy window as picture", "The whole window to the clipboard", QKeySequence("Ctrl+Shift+C"), [this] { QGuiApplication::clipboard()->setPixmap(grab()); });
+    action(file, "&Report …", "What is shown as one file: HTML, PDF, JSON, CSV or Markdown",
+           QKeySequence("Ctrl+E"), [this] {
+               const QString folder = QSettings().value("export/folder", QDir::homePath()).toString();
+               QString file = QFileDialog::getSaveFileName(
+                   this, QStringLiteral("Write report"), folder + QStringLiteral("/ivit-report.html"),
+                   QStringLiteral("HTML (*.html);;PDF (*.pdf);;JSON (*.json);;CSV (*.csv);;Markdown (*.md)"));
+               if (file.isEmpty()) return;
+               if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".html");
+               QSettings().setValue("export/folder", QFileInfo(file).absolutePath());
+               bench_.write_report(file.toStdString());
+           });
+    action(file, "E&xport view …", "The view in the middle as PNG, SVG or PDF", QKeySequence("Ctrl+Shift+E"),
+           [this] {
+               View* v = current_tab();
+               exporting::ask_and_save(v->canvas(), v->name().toLower());
+           });
+    action(file, "Export SQNR &plot …", "As PNG, SVG or PDF", QKeySequence("Ctrl+Alt+E"),
+           [this] { exporting::ask_and_save(layers_->canvas(), "sqnr"); });
+    action(file, "Copy window as picture", "The whole window to the clipboard", QKeySequence("Ctrl+Shift+C"),
+           [this] { QGuiApplication::clipboard()->setPixmap(grab()); });
     file->addSeparator();
     action(file, "&Quit", "", QKeySequence::Quit, [this] { close(); });
 
@@ -339,8 +383,10 @@ void MainWindow::make_menus() {
     quantization->addAction(findChild<QAction*>("undo"));
     quantization->addAction(findChild<QAction*>("redo"));
     quantization->addSeparator();
-    action(quantization, "&Load configuration …", "From a JSON file", QKeySequence("Ctrl+L"), [this] { quantization_->load_config(); });
-    action(quantization, "&Save configuration …", "As a JSON file", QKeySequence::Save, [this] { quantization_->save_config(); });
+    action(quantization, "&Load configuration …", "From a JSON file", QKeySequence("Ctrl+L"),
+           [this] { quantization_->load_config(); });
+    action(quantization, "&Save configuration …", "As a JSON file", QKeySequence::Save,
+           [this] { quantization_->save_config(); });
     quantization->addSeparator();
     for (int i = 0; i < 4; ++i) {
         QAction* preset = findChild<QAction*>(width_presets[i]);
@@ -350,7 +396,8 @@ void MainWindow::make_menus() {
 
     QMenu* view = menuBar()->addMenu(QStringLiteral("&View"));
     for (int i = 0; i < tabs_->count(); ++i) {
-        action(view, tabs_->tabText(i), "", QKeySequence(QString::number(i + 1)), [this, i] { tabs_->setCurrentIndex(i); });
+        action(view, tabs_->tabText(i), "", QKeySequence(QString::number(i + 1)),
+               [this, i] { tabs_->setCurrentIndex(i); });
     }
     view->addSeparator();
     action(view, "Next node", "", QKeySequence(Qt::Key_Down), [this] { layers_->step(1); });
@@ -361,8 +408,10 @@ void MainWindow::make_menus() {
     };
     action(view, "Next picture", "", QKeySequence(Qt::Key_Right), [picture] { picture(1); });
     action(view, "Previous picture", "", QKeySequence(Qt::Key_Left), [picture] { picture(-1); });
-    action(view, "Next head", "", QKeySequence("]"), [this] { bench_.selection().set_head(bench_.selection().head() + 1); });
-    action(view, "Previous head", "", QKeySequence("["), [this] { bench_.selection().set_head(bench_.selection().head() - 1); });
+    action(view, "Next head", "", QKeySequence("]"),
+           [this] { bench_.selection().set_head(bench_.selection().head() + 1); });
+    action(view, "Previous head", "", QKeySequence("["),
+           [this] { bench_.selection().set_head(bench_.selection().head() - 1); });
     action(view, "Flip float and integer", "", QKeySequence(Qt::Key_Space), [this] {
         if (current_tab() == tensor_) tensor_->flip();
         if (current_tab() == attention_) attention_->flip();
@@ -391,7 +440,8 @@ void MainWindow::make_menus() {
             Theme::instance().set_choice(static_cast<Theme::Choice>(i));
         });
     }
-    action(view, "Full screen", "", QKeySequence(Qt::Key_F11), [this] { isFullScreen() ? showNormal() : showFullScreen(); });
+    action(view, "Full screen", "", QKeySequence(Qt::Key_F11),
+           [this] { isFullScreen() ? showNormal() : showFullScreen(); });
 
     QMenu* help = menuBar()->addMenu(QStringLiteral("&Help"));
     action(help, "&Keys", "", QKeySequence::HelpContents, [this] { show_keys(); });
@@ -413,13 +463,16 @@ void MainWindow::show_keys() {
         for (const QAction* a : menu->menu()->actions()) {
             if (a->shortcut().isEmpty()) continue;
             html += QStringLiteral("<tr><td>%1&nbsp;&nbsp;&nbsp;</td><td>%2</td></tr>")
-                        .arg(a->shortcut().toString(QKeySequence::NativeText).toHtmlEscaped(), a->text().remove('&').toHtmlEscaped());
+                        .arg(a->shortcut().toString(QKeySequence::NativeText).toHtmlEscaped(),
+                             a->text().remove('&').toHtmlEscaped());
         }
     }
-    html += QStringLiteral("<tr><td colspan=2><b>Mouse</b></td></tr>"
-                           "<tr><td>Click</td><td>a point of a plot, a row, a thumbnail or a patch: the same selection everywhere</td></tr>"
-                           "<tr><td>Wheel, drag, double click</td><td>in the tensor lens: zoom, move, fit</td></tr>"
-                           "<tr><td>Right click</td><td>export or copy what is under it</td></tr></table>");
+    html += QStringLiteral(
+        "<tr><td colspan=2><b>Mouse</b></td></tr>"
+        "<tr><td>Click</td><td>a point of a plot, a row, a thumbnail or a patch: the same selection "
+        "everywhere</td></tr>"
+        "<tr><td>Wheel, drag, double click</td><td>in the tensor lens: zoom, move, fit</td></tr>"
+        "<tr><td>Right click</td><td>export or copy what is under it</td></tr></table>");
     auto* text = new QTextBrowser;
     text->setHtml(html);
     text->setFrameShape(QFrame::NoFrame);
@@ -458,9 +511,11 @@ bool MainWindow::take(const QMimeData* data) {
     }
     if (!pictures.isEmpty()) bench_.open_pictures(pictures);
     if (!files.isEmpty()) return true;
-    // A browser gives the picture itself, or a link to it, or both: the picture is at hand, the link may be a page.
+    // A browser gives the picture itself, or a link to it, or both: the picture is at hand, the link may be a
+    // page.
     if (data->hasImage()) {
-        bench_.open_image(qvariant_cast<QImage>(data->imageData()), links.isEmpty() ? QStringLiteral("pasted picture") : links.first().fileName());
+        bench_.open_image(qvariant_cast<QImage>(data->imageData()),
+                          links.isEmpty() ? QStringLiteral("pasted picture") : links.first().fileName());
         return true;
     }
     for (const QUrl& url : links) download(url);
@@ -496,7 +551,10 @@ void MainWindow::download(const QUrl& url) {
         }
         const QByteArray bytes = reply->readAll();
         try {
-            const ivit::Image image = ivit::decode_image(std::span(reinterpret_cast<const uint8_t*>(bytes.constData()), static_cast<size_t>(bytes.size())), url.fileName().toStdString());
+            const ivit::Image image =
+                ivit::decode_image(std::span(reinterpret_cast<const uint8_t*>(bytes.constData()),
+                                             static_cast<size_t>(bytes.size())),
+                                   url.fileName().toStdString());
             QImage q(image.rgb.data(), image.width, image.height, image.width * 3, QImage::Format_RGB888);
             bench_.open_image(q.copy(), url.fileName().isEmpty() ? url.host() : url.fileName());
         } catch (const ivit::Error& e) {
@@ -506,7 +564,8 @@ void MainWindow::download(const QUrl& url) {
 }
 
 void MainWindow::dragEnterEvent(QDragEnterEvent* e) {
-    if (e->mimeData()->hasUrls() || e->mimeData()->hasImage() || e->mimeData()->hasText()) e->acceptProposedAction();
+    if (e->mimeData()->hasUrls() || e->mimeData()->hasImage() || e->mimeData()->hasText())
+        e->acceptProposedAction();
 }
 
 void MainWindow::dropEvent(QDropEvent* e) {
@@ -547,7 +606,8 @@ void MainWindow::refresh_results() {
     const QSignalBlocker quiet(pin_);
     pin_->setChecked(bench_.pinned());
     const ivit::ModelInfo* info = bench_.info();
-    setWindowTitle(info ? QStringLiteral("%1 — I-ViT Explorer").arg(QString::fromStdString(info->name)) : QStringLiteral("I-ViT Explorer"));
+    setWindowTitle(info ? QStringLiteral("%1 — I-ViT Explorer").arg(QString::fromStdString(info->name))
+                        : QStringLiteral("I-ViT Explorer"));
 }
 
 void MainWindow::refresh_settings() {
@@ -607,7 +667,8 @@ void MainWindow::fill_recent(QMenu* menu, const QString& list, std::function<voi
         menu->clear();
         for (const QString& path : QSettings().value(list).toStringList()) {
             if (!QFileInfo::exists(path)) continue;
-            QAction* a = menu->addAction(menu->fontMetrics().elidedText(QFileInfo(path).fileName(), Qt::ElideMiddle, 340));
+            QAction* a = menu->addAction(
+                menu->fontMetrics().elidedText(QFileInfo(path).fileName(), Qt::ElideMiddle, 340));
             a->setToolTip(path);
             connect(a, &QAction::triggered, this, [open, path] { open(path); });
         }

@@ -45,7 +45,8 @@ class MainWindow : public QMainWindow {
     // A drop, a paste: pictures, folders, links, picture data. False when there is nothing in it for us.
     bool take(const QMimeData* data);
     void open_model(const QString& path);
-    // Grabs the window into `file` once every result has arrived, then quits with 0; 1 when that cannot be done.
+    // Grabs the window into `file` once every result has arrived, then quits with 0; 1 when that cannot be
+    // done.
     void screenshot_when_ready(const QString& file);
     void show_keys();
 
@@ -60,7 +61,8 @@ class MainWindow : public QMainWindow {
     void make_toolbar();
     void make_menus();
     void reset_layout();
-    QAction* action(QMenu* menu, const QString& text, const QString& tip, const QKeySequence& key, std::function<void()> run);
+    QAction* action(QMenu* menu, const QString& text, const QString& tip, const QKeySequence& key,
+                    std::function<void()> run);
     void refresh_results();
     void refresh_settings();
     void refresh_models();

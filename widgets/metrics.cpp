@@ -11,31 +11,43 @@ namespace metrics {
 const std::vector<Metric>& all() {
     static const std::vector<Metric> list = {
         {Id::sqnr_cumulative, "SQNR",
-         "Signal to quantization noise, cumulative: 20 log10(|fp| / |fp − q|) in dB of this node's output, integer network "
-         "against float network, with every error made upstream in it. 6 dB is one bit. Capped at 150 dB (\"exact\").",
+         "Signal to quantization noise, cumulative: 20 log10(|fp| / |fp − q|) in dB of this node's output, "
+         "integer network "
+         "against float network, with every error made upstream in it. 6 dB is one bit. Capped at 150 dB "
+         "(\"exact\").",
          true, false},
         {Id::sqnr_isolated, "isolated",
-         "SQNR of this node alone (layer-wise): the node in integers on the float network's inputs, quantized. What it adds "
+         "SQNR of this node alone (layer-wise): the node in integers on the float network's inputs, "
+         "quantized. What it adds "
          "by itself, with none of the errors made before it.",
          true, false},
-        {Id::cosine, "cosine", "Cosine similarity of the node's integer output (as real values) and the float output, both "
-         "flattened, cumulative. 1 is the same direction; it does not see a wrong length.", true, false},
-        {Id::mse, "MSE", "Mean squared error of the node's output, cumulative, in squared units of the activation itself.",
+        {Id::cosine, "cosine",
+         "Cosine similarity of the node's integer output (as real values) and the float output, both "
+         "flattened, cumulative. 1 is the same direction; it does not see a wrong length.",
+         true, false},
+        {Id::mse, "MSE",
+         "Mean squared error of the node's output, cumulative, in squared units of the activation itself.",
          false, true},
-        {Id::max_abs_error, "max error", "Greatest absolute error of any single value of the node's output, cumulative.",
-         false, true},
+        {Id::max_abs_error, "max error",
+         "Greatest absolute error of any single value of the node's output, cumulative.", false, true},
         {Id::saturation, "saturated",
-         "Share of the output's integers that sit at a clamp limit of their grid. Nothing clamps where it says —.", false,
-         false},
+         "Share of the output's integers that sit at a clamp limit of their grid. Nothing clamps where it "
+         "says —.",
+         false, false},
         {Id::range_used, "range used",
-         "Greatest |integer| of the output over the greatest integer of its grid. Far below 100 %: the scale wastes bits.",
+         "Greatest |integer| of the output over the greatest integer of its grid. Far below 100 %: the scale "
+         "wastes bits.",
          true, false},
         {Id::row_sum, "row sum",
-         "Softmax nodes: the greatest distance of an attention row's sum from 1. Shiftmax's integer division truncates.",
+         "Softmax nodes: the greatest distance of an attention row's sum from 1. Shiftmax's integer division "
+         "truncates.",
          false, true},
-        {Id::integer_ms, "integer", "Median wall time of the node in the integer network, in milliseconds. A backend may "
-         "fuse neighbours: their common time is then split evenly among them.", false, true},
-        {Id::float_ms, "float", "Median wall time of the node in the FP32 network, in milliseconds.", false, true},
+        {Id::integer_ms, "integer",
+         "Median wall time of the node in the integer network, in milliseconds. A backend may "
+         "fuse neighbours: their common time is then split evenly among them.",
+         false, true},
+        {Id::float_ms, "float", "Median wall time of the node in the FP32 network, in milliseconds.", false,
+         true},
     };
     return list;
 }
@@ -47,60 +59,86 @@ std::optional<double> value(Id id, const ivit::NodeError* cumulative, const ivit
     if (!cumulative) return std::nullopt;
     const bool clamps = cumulative->bits > 0 && cumulative->bits < 32;
     switch (id) {
-        case Id::sqnr_cumulative: return cumulative->sqnr_db;
-        case Id::cosine: return cumulative->cosine;
-        case Id::mse: return cumulative->mse;
-        case Id::max_abs_error: return cumulative->max_abs_error;
-        case Id::saturation: return clamps ? std::optional(cumulative->saturation) : std::nullopt;
-        case Id::range_used: return clamps ? std::optional(cumulative->range_used) : std::nullopt;
+        case Id::sqnr_cumulative:
+            return cumulative->sqnr_db;
+        case Id::cosine:
+            return cumulative->cosine;
+        case Id::mse:
+            return cumulative->mse;
+        case Id::max_abs_error:
+            return cumulative->max_abs_error;
+        case Id::saturation:
+            return clamps ? std::optional(cumulative->saturation) : std::nullopt;
+        case Id::range_used:
+            return clamps ? std::optional(cumulative->range_used) : std::nullopt;
         case Id::row_sum:
             return cumulative->kl_per_head.empty() ? std::nullopt : std::optional(cumulative->row_sum_error);
-        default: return std::nullopt;
+        default:
+            return std::nullopt;
     }
 }
 
 QString text(Id id, double v) {
     switch (id) {
         case Id::sqnr_cumulative:
-        case Id::sqnr_isolated: return numbers::decibels(v);
-        case Id::cosine: return QString::number(v, 'f', 5);
+        case Id::sqnr_isolated:
+            return numbers::decibels(v);
+        case Id::cosine:
+            return QString::number(v, 'f', 5);
         case Id::saturation:
-        case Id::range_used: return numbers::percent(v);
+        case Id::range_used:
+            return numbers::percent(v);
         case Id::integer_ms:
-        case Id::float_ms: return numbers::milliseconds(v);
-        default: return numbers::significant(v);
+        case Id::float_ms:
+            return numbers::milliseconds(v);
+        default:
+            return numbers::significant(v);
     }
 }
 
 QString define(const char* quantity) {
     static const std::map<std::string, QString> definitions = {
-        {"probability", "Softmax of the logits, computed in double precision for display. The integer network decides on its "
-                        "integer logits; no float takes part in that."},
-        {"margin", "Probability of the first class minus that of the second: how far the answer is from changing."},
+        {"probability",
+         "Softmax of the logits, computed in double precision for display. The integer network decides on "
+         "its "
+         "integer logits; no float takes part in that."},
+        {"margin",
+         "Probability of the first class minus that of the second: how far the answer is from changing."},
         {"agreement", "Whether both networks put the same class first (top-1)."},
         {"kl_logits", "KL(float || integer) of the class probabilities, in nats. 0: the same distribution."},
         {"sqnr_logits", "SQNR of the logits in dB: 20 log10(|fp| / |fp − q|)."},
-        {"kl_attention", "KL(softmax || Shiftmax) of the row shown, in nats: what the reader of this row loses."},
+        {"kl_attention",
+         "KL(softmax || Shiftmax) of the row shown, in nats: what the reader of this row loses."},
         {"row_sum", "Sum of the row's probabilities. Softmax gives 1; Shiftmax truncates and may miss it."},
-        {"rollout", "Attention rollout (Abnar & Zuidema 2020): heads fused, identity added for the residual path, rows "
-                    "normalised, layers multiplied. The discard ratio drops the weakest entries of each layer first."},
-        {"shiftmax.n", "n: how far Shiftmax's exponential reaches. Values below 2^-n become zero (I-ViT, section 3.3)."},
+        {"rollout",
+         "Attention rollout (Abnar & Zuidema 2020): heads fused, identity added for the residual path, rows "
+         "normalised, layers multiplied. The discard ratio drops the weakest entries of each layer first."},
+        {"shiftmax.n",
+         "n: how far Shiftmax's exponential reaches. Values below 2^-n become zero (I-ViT, section 3.3)."},
         {"shiftmax.k", "k: bits of the attention probabilities that Shiftmax puts out."},
         {"shiftmax.M", "M: bits of the division 2^M / sum. 31 as published; 47 keeps the row sums at 1."},
-        {"shiftmax.t", "t: bits by which the logits are shifted up first, so that I0 rounds finely. 0 as published."},
-        {"shiftgelu.n", "n: how far the exponential inside ShiftGELU's sigmoid reaches (I-ViT, section 3.3)."},
+        {"shiftmax.t",
+         "t: bits by which the logits are shifted up first, so that I0 rounds finely. 0 as published."},
+        {"shiftgelu.n",
+         "n: how far the exponential inside ShiftGELU's sigmoid reaches (I-ViT, section 3.3)."},
         {"shiftgelu.k", "k: bits of the sigmoid."},
         {"shiftgelu.M", "M: bits of the division 2^M / d. 31 as published."},
         {"shiftgelu.t", "t: bits by which the input is shifted up first. 0 as published."},
-        {"shiftgelu.pivot", "The value the exponentials are taken relative to: the row's maximum (as published), or "
-                            "max(0, x) of each value (zero pivot), which has no row to lose its small values in."},
+        {"shiftgelu.pivot",
+         "The value the exponentials are taken relative to: the row's maximum (as published), or "
+         "max(0, x) of each value (zero pivot), which has no row to lose its small values in."},
         {"weight", "Bits of the weights, symmetric, one scale per output channel. 2 to 8."},
         {"activation", "Bits of the integers a node puts out, symmetric, one scale per tensor. 4 to 8."},
         {"residual", "Bits of the residual stream, 8 to 16. An 8-bit one destroys a ViT."},
-        {"mode", "integer: shifts and adds only. exact: the true softmax, GELU or LayerNorm on integer data. float: the node "
-                 "in FP32, rounded to its output grid."},
-        {"latency", "Wall time of one run, pixels to logits, after warm-up; median, and the 95th percentile beside it."},
-        {"speedup", "Median of the float network over median of the integer network, same machine, same threads, same batch."},
+        {"mode",
+         "integer: shifts and adds only. exact: the true softmax, GELU or LayerNorm on integer data. float: "
+         "the node "
+         "in FP32, rounded to its output grid."},
+        {"latency",
+         "Wall time of one run, pixels to logits, after warm-up; median, and the 95th percentile beside it."},
+        {"speedup",
+         "Median of the float network over median of the integer network, same machine, same threads, same "
+         "batch."},
     };
     const auto it = definitions.find(quantity);
     return it == definitions.end() ? QString() : it->second;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The metrics of a node in one place: name, unit, definition with its source, and how to read it from the results.
-// Tables, plots and tooltips all take theirs from here.
+// The metrics of a node in one place: name, unit, definition with its source, and how to read it from the
+// results. Tables, plots and tooltips all take theirs from here.
 #pragma once
 #include <QString>
 #include <optional>
@@ -28,7 +28,7 @@ struct Metric {
     QString name;        // a column's header
     QString definition;  // a tooltip: what it is and where it comes from
     bool higher_is_better;
-    bool logarithmic;    // for colouring
+    bool logarithmic;  // for colouring
 };
 const std::vector<Metric>& all();
 const Metric& metric(Id id);
@@ -39,6 +39,7 @@ std::optional<double> value(Id id, const ivit::NodeError* cumulative, const ivit
 QString text(Id id, double value);
 
 // Definitions of quantities that are not per node.
-QString define(const char* quantity);  // "kl_logits", "margin", "agreement", "probability", "kl_attention", ...
+QString define(
+    const char* quantity);  // "kl_logits", "margin", "agreement", "probability", "kl_attention", ...
 
 }  // namespace metrics

@@ -24,8 +24,12 @@ QLabel* ModelCard::add(const QString& name, const QString& definition) {
 }
 
 ModelCard::ModelCard(Workbench& bench, QWidget* parent)
-    : QWidget(parent), bench_(bench), form_(new QFormLayout), calibrate_(new QPushButton(QStringLiteral("Calibrate on folder …"))),
-      save_(new QPushButton(QStringLiteral("Save quantized …"))), cancel_(new QPushButton(QStringLiteral("Cancel"))),
+    : QWidget(parent),
+      bench_(bench),
+      form_(new QFormLayout),
+      calibrate_(new QPushButton(QStringLiteral("Calibrate on folder …"))),
+      save_(new QPushButton(QStringLiteral("Save quantized …"))),
+      cancel_(new QPushButton(QStringLiteral("Cancel"))),
       progress_(new QProgressBar) {
     setAccessibleName(QStringLiteral("Model"));
     form_->setContentsMargins(0, 0, 0, 0);
@@ -35,15 +39,26 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
     name_->setFont(Theme::instance().figures(17, true));
     name_->setWordWrap(true);
     name_->setTextInteractionFlags(Qt::TextSelectableByMouse);
-    architecture_ = add(QStringLiteral("Network"), QStringLiteral("Blocks, width and heads, as the checkpoint says"));
-    parameters_ = add(QStringLiteral("Parameters"), QStringLiteral("Weights and biases; and multiply-accumulates for one picture"));
-    size_ = add(QStringLiteral("Size"), QStringLiteral("Of all weights in FP32, and of the integer weights at the present bit-widths"));
-    calibration_ = add(QStringLiteral("Calibration"), QStringLiteral("Where the activation ranges come from, and by which method they are chosen"));
-    input_ = add(QStringLiteral("Input"), QStringLiteral("Picture size, centre crop and normalization that the network was trained with"));
+    architecture_ =
+        add(QStringLiteral("Network"), QStringLiteral("Blocks, width and heads, as the checkpoint says"));
+    parameters_ = add(QStringLiteral("Parameters"),
+                      QStringLiteral("Weights and biases; and multiply-accumulates for one picture"));
+    size_ =
+        add(QStringLiteral("Size"),
+            QStringLiteral("Of all weights in FP32, and of the integer weights at the present bit-widths"));
+    calibration_ =
+        add(QStringLiteral("Calibration"),
+            QStringLiteral("Where the activation ranges come from, and by which method they are chosen"));
+    input_ =
+        add(QStringLiteral("Input"),
+            QStringLiteral("Picture size, centre crop and normalization that the network was trained with"));
     file_ = add(QStringLiteral("File"), QStringLiteral("Path and SHA-256 of the checkpoint"));
-    notes_ = add(QStringLiteral("Assumed"), QStringLiteral("What the file does not tell and was taken for granted"));
-    calibrate_->setToolTip(QStringLiteral("Gather activation ranges on up to 256 pictures of a folder, by least squared error"));
-    save_->setToolTip(QStringLiteral("The integer network at the present bit-widths as one safetensors file"));
+    notes_ = add(QStringLiteral("Assumed"),
+                 QStringLiteral("What the file does not tell and was taken for granted"));
+    calibrate_->setToolTip(
+        QStringLiteral("Gather activation ranges on up to 256 pictures of a folder, by least squared error"));
+    save_->setToolTip(
+        QStringLiteral("The integer network at the present bit-widths as one safetensors file"));
     cancel_->setToolTip(QStringLiteral("Stop calibrating; the ranges there were stay"));
     for (QPushButton* b : {calibrate_, save_, cancel_}) b->setAccessibleName(b->text());
     progress_->setAccessibleName(QStringLiteral("Calibration progress"));
@@ -97,7 +112,8 @@ void ModelCard::refresh() {
     for (QLabel* l : {architecture_, parameters_, size_, calibration_, input_, file_, notes_}) l->clear();
     if (!info || !g) {
         name_->setText(QStringLiteral("No model is open"));
-        architecture_->setText(QStringLiteral("Open a checkpoint (safetensors, timm or Hugging Face names) or a quantized model."));
+        architecture_->setText(QStringLiteral(
+            "Open a checkpoint (safetensors, timm or Hugging Face names) or a quantized model."));
         return;
     }
     name_->setText(QString::fromStdString(info->name));
@@ -110,13 +126,17 @@ void ModelCard::refresh() {
                                .arg(g->classes));
     int64_t macs = 0;
     for (size_t i = 0; i < g->nodes.size(); ++i) macs += g->macs(static_cast<int>(i));
-    parameters_->setText(QStringLiteral("%1 · %2 GMAC").arg(numbers::count(info->parameters), numbers::significant(static_cast<double>(macs) / 1e9)));
+    parameters_->setText(
+        QStringLiteral("%1 · %2 GMAC")
+            .arg(numbers::count(info->parameters), numbers::significant(static_cast<double>(macs) / 1e9)));
     QString size = QStringLiteral("%1 in FP32").arg(numbers::bytes(info->parameters * 4));
     if (current && current->comparison.model) {
-        size += QStringLiteral(", %1 at %2").arg(numbers::bytes(current->comparison.model->weight_bytes()),
-                                                QString::fromStdString(current->comparison.model->config.label()));
+        size += QStringLiteral(", %1 at %2")
+                    .arg(numbers::bytes(current->comparison.model->weight_bytes()),
+                         QString::fromStdString(current->comparison.model->config.label()));
         const ivit::Calibration& c = current->comparison.model->calibration;
-        calibration_->setText(QString::fromStdString(c.summary()) + (c.from_input ? QStringLiteral(" (this very picture)") : QString()));
+        calibration_->setText(QString::fromStdString(c.summary()) +
+                              (c.from_input ? QStringLiteral(" (this very picture)") : QString()));
     } else if (bench_.settings().calibration) {
         calibration_->setText(QString::fromStdString(bench_.settings().calibration->summary()));
     } else {
@@ -124,15 +144,19 @@ void ModelCard::refresh() {
     }
     size_->setText(size);
     const auto triple = [](const std::array<double, 3>& v) {
-        return QStringLiteral("%1 %2 %3").arg(numbers::significant(v[0]), numbers::significant(v[1]), numbers::significant(v[2]));
+        return QStringLiteral("%1 %2 %3")
+            .arg(numbers::significant(v[0]), numbers::significant(v[1]), numbers::significant(v[2]));
     };
     input_->setText(QStringLiteral("%1 × %1, patches of %2, crop %3\nmean %4, std %5")
                         .arg(g->image_size)
                         .arg(g->patch_size)
                         .arg(numbers::significant(info->crop_pct), triple(info->mean), triple(info->std)));
     // A path has no spaces to break at: it may break after every slash.
-    QString path = QString::fromStdString(info->source).toHtmlEscaped().replace(QLatin1String("/"), QLatin1String("/&#8203;"));
-    if (!info->sha256.empty()) path += QStringLiteral("<br>sha256 %1…").arg(QString::fromStdString(info->sha256).left(16));
+    QString path = QString::fromStdString(info->source)
+                       .toHtmlEscaped()
+                       .replace(QLatin1String("/"), QLatin1String("/&#8203;"));
+    if (!info->sha256.empty())
+        path += QStringLiteral("<br>sha256 %1…").arg(QString::fromStdString(info->sha256).left(16));
     file_->setTextFormat(Qt::RichText);
     file_->setText(path);
     QStringList notes;
@@ -152,8 +176,9 @@ QString ModelCard::text() const {
 
 void ModelCard::choose_calibration_folder() {
     QSettings settings;
-    const QString folder = QFileDialog::getExistingDirectory(window(), QStringLiteral("Calibrate on the pictures of"),
-                                                             settings.value("calibration/folder", QDir::homePath()).toString());
+    const QString folder =
+        QFileDialog::getExistingDirectory(window(), QStringLiteral("Calibrate on the pictures of"),
+                                          settings.value("calibration/folder", QDir::homePath()).toString());
     if (folder.isEmpty()) return;
     settings.setValue("calibration/folder", folder);
     bench_.calibrate_on(folder.toStdString(), ivit::RangeMethod::mse);
@@ -165,9 +190,14 @@ void ModelCard::save_quantized() {
     QSettings settings;
     const ivit::QuantizedModel& q = *current->comparison.model;
     const QString suggestion = QStringLiteral("%1/%2_%3.safetensors")
-                                   .arg(settings.value("quantized/folder", QDir::homePath()).toString(), QString::fromStdString(q.info.name),
-                                        QString::fromStdString(q.config.label()).section(QLatin1Char(' '), 0, 0).toLower().replace('/', '_'));
-    QString file = QFileDialog::getSaveFileName(window(), QStringLiteral("Save quantized model"), suggestion, QStringLiteral("safetensors (*.safetensors)"));
+                                   .arg(settings.value("quantized/folder", QDir::homePath()).toString(),
+                                        QString::fromStdString(q.info.name),
+                                        QString::fromStdString(q.config.label())
+                                            .section(QLatin1Char(' '), 0, 0)
+                                            .toLower()
+                                            .replace('/', '_'));
+    QString file = QFileDialog::getSaveFileName(window(), QStringLiteral("Save quantized model"), suggestion,
+                                                QStringLiteral("safetensors (*.safetensors)"));
     if (file.isEmpty()) return;
     if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".safetensors");
     settings.setValue("quantized/folder", QFileInfo(file).absolutePath());

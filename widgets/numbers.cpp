@@ -23,7 +23,8 @@ QString significant(double value, int digits) {
     QString text;
     if (exponent < -4 || exponent > 6) {
         text = QString::number(magnitude, 'e', digits - 1);
-        text.replace(QLatin1String("e-0"), QLatin1String("e-")).replace(QLatin1String("e+0"), QLatin1String("e+"));
+        text.replace(QLatin1String("e-0"), QLatin1String("e-"))
+            .replace(QLatin1String("e+0"), QLatin1String("e+"));
         text.replace(QLatin1String("e-"), QLatin1String("e") + minus);
     } else {
         text = QString::number(magnitude, 'f', std::max(0, digits - 1 - exponent));
@@ -47,7 +48,8 @@ QString percent(double share) {
 QString probability(double p) { return QString::number(p, 'f', 3); }
 
 QString milliseconds(double ms) {
-    return ms >= 1000 ? significant(ms / 1000) + QStringLiteral(" s") : significant(ms) + QStringLiteral(" ms");
+    return ms >= 1000 ? significant(ms / 1000) + QStringLiteral(" s")
+                      : significant(ms) + QStringLiteral(" ms");
 }
 
 QString bytes(int64_t n) {

@@ -48,7 +48,8 @@ QImage sharp_crop(const ivit::Image& image, int size, double crop_pct) {
     return to_qimage(ivit::preprocess(image, sharp, crop_pct), sharp);
 }
 
-PictureLoader::PictureLoader(QObject* parent) : QObject(parent), wanted_(std::make_shared<std::atomic<int>>(0)) {
+PictureLoader::PictureLoader(QObject* parent)
+    : QObject(parent), wanted_(std::make_shared<std::atomic<int>>(0)) {
     pool_.setMaxThreadCount(1);
 }
 
@@ -68,7 +69,8 @@ void PictureLoader::load_thumbnail(const Picture& p) {
     pool_.start([this, id = p.id, file = p.file, image = p.image] {
         try {
             const ivit::Image full = read(file, image);
-            const double scale = std::min(1.0, static_cast<double>(thumbnail_size) / std::min(full.width, full.height));
+            const double scale =
+                std::min(1.0, static_cast<double>(thumbnail_size) / std::min(full.width, full.height));
             QImage q = to_qimage(full).scaled(std::max(1, static_cast<int>(full.width * scale + 0.5)),
                                               std::max(1, static_cast<int>(full.height * scale + 0.5)),
                                               Qt::IgnoreAspectRatio, Qt::SmoothTransformation);
@@ -84,11 +86,13 @@ void PictureLoader::load_thumbnail(const Picture& p) {
 
 void PictureLoader::prepare(const Picture& p, int image_size, double crop_pct) {
     const int number = ++*wanted_;
-    const auto job = [this, wanted = wanted_, number, id = p.id, file = p.file, image = p.image, image_size, crop_pct] {
+    const auto job = [this, wanted = wanted_, number, id = p.id, file = p.file, image = p.image, image_size,
+                      crop_pct] {
         if (*wanted != number) return;
         try {
             const ivit::Image full = read(file, image);
-            emit prepared(id, image_size, ivit::preprocess(full, image_size, crop_pct), sharp_crop(full, image_size, crop_pct));
+            emit prepared(id, image_size, ivit::preprocess(full, image_size, crop_pct),
+                          sharp_crop(full, image_size, crop_pct));
         } catch (const ivit::Error& e) {
             emit failed(id, QString::fromStdString(e.sentence()));
         } catch (const std::exception& e) {

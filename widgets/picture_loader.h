@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Reads picture files off the GUI thread: thumbnails in the order of the strip, the selected picture before all of them.
+// Reads picture files off the GUI thread: thumbnails in the order of the strip, the selected picture before
+// all of them.
 #pragma once
 #include <QImage>
 #include <QObject>

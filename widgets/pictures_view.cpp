@@ -18,7 +18,9 @@ class PictureDelegate : public QStyledItemDelegate {
   public:
     using QStyledItemDelegate::QStyledItemDelegate;
 
-    QSize sizeHint(const QStyleOptionViewItem&, const QModelIndex&) const override { return {140, thumb + 2 * pad}; }
+    QSize sizeHint(const QStyleOptionViewItem&, const QModelIndex&) const override {
+        return {140, thumb + 2 * pad};
+    }
 
     void paint(QPainter* p, const QStyleOptionViewItem& option, const QModelIndex& index) const override {
         const Theme& theme = Theme::instance();
@@ -43,7 +45,8 @@ class PictureDelegate : public QStyledItemDelegate {
             p->fillRect(picture, theme.grid());
             p->setPen(theme.muted());
             p->setFont(theme.figures(18));
-            p->drawText(picture, Qt::AlignCenter, error.isEmpty() ? QStringLiteral("…") : QStringLiteral("⚠"));
+            p->drawText(picture, Qt::AlignCenter,
+                        error.isEmpty() ? QStringLiteral("…") : QStringLiteral("⚠"));
         } else {
             p->drawImage(picture, image);
         }
@@ -53,12 +56,14 @@ class PictureDelegate : public QStyledItemDelegate {
         p->setFont(name_font);
         p->setPen(palette.color(QPalette::Text));
         p->drawText(text.left(), text.top() + name_metrics.ascent(),
-                    name_metrics.elidedText(index.data(PictureListModel::name_role).toString(), Qt::ElideMiddle, text.width()));
+                    name_metrics.elidedText(index.data(PictureListModel::name_role).toString(),
+                                            Qt::ElideMiddle, text.width()));
         p->setFont(small);
         int y = text.top() + name_metrics.height() + 3;
         if (!error.isEmpty()) {
             p->setPen(theme.warning());
-            p->drawText(QRect(text.left(), y, text.width(), text.bottom() - y), Qt::TextWordWrap, QStringLiteral("cannot be read"));
+            p->drawText(QRect(text.left(), y, text.width(), text.bottom() - y), Qt::TextWordWrap,
+                        QStringLiteral("cannot be read"));
         } else {
             const bool differs = index.data(PictureListModel::differs_role).toBool();
             const auto line = [&](int role, const QColor& colour) {
@@ -67,10 +72,12 @@ class PictureDelegate : public QStyledItemDelegate {
                 p->setBrush(full.isEmpty() ? theme.grid() : colour);
                 p->drawEllipse(QPointF(text.left() + 3.5, y + small_metrics.height() / 2.0), 3, 3);
                 // "golden retriever, ... 0.931": the number must not be what is cut.
-                const QString number = full.section(QLatin1Char(' '), -1), label = full.section(QLatin1Char(' '), 0, -2);
+                const QString number = full.section(QLatin1Char(' '), -1),
+                              label = full.section(QLatin1Char(' '), 0, -2);
                 const int number_width = small_metrics.horizontalAdvance(QStringLiteral("0.000"));
                 p->setPen(theme.muted());
-                p->drawText(QRect(text.left(), y, text.width(), small_metrics.height()), Qt::AlignRight, number);
+                p->drawText(QRect(text.left(), y, text.width(), small_metrics.height()), Qt::AlignRight,
+                            number);
                 p->setPen(palette.color(QPalette::Text));
                 p->drawText(text.left() + 11, y + small_metrics.ascent(),
                             small_metrics.elidedText(label.section(QLatin1Char(','), 0, 0), Qt::ElideRight,
@@ -95,7 +102,8 @@ class PictureDelegate : public QStyledItemDelegate {
 
 }  // namespace
 
-PicturesView::PicturesView(Workbench& bench, QWidget* parent) : QWidget(parent), bench_(bench), list_(new QListView) {
+PicturesView::PicturesView(Workbench& bench, QWidget* parent)
+    : QWidget(parent), bench_(bench), list_(new QListView) {
     setAccessibleName(QStringLiteral("Pictures"));
     list_->setAccessibleName(QStringLiteral("Pictures"));
     list_->setObjectName("pictures");
@@ -124,9 +132,10 @@ PicturesView::PicturesView(Workbench& bench, QWidget* parent) : QWidget(parent),
     connect(&bench.pictures(), &QAbstractItemModel::rowsInserted, this, update_hint);
     connect(&bench.pictures(), &QAbstractItemModel::rowsRemoved, this, update_hint);
 
-    connect(list_->selectionModel(), &QItemSelectionModel::currentChanged, this, [this](const QModelIndex& now) {
-        if (now.isValid()) bench_.selection().set_picture(now.row());
-    });
+    connect(list_->selectionModel(), &QItemSelectionModel::currentChanged, this,
+            [this](const QModelIndex& now) {
+                if (now.isValid()) bench_.selection().set_picture(now.row());
+            });
     const auto follow = [this] {
         const int row = bench_.selection().picture();
         if (list_->currentIndex().row() != row) list_->setCurrentIndex(bench_.pictures().index(row));
@@ -136,7 +145,8 @@ PicturesView::PicturesView(Workbench& bench, QWidget* parent) : QWidget(parent),
     auto* remove = new QAction(QStringLiteral("Remove from the strip"), this);
     remove->setShortcut(QKeySequence::Delete);
     remove->setShortcutContext(Qt::WidgetWithChildrenShortcut);
-    connect(remove, &QAction::triggered, this, [this] { bench_.remove_picture(list_->currentIndex().row()); });
+    connect(remove, &QAction::triggered, this,
+            [this] { bench_.remove_picture(list_->currentIndex().row()); });
     list_->addAction(remove);
     list_->setContextMenuPolicy(Qt::ActionsContextMenu);
 }

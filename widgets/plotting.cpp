@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/plotting.h"
 
+#include <QGuiApplication>
+
 #include "widgets/theme.h"
 
 namespace plotting {
@@ -12,7 +14,9 @@ QPen pen(const QColor& c, double width, Qt::PenStyle style) {
 
 void style(QCustomPlot* plot) {
     const Theme& t = Theme::instance();
-    plot->setBackground(plot->palette().color(QPalette::Base));
+    // The application's palette: a widget that has not been shown since the theme changed still has the old
+    // one.
+    plot->setBackground(QGuiApplication::palette().color(QPalette::Base));
     const QFont font = t.figures(11);
     const QColor text = t.muted();
     for (QCPAxisRect* rect : plot->axisRects()) {
@@ -35,7 +39,7 @@ void style(QCustomPlot* plot) {
         plot->legend->setFont(font);
         plot->legend->setTextColor(text);
         plot->legend->setBorderPen(Qt::NoPen);
-        QColor back = plot->palette().color(QPalette::Base);
+        QColor back = QGuiApplication::palette().color(QPalette::Base);
         back.setAlpha(215);
         plot->legend->setBrush(back);
         plot->legend->setRowSpacing(0);

@@ -48,7 +48,8 @@ void PredictionsView::refresh() {
         for (const int i : ivit::top_k(*t, 0, top)) {
             const size_t n = static_cast<size_t>(i);
             Row row;
-            row.label = n < labels_.size() ? QString::fromStdString(labels_[n]) : QStringLiteral("class %1").arg(i);
+            row.label =
+                n < labels_.size() ? QString::fromStdString(labels_[n]) : QStringLiteral("class %1").arg(i);
             row.probability = p[n];
             if (n < q.size()) row.before = q[n];
             out.push_back(row);
@@ -64,9 +65,10 @@ void PredictionsView::refresh() {
             verdict_ = short_label(integer_rows_[0].label);
         } else {
             agree_ = c->logits.agree;
-            verdict_ = agree_ ? QStringLiteral("Both say %1").arg(short_label(integer_rows_[0].label))
-                              : QStringLiteral("%1 became %2").arg(short_label(float_rows_[0].label),
-                                                                   short_label(integer_rows_[0].label));
+            verdict_ = agree_
+                           ? QStringLiteral("Both say %1").arg(short_label(integer_rows_[0].label))
+                           : QStringLiteral("%1 became %2")
+                                 .arg(short_label(float_rows_[0].label), short_label(integer_rows_[0].label));
         }
     }
     if (c && c->float_trace && c->integer_trace) {
@@ -79,15 +81,16 @@ void PredictionsView::refresh() {
             {"margin, float", numbers::probability(e.margin_float), {}, metrics::define("margin")},
             {"margin, integer", numbers::probability(e.margin_integer),
              change(e.margin_integer, ghost ? g->logits.margin_integer : 0), metrics::define("margin")},
-            {"KL of the probabilities", numbers::significant(e.kl) + " nat", change(e.kl, ghost ? g->logits.kl : 0),
-             metrics::define("kl_logits")},
-            {"SQNR of the logits", numbers::decibels(e.sqnr_db), change(e.sqnr_db, ghost ? g->logits.sqnr_db : 0, "dB"),
-             metrics::define("sqnr_logits")},
+            {"KL of the probabilities", numbers::significant(e.kl) + " nat",
+             change(e.kl, ghost ? g->logits.kl : 0), metrics::define("kl_logits")},
+            {"SQNR of the logits", numbers::decibels(e.sqnr_db),
+             change(e.sqnr_db, ghost ? g->logits.sqnr_db : 0, "dB"), metrics::define("sqnr_logits")},
         };
     }
     QString spoken = verdict_;
     for (const Row& r : integer_rows_) {
-        spoken += QStringLiteral("; integer %1 %2").arg(short_label(r.label), numbers::probability(r.probability));
+        spoken +=
+            QStringLiteral("; integer %1 %2").arg(short_label(r.label), numbers::probability(r.probability));
     }
     setAccessibleDescription(spoken);
     update();
@@ -100,7 +103,11 @@ QString PredictionsView::to_csv() const {
         for (const Row& r : rows) {
             QString label = r.label;
             label.replace(QLatin1String("\""), QLatin1String("\"\""));
-            csv += QStringLiteral("%1,%2,\"%3\",%4\r\n").arg(network).arg(rank++).arg(label).arg(r.probability, 0, 'g', 9);
+            csv += QStringLiteral("%1,%2,\"%3\",%4\r\n")
+                       .arg(network)
+                       .arg(rank++)
+                       .arg(label)
+                       .arg(r.probability, 0, 'g', 9);
         }
     };
     add("float", float_rows_);
@@ -126,13 +133,17 @@ void PredictionsView::paintEvent(QPaintEvent*) {
     // The verdict, in words; the sign beside it says the same without colour.
     p.setFont(theme.figures(19, true));
     QFontMetrics fm(p.font());
-    const QString sign = float_rows_.empty() ? QString() : agree_ ? QStringLiteral("✓ ") : QStringLiteral("≠ ");
+    const QString sign = float_rows_.empty() ? QString()
+                         : agree_            ? QStringLiteral("✓ ")
+                                             : QStringLiteral("≠ ");
     p.setPen(agree_ ? theme.good() : theme.warning());
     const int sign_width = fm.horizontalAdvance(sign);
     p.drawText(margin, y + fm.ascent(), sign);
     p.setPen(palette().color(QPalette::Text));
-    p.drawText(margin + sign_width, y + fm.ascent(), fm.elidedText(verdict_, Qt::ElideRight, inner - sign_width));
-    tips_.push_back({QRect(margin, y, inner, fm.height()), verdict_ + QStringLiteral("\n") + metrics::define("agreement")});
+    p.drawText(margin + sign_width, y + fm.ascent(),
+               fm.elidedText(verdict_, Qt::ElideRight, inner - sign_width));
+    tips_.push_back({QRect(margin, y, inner, fm.height()),
+                     verdict_ + QStringLiteral("\n") + metrics::define("agreement")});
     y += fm.height() + 1;
     p.setFont(theme.figures(11));
     fm = QFontMetrics(p.font());
@@ -155,14 +166,16 @@ void PredictionsView::paintEvent(QPaintEvent*) {
         for (size_t i = 0; i < rows.size(); ++i) {
             const Row& r = rows[i];
             p.setPen(i == 0 ? palette().color(QPalette::Text) : theme.muted());
-            p.drawText(x, at + m.ascent(), m.elidedText(short_label(r.label), Qt::ElideRight, column - number - 8));
+            p.drawText(x, at + m.ascent(),
+                       m.elidedText(short_label(r.label), Qt::ElideRight, column - number - 8));
             p.drawText(QRect(x, at, column, m.height()), Qt::AlignRight, numbers::probability(r.probability));
             const QRectF bar(x, at + m.height() + 1, column, 5);
             p.setPen(Qt::NoPen);
             p.setBrush(theme.grid());
             p.drawRoundedRect(bar, 3, 3);
             p.setBrush(colour);
-            p.drawRoundedRect(QRectF(bar.x(), bar.y(), std::max(2.0, bar.width() * r.probability), bar.height()), 3, 3);
+            p.drawRoundedRect(
+                QRectF(bar.x(), bar.y(), std::max(2.0, bar.width() * r.probability), bar.height()), 3, 3);
             if (r.before) {  // the ghost: a tick where it was
                 p.setPen(QPen(theme.ghost_colour(), 2));
                 const double tick = bar.x() + bar.width() * *r.before;
@@ -170,7 +183,8 @@ void PredictionsView::paintEvent(QPaintEvent*) {
             }
             QString tip = r.label + QStringLiteral("\n") + numbers::significant(r.probability, 6);
             if (r.before) tip += QStringLiteral(" (was %1)").arg(numbers::significant(*r.before, 6));
-            tips_.push_back({QRect(x, at, column, row_height), tip + QStringLiteral("\n") + metrics::define("probability")});
+            tips_.push_back({QRect(x, at, column, row_height),
+                             tip + QStringLiteral("\n") + metrics::define("probability")});
             at += row_height;
         }
         return at;
@@ -187,7 +201,8 @@ void PredictionsView::paintEvent(QPaintEvent*) {
         if (y + fm.height() > height()) break;
         const QRect line(margin, y, inner, fm.height());
         p.setPen(theme.muted());
-        const int change_width = fm.horizontalAdvance(QStringLiteral("  +0.00e-10")), value_width = fm.horizontalAdvance("0.00e-10 nat");
+        const int change_width = fm.horizontalAdvance(QStringLiteral("  +0.00e-10")),
+                  value_width = fm.horizontalAdvance("0.00e-10 nat");
         const bool any_change = !figures_[1].change.isEmpty();
         const int right = any_change ? change_width : 0;
         p.drawText(line, Qt::AlignLeft, fm.elidedText(f.name, Qt::ElideRight, inner - right - value_width));

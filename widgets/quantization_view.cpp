@@ -24,7 +24,8 @@ namespace {
 class ChoiceDelegate : public QStyledItemDelegate {
   public:
     using QStyledItemDelegate::QStyledItemDelegate;
-    QWidget* createEditor(QWidget* parent, const QStyleOptionViewItem&, const QModelIndex& index) const override {
+    QWidget* createEditor(QWidget* parent, const QStyleOptionViewItem&,
+                          const QModelIndex& index) const override {
         auto* box = new QComboBox(parent);
         box->addItems(index.data(QuantTreeModel::choices_role).toStringList());
         box->setAccessibleName(index.data(QuantTreeModel::glob_role).toString());
@@ -33,7 +34,8 @@ class ChoiceDelegate : public QStyledItemDelegate {
             emit self->commitData(box);
             emit self->closeEditor(box);
         });
-        QMetaObject::invokeMethod(box, [box] { box->showPopup(); }, Qt::QueuedConnection);
+        QMetaObject::invokeMethod(
+            box, [box] { box->showPopup(); }, Qt::QueuedConnection);
         return box;
     }
     void setEditorData(QWidget* editor, const QModelIndex& index) const override {
@@ -80,9 +82,14 @@ class NoWheel : public QObject {
 }  // namespace
 
 QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
-    : QWidget(parent), bench_(bench), tree_(new QTreeView), weights_(widths(8, 2, "Weight bits of the network", "weight")),
+    : QWidget(parent),
+      bench_(bench),
+      tree_(new QTreeView),
+      weights_(widths(8, 2, "Weight bits of the network", "weight")),
       activations_(widths(8, 4, "Activation bits of the network", "activation")),
-      residual_(widths(16, 8, "Residual stream bits", "residual")), logits_(new QComboBox), preset_(new QComboBox),
+      residual_(widths(16, 8, "Residual stream bits", "residual")),
+      logits_(new QComboBox),
+      preset_(new QComboBox),
       clear_(new QPushButton(QStringLiteral("Clear overrides"))) {
     setAccessibleName(QStringLiteral("Quantization"));
     weights_->setObjectName("weight_bits");
@@ -104,12 +111,13 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
         network->addWidget(label, row, col * 2);
         network->addWidget(box, row, col * 2 + 1);
     };
-    logits_->addItem(QStringLiteral("as activations"), 0);
+    logits_->addItem(QStringLiteral("auto"), 0);  // refresh() adds what that is
     for (int b = 16; b >= 4; --b) logits_->addItem(QString::number(b), b);
     logits_->setAccessibleName(QStringLiteral("Attention logits bits"));
-    logits_->setToolTip(QStringLiteral("Bits of the attention logits that Shiftmax reads, 4 to 16. By default as wide as the activations."));
+    logits_->setToolTip(QStringLiteral(
+        "Bits of the attention logits that Shiftmax reads, 4 to 16. auto: as wide as the activations."));
     logits_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
-    logits_->setMinimumContentsLength(4);
+    logits_->setMinimumContentsLength(6);
     put(0, 0, QStringLiteral("Weights"), weights_);
     put(0, 1, QStringLiteral("Activations"), activations_);
     put(1, 0, QStringLiteral("Residual"), residual_);
@@ -124,13 +132,15 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     preset_->addItem(QStringLiteral("refined"));
     preset_->addItem(QStringLiteral("paper"));
     preset_->setAccessibleName(QStringLiteral("Operator preset"));
-    preset_->setToolTip(QStringLiteral("paper: as I-ViT publishes them. refined: the pre-shift, the wider division and the zero "
-                                       "pivot that keep small values (engine/arithmetic.md, Presets)."));
+    preset_->setToolTip(QStringLiteral(
+        "paper: as I-ViT publishes them. refined: the pre-shift, the wider division and the zero "
+        "pivot that keep small values (engine/arithmetic.md, Presets)."));
     operators_row->addWidget(preset_);
     column->addLayout(operators_row);
-    operators_ = {{ivit::Op::softmax, &ivit::QuantConfig::shiftmax, "Shiftmax", nullptr, nullptr, {}, nullptr},
-                  {ivit::Op::gelu, &ivit::QuantConfig::shiftgelu, "ShiftGELU", nullptr, nullptr, {}, nullptr},
-                  {ivit::Op::layernorm, nullptr, "I-LayerNorm", nullptr, nullptr, {}, nullptr}};
+    operators_ = {
+        {ivit::Op::softmax, &ivit::QuantConfig::shiftmax, "Shiftmax", nullptr, nullptr, {}, nullptr},
+        {ivit::Op::gelu, &ivit::QuantConfig::shiftgelu, "ShiftGELU", nullptr, nullptr, {}, nullptr},
+        {ivit::Op::layernorm, nullptr, "I-LayerNorm", nullptr, nullptr, {}, nullptr}};
     const char* keys[] = {"shiftmax", "shiftgelu", ""};
     for (size_t i = 0; i < operators_.size(); ++i) column->addWidget(make_operator(operators_[i], keys[i]));
 
@@ -145,9 +155,8 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     tree_->setObjectName("quantization_tree");
     tree_->setAccessibleName(QStringLiteral("Bit-widths and operators by block and node"));
     tree_->setItemDelegate(new ChoiceDelegate(tree_));
-    tree_->setEditTriggers(QAbstractItemView::CurrentChanged | QAbstractItemView::SelectedClicked | QAbstractItemView::DoubleClicked |
+    tree_->setEditTriggers(QAbstractItemView::SelectedClicked | QAbstractItemView::DoubleClicked |
                            QAbstractItemView::EditKeyPressed);
-    tree_->setEditTriggers(QAbstractItemView::SelectedClicked | QAbstractItemView::DoubleClicked | QAbstractItemView::EditKeyPressed);
     tree_->setUniformRowHeights(true);
     tree_->setAlternatingRowColors(true);
     tree_->setIndentation(14);
@@ -158,10 +167,10 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     tree_->header()->setMinimumSectionSize(30);
     for (const int c : {QuantTreeModel::weight_column, QuantTreeModel::activation_column}) {
         tree_->header()->setSectionResizeMode(c, QHeaderView::Fixed);
-        tree_->header()->resizeSection(c, 52);
+        tree_->header()->resizeSection(c, 42);
     }
     tree_->header()->setSectionResizeMode(QuantTreeModel::mode_column, QHeaderView::Fixed);
-    tree_->header()->resizeSection(QuantTreeModel::mode_column, 78);
+    tree_->header()->resizeSection(QuantTreeModel::mode_column, 66);
     column->addWidget(tree_, 1);
 
     auto* scroll = new QScrollArea;
@@ -190,7 +199,8 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     };
     config_combo(weights_, "weights %1 bits", [](ivit::QuantConfig& c, int b) { c.weight_bits = b; });
     config_combo(activations_, "activations %1 bits", [](ivit::QuantConfig& c, int b) { c.act_bits = b; });
-    config_combo(residual_, "residual stream %1 bits", [](ivit::QuantConfig& c, int b) { c.residual_bits = b; });
+    config_combo(residual_, "residual stream %1 bits",
+                 [](ivit::QuantConfig& c, int b) { c.residual_bits = b; });
     config_combo(logits_, "attention logits %1 bits",
                  [](ivit::QuantConfig& c, int b) { c.logits_bits = b ? std::optional(b) : std::nullopt; });
     connect(preset_, &QComboBox::activated, this, [this] {
@@ -205,10 +215,11 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     });
     connect(&model_, &QuantTreeModel::config_wanted, this,
             [this](const ivit::QuantConfig& c, const QString& what) { bench_.change_config(c, what); });
-    connect(tree_->selectionModel(), &QItemSelectionModel::currentChanged, this, [this](const QModelIndex& now) {
-        const int node = model_.node_of(now);
-        if (node >= 0) bench_.selection().set_node(node);
-    });
+    connect(tree_->selectionModel(), &QItemSelectionModel::currentChanged, this,
+            [this](const QModelIndex& now) {
+                const int node = model_.node_of(now);
+                if (node >= 0) bench_.selection().set_node(node);
+            });
     connect(&bench.selection(), &Selection::node_changed, this, [this] {
         const QModelIndex i = model_.index_of_node(bench_.selection().node());
         if (!i.isValid() || model_.node_of(tree_->currentIndex()) == bench_.selection().node()) return;
@@ -295,12 +306,13 @@ QWidget* QuantizationView::make_operator(Operator& o, const char* key) {
         o.sliders.push_back({slider, value, f.field, f.name});
         // A drag is one step of undo, from where it began to where it ended.
         const int merge = static_cast<int>(op) * 16 + line + 100;
-        connect(slider, &QSlider::valueChanged, this, [this, params, field = f.field, name, n = f.name, merge](int v) {
-            if (refreshing_) return;
-            ivit::QuantConfig c = bench_.settings().config;
-            (c.*params).*field = v;
-            bench_.change_config(c, QStringLiteral("%1 %2 = %3").arg(name, n).arg(v), merge);
-        });
+        connect(slider, &QSlider::valueChanged, this,
+                [this, params, field = f.field, name, n = f.name, merge](int v) {
+                    if (refreshing_) return;
+                    ivit::QuantConfig c = bench_.settings().config;
+                    (c.*params).*field = v;
+                    bench_.change_config(c, QStringLiteral("%1 %2 = %3").arg(name, n).arg(v), merge);
+                });
     }
     if (o.op == ivit::Op::gelu) {
         o.pivot = new QComboBox;
@@ -343,6 +355,7 @@ void QuantizationView::refresh() {
     choose(weights_, c.weight_bits);
     choose(activations_, c.act_bits);
     choose(residual_, c.residual_bits);
+    logits_->setItemText(0, QStringLiteral("auto (%1)").arg(c.act_bits));
     choose(logits_, c.logits_bits.value_or(0));
     // A preset whose sliders have been moved is none any more, and says so.
     ivit::QuantConfig pristine;
@@ -365,8 +378,9 @@ void QuantizationView::refresh() {
         if (o.pivot) o.pivot->setCurrentIndex((c.*o.params).row_pivot ? 1 : 0);
     }
     clear_->setEnabled(editable && !c.rules.empty());
-    for (QWidget* w : {static_cast<QWidget*>(weights_), static_cast<QWidget*>(activations_), static_cast<QWidget*>(residual_),
-                       static_cast<QWidget*>(logits_), static_cast<QWidget*>(preset_)}) {
+    for (QWidget* w :
+         {static_cast<QWidget*>(weights_), static_cast<QWidget*>(activations_),
+          static_cast<QWidget*>(residual_), static_cast<QWidget*>(logits_), static_cast<QWidget*>(preset_)}) {
         w->setEnabled(editable);
     }
     for (const Operator& o : operators_) {
@@ -379,8 +393,11 @@ void QuantizationView::refresh() {
 void QuantizationView::save_config() {
     QSettings settings;
     const QString start = settings.value("config/folder", QDir::homePath()).toString();
-    const QString suggestion = start + QLatin1Char('/') + QString::fromStdString(config_edit::widths(bench_.settings().config)) + ".json";
-    QString file = QFileDialog::getSaveFileName(window(), QStringLiteral("Save configuration"), suggestion, QStringLiteral("JSON (*.json)"));
+    const QString suggestion = start + QLatin1Char('/') +
+                               QString::fromStdString(config_edit::widths(bench_.settings().config)) +
+                               ".json";
+    QString file = QFileDialog::getSaveFileName(window(), QStringLiteral("Save configuration"), suggestion,
+                                                QStringLiteral("JSON (*.json)"));
     if (file.isEmpty()) return;
     if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".json");
     settings.setValue("config/folder", QFileInfo(file).absolutePath());
@@ -395,9 +412,9 @@ void QuantizationView::save_config() {
 
 void QuantizationView::load_config() {
     QSettings settings;
-    const QString file = QFileDialog::getOpenFileName(window(), QStringLiteral("Load configuration"),
-                                                      settings.value("config/folder", QDir::homePath()).toString(),
-                                                      QStringLiteral("JSON (*.json)"));
+    const QString file = QFileDialog::getOpenFileName(
+        window(), QStringLiteral("Load configuration"),
+        settings.value("config/folder", QDir::homePath()).toString(), QStringLiteral("JSON (*.json)"));
     if (!file.isEmpty()) load_config(file);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What the views are given. Values and shared pointers to const only: a view can keep them as long as it likes.
+// What the views are given. Values and shared pointers to const only: a view can keep them as long as it
+// likes.
 #pragma once
 #include <QImage>
 #include <memory>
@@ -12,23 +13,27 @@
 // A result and what to hold it against.
 struct Shown {
     std::shared_ptr<const ivit::Result> current;  // null: nothing has been run
-    std::shared_ptr<const ivit::Result> ghost;    // the pinned, else the previous configuration on the same picture; or null
+    std::shared_ptr<const ivit::Result>
+        ghost;  // the pinned, else the previous configuration on the same picture; or null
     bool ghost_pinned = false;
     QImage picture;  // the part of the picture that the network saw, as sharp as the file has it
 
     const ivit::Comparison* comparison() const { return current ? &current->comparison : nullptr; }
     const ivit::Comparison* ghost_comparison() const { return ghost ? &ghost->comparison : nullptr; }
     const ivit::Graph* graph() const {
-        return current && current->comparison.integer_trace ? current->comparison.integer_trace->graph.get() : nullptr;
+        return current && current->comparison.integer_trace ? current->comparison.integer_trace->graph.get()
+                                                            : nullptr;
     }
     // Error of a node, or nullptr.
     static const ivit::NodeError* cumulative(const ivit::Comparison* c, int node) {
-        return c && node >= 0 && static_cast<size_t>(node) < c->cumulative.size() ? &c->cumulative[static_cast<size_t>(node)]
-                                                                                 : nullptr;
+        return c && node >= 0 && static_cast<size_t>(node) < c->cumulative.size()
+                   ? &c->cumulative[static_cast<size_t>(node)]
+                   : nullptr;
     }
     static const ivit::NodeError* isolated(const ivit::Comparison* c, int node) {
-        return c && node >= 0 && static_cast<size_t>(node) < c->isolated.size() ? &c->isolated[static_cast<size_t>(node)]
-                                                                               : nullptr;
+        return c && node >= 0 && static_cast<size_t>(node) < c->isolated.size()
+                   ? &c->isolated[static_cast<size_t>(node)]
+                   : nullptr;
     }
 };
 
@@ -42,7 +47,8 @@ struct LatencySamples {
     // Per node of the graph, medians over the timed runs; empty until there is one.
     std::vector<double> integer_node_ms, float_node_ms;
 
-    // The runs scatter so much (another program takes the cores) that their ratio says nothing: it is not shown then.
+    // The runs scatter so much (another program takes the cores) that their ratio says nothing: it is not
+    // shown then.
     bool unsettled() const;
     static double quantile(std::vector<double> values, double q);  // NaN when empty
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The one selection. Every view reads it and any view sets it: a point of the plot, a row of the table, a thumbnail of
-// the head grid and a patch of the picture are the same gesture.
+// The one selection. Every view reads it and any view sets it: a point of the plot, a row of the table, a
+// thumbnail of the head grid and a patch of the picture are the same gesture.
 #pragma once
 #include <QObject>
 

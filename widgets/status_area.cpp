@@ -10,19 +10,25 @@
 #include "widgets/numbers.h"
 #include "widgets/theme.h"
 
-StatusArea::StatusArea(QWidget* parent) : QWidget(parent), figures_(new QLabel), message_(new QLabel), log_(new QToolButton) {
+StatusArea::StatusArea(QWidget* parent)
+    : QWidget(parent),
+      figures_(new QLabel),
+      origin_(new ElidedLabel),
+      message_(new ElidedLabel(Qt::ElideMiddle)),
+      log_(new QToolButton) {
     auto* row = new QHBoxLayout(this);
     row->setContentsMargins(10, 2, 8, 2);
     row->setSpacing(16);
     figures_->setAccessibleName(QStringLiteral("Latency, backend and calibration"));
     figures_->setToolTip(metrics::define("latency") + QStringLiteral("\n") + metrics::define("speedup"));
     figures_->setTextInteractionFlags(Qt::TextSelectableByMouse);
-    figures_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
-    message_->setAccessibleName(QStringLiteral("Messages"));
-    message_->setTextFormat(Qt::PlainText);
+    origin_->setAccessibleName(QStringLiteral("Where the activation ranges come from"));
+    origin_->set_definition(
+        QStringLiteral("Why no GPU ran where none did; on how many pictures, and by which method, the "
+                       "activation ranges were chosen"));
+    message_->setAccessibleName(QStringLiteral("Newest message"));
+    message_->set_definition(QStringLiteral("What has just happened; the button beside it keeps all of it"));
     message_->setAlignment(Qt::AlignRight | Qt::AlignVCenter);
-    message_->setTextInteractionFlags(Qt::TextSelectableByMouse);
-    message_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
     log_->setText(QStringLiteral("Messages"));
     log_->setAutoRaise(true);
     log_->setToolTip(QStringLiteral("What has been said so far"));
@@ -32,14 +38,17 @@ StatusArea::StatusArea(QWidget* parent) : QWidget(parent), figures_(new QLabel),
     log_->setMenu(menu);
     connect(menu, &QMenu::aboutToShow, menu, [this, menu] {
         menu->clear();
-        for (auto it = history_.crbegin(); it != history_.crend(); ++it) menu->addAction(*it)->setEnabled(false);
+        for (auto it = history_.crbegin(); it != history_.crend(); ++it)
+            menu->addAction(*it)->setEnabled(false);
         if (history_.isEmpty()) menu->addAction(QStringLiteral("Nothing so far"))->setEnabled(false);
     });
-    row->addWidget(figures_, 3);
-    row->addWidget(message_, 2);
+    row->addWidget(figures_);
+    row->addWidget(origin_);
+    row->addStretch(1);
+    row->addWidget(message_);
     row->addWidget(log_);
     fade_.setSingleShot(true);
-    connect(&fade_, &QTimer::timeout, message_, &QLabel::clear);
+    connect(&fade_, &QTimer::timeout, message_, [this] { message_->set_text({}); });
 }
 
 void StatusArea::say(const QString& sentence, bool warning) {
@@ -47,35 +56,46 @@ void StatusArea::say(const QString& sentence, bool warning) {
     history_ << QTime::currentTime().toString(QStringLiteral("HH:mm:ss  ")) + sentence;
     while (history_.size() > 40) history_.removeFirst();
     const QString marked = (warning ? QStringLiteral("⚠ ") : QString()) + sentence;
-    message_->setToolTip(sentence);
     QPalette p = palette();
     p.setColor(QPalette::WindowText, warning ? Theme::instance().warning() : Theme::instance().muted());
     message_->setPalette(p);
-    message_->setText(message_->fontMetrics().elidedText(marked, Qt::ElideMiddle, std::max(160, message_->width() - 4)));
+    message_->set_text(marked);
     fade_.start(warning ? 20000 : 8000);
 }
 
 void StatusArea::set_results(const Shown& shown, const LatencySamples& latency) {
     if (!shown.current) {
         figures_->setText(QStringLiteral("Nothing has been run yet"));
+        figures_->setAccessibleDescription(figures_->text());
+        origin_->set_text({});
         return;
     }
     const ivit::Result& r = *shown.current;
     QStringList parts;
-    const double im = LatencySamples::quantile(latency.integer_ms, 0.5), fm = LatencySamples::quantile(latency.float_ms, 0.5);
+    const double im = LatencySamples::quantile(latency.integer_ms, 0.5),
+                 fm = LatencySamples::quantile(latency.float_ms, 0.5);
     if (!std::isnan(im)) {
         parts << QStringLiteral("integer <b>%1</b>").arg(numbers::milliseconds(im));
         if (!std::isnan(fm)) {
             parts << QStringLiteral("float <b>%1</b>").arg(numbers::milliseconds(fm));
-            parts << (latency.unsettled() ? QStringLiteral("(disturbed)") : QStringLiteral("<b>%1×</b>").arg(numbers::significant(fm / im)));
+            parts << (latency.unsettled() ? QStringLiteral("(disturbed)")
+                                          : QStringLiteral("<b>%1×</b>").arg(numbers::significant(fm / im)));
         }
     }
     QString backend = QString::fromStdString(r.backend.name).toHtmlEscaped();
-    if (r.backend.threads > 0 && r.backend.name != "cuda") backend += QStringLiteral(", %1 %2").arg(r.backend.threads).arg(r.backend.threads == 1 ? "thread" : "threads");
-    if (!r.backend.isa.empty()) backend += QStringLiteral(", ") + QString::fromStdString(r.backend.isa).toHtmlEscaped();
-    if (!r.gpu_absent.empty()) backend += QStringLiteral(" (no GPU: %1)").arg(QString::fromStdString(r.gpu_absent).toHtmlEscaped());
+    if (r.backend.threads > 0 && r.backend.name != "cuda")
+        backend += QStringLiteral(", %1 %2")
+                       .arg(r.backend.threads)
+                       .arg(r.backend.threads == 1 ? "thread" : "threads");
+    if (!r.backend.isa.empty())
+        backend += QStringLiteral(", ") + QString::fromStdString(r.backend.isa).toHtmlEscaped();
     parts << backend;
-    if (r.comparison.model) parts << QString::fromStdString(r.comparison.model->calibration.summary()).toHtmlEscaped();
     figures_->setText(parts.join(QStringLiteral("&nbsp;&nbsp; ")));
-    figures_->setAccessibleDescription(parts.join(QStringLiteral(", ")).remove(QStringLiteral("<b>")).remove(QStringLiteral("</b>")));
+    QStringList origin;
+    if (!r.gpu_absent.empty())
+        origin << QStringLiteral("no GPU (%1)").arg(QString::fromStdString(r.gpu_absent));
+    if (r.comparison.model) origin << QString::fromStdString(r.comparison.model->calibration.summary());
+    origin_->set_text(origin.join(QStringLiteral(" · ")));
+    QString spoken = (parts + origin).join(QStringLiteral(", "));
+    figures_->setAccessibleDescription(spoken.remove(QStringLiteral("<b>")).remove(QStringLiteral("</b>")));
 }

@@ -10,14 +10,17 @@
 #include "widgets/numbers.h"
 #include "widgets/theme.h"
 
-// Resources of a static library are linked only when asked for; the macro must stand outside of every namespace.
+// Resources of a static library are linked only when asked for; the macro must stand outside of every
+// namespace.
 static void init_shaders() { Q_INIT_RESOURCE(shaders); }
 
 namespace {
 
 constexpr double strip = 34, gap = 4, legend_height = 46, margin = 10;
 
-ImU32 colour(const QColor& c, float alpha = 1) { return ImGui::ColorConvertFloat4ToU32(ImVec4(c.redF(), c.greenF(), c.blueF(), c.alphaF() * alpha)); }
+ImU32 colour(const QColor& c, float alpha = 1) {
+    return ImGui::ColorConvertFloat4ToU32(ImVec4(c.redF(), c.greenF(), c.blueF(), c.alphaF() * alpha));
+}
 
 std::string utf8(const QString& text) { return text.toStdString(); }
 
@@ -26,7 +29,8 @@ std::string utf8(const QString& text) { return text.toStdString(); }
 TensorCanvas::~TensorCanvas() { shut_down(); }
 
 void TensorCanvas::set_slice(const TensorSlice& slice) {
-    const bool same_shape = slice.rows == slice_.rows && slice.cols == slice_.cols && slice.attention == slice_.attention;
+    const bool same_shape =
+        slice.rows == slice_.rows && slice.cols == slice_.cols && slice.attention == slice_.attention;
     slice_ = slice;
     row_errors_ = slice.error_by_row();
     column_errors_ = slice.error_by_column();
@@ -59,7 +63,8 @@ QSize TensorCanvas::image_size() const {
 QRectF TensorCanvas::area() const {
     const bool strips = look_.layout == matrix && !row_errors_.empty();
     const double extra = strips ? strip + gap : 0;
-    return {margin, margin, std::max(1.0, width() - 2 * margin - extra), std::max(1.0, height() - 2 * margin - legend_height - extra)};
+    return {margin, margin, std::max(1.0, width() - 2 * margin - extra),
+            std::max(1.0, height() - 2 * margin - legend_height - extra)};
 }
 
 QSizeF TensorCanvas::cell() const {
@@ -77,7 +82,8 @@ QPointF TensorCanvas::origin() const {
     const QRectF a = area();
     const QSizeF c = cell();
     // Centred while it fits.
-    const double x = a.x() + std::max(0.0, (a.width() - c.width() * n.width()) / 2), y = a.y() + std::max(0.0, (a.height() - c.height() * n.height()) / 2);
+    const double x = a.x() + std::max(0.0, (a.width() - c.width() * n.width()) / 2),
+                 y = a.y() + std::max(0.0, (a.height() - c.height() * n.height()) / 2);
     return QPointF(x, y) + pan_;
 }
 
@@ -85,7 +91,8 @@ bool TensorCanvas::value_at(const QPointF& p, int* row, int* column) const {
     if (slice_.empty() || !area().contains(p)) return false;
     const QPointF o = origin();
     const QSizeF c = cell();
-    const int x = static_cast<int>(std::floor((p.x() - o.x()) / c.width())), y = static_cast<int>(std::floor((p.y() - o.y()) / c.height()));
+    const int x = static_cast<int>(std::floor((p.x() - o.x()) / c.width())),
+              y = static_cast<int>(std::floor((p.y() - o.y()) / c.height()));
     const QSize n = image_size();
     if (x < 0 || y < 0 || x >= n.width() || y >= n.height()) return false;
     const int patch = y * slice_.side + x + slice_.first;
@@ -112,7 +119,8 @@ void TensorCanvas::set_up() {
     init_shaders();
     program_ = std::make_unique<QOpenGLShaderProgram>();
     if (!program_->addShaderFromSourceFile(QOpenGLShader::Vertex, ":/shaders/tensor.vert") ||
-        !program_->addShaderFromSourceFile(QOpenGLShader::Fragment, ":/shaders/tensor.frag") || !program_->link()) {
+        !program_->addShaderFromSourceFile(QOpenGLShader::Fragment, ":/shaders/tensor.frag") ||
+        !program_->link()) {
         problem_ = QStringLiteral("The OpenGL driver refuses the lens's shader: %1").arg(program_->log());
     }
     glGenVertexArrays(1, &vertex_array_);
@@ -139,7 +147,10 @@ void TensorCanvas::upload() {
     GLint most = 0;
     glGetIntegerv(GL_MAX_TEXTURE_SIZE, &most);
     if (slice_.cols > most || slice_.rows > most) {
-        problem_ = QStringLiteral("%1 × %2 values are more than this GPU's textures hold (%3).").arg(slice_.rows).arg(slice_.cols).arg(most);
+        problem_ = QStringLiteral("%1 × %2 values are more than this GPU's textures hold (%3).")
+                       .arg(slice_.rows)
+                       .arg(slice_.cols)
+                       .arg(most);
         return;
     }
     problem_.clear();
@@ -148,11 +159,14 @@ void TensorCanvas::upload() {
     const std::vector<float> no_float{0};
     const bool q = !slice_.integers.empty(), f = !slice_.floats.empty();
     glBindTexture(GL_TEXTURE_2D, integers_);
-    glTexImage2D(GL_TEXTURE_2D, 0, GL_R32I, q ? slice_.cols : 1, q ? slice_.rows : 1, 0, GL_RED_INTEGER, GL_INT, q ? slice_.integers.data() : no_integer.data());
+    glTexImage2D(GL_TEXTURE_2D, 0, GL_R32I, q ? slice_.cols : 1, q ? slice_.rows : 1, 0, GL_RED_INTEGER,
+                 GL_INT, q ? slice_.integers.data() : no_integer.data());
     glBindTexture(GL_TEXTURE_2D, floats_);
-    glTexImage2D(GL_TEXTURE_2D, 0, GL_R32F, f ? slice_.cols : 1, f ? slice_.rows : 1, 0, GL_RED, GL_FLOAT, f ? slice_.floats.data() : no_float.data());
+    glTexImage2D(GL_TEXTURE_2D, 0, GL_R32F, f ? slice_.cols : 1, f ? slice_.rows : 1, 0, GL_RED, GL_FLOAT,
+                 f ? slice_.floats.data() : no_float.data());
     glBindTexture(GL_TEXTURE_2D, scales_);
-    glTexImage2D(GL_TEXTURE_2D, 0, GL_R32F, q ? slice_.cols : 1, 1, 0, GL_RED, GL_FLOAT, q ? slice_.scales.data() : no_float.data());
+    glTexImage2D(GL_TEXTURE_2D, 0, GL_R32F, q ? slice_.cols : 1, 1, 0, GL_RED, GL_FLOAT,
+                 q ? slice_.scales.data() : no_float.data());
     dirty_ = false;
 }
 
@@ -165,7 +179,8 @@ void TensorCanvas::draw() {
     if (dirty_ || !look_.colours) return;
     if (uploaded_colours_ != look_.colours) {
         glBindTexture(GL_TEXTURE_2D, colours_);
-        glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA8, Colormap::size, 1, 0, GL_RGBA, GL_UNSIGNED_BYTE, look_.colours->rgba().data());
+        glTexImage2D(GL_TEXTURE_2D, 0, GL_RGBA8, Colormap::size, 1, 0, GL_RGBA, GL_UNSIGNED_BYTE,
+                     look_.colours->rgba().data());
         uploaded_colours_ = look_.colours;
     }
     const float scale = static_cast<float>(devicePixelRatioF());
@@ -174,7 +189,8 @@ void TensorCanvas::draw() {
     const QSizeF c = cell();
     const QRectF a = area();
     glEnable(GL_SCISSOR_TEST);
-    glScissor(static_cast<GLint>(a.x() * scale), static_cast<GLint>((height() - a.bottom()) * scale), static_cast<GLsizei>(std::ceil(a.width() * scale)),
+    glScissor(static_cast<GLint>(a.x() * scale), static_cast<GLint>((height() - a.bottom()) * scale),
+              static_cast<GLsizei>(std::ceil(a.width() * scale)),
               static_cast<GLsizei>(std::ceil(a.height() * scale)));
     program_->bind();
     const struct {
@@ -193,9 +209,11 @@ void TensorCanvas::draw() {
     program_->setUniformValue("fixed_", look_.layout == patches_of_row ? look_.row : look_.column);
     glUniform2i(program_->uniformLocation("size"), n.width(), n.height());
     program_->setUniformValue("origin", QVector2D(o) * scale);
-    program_->setUniformValue("cell", QVector2D(static_cast<float>(c.width()), static_cast<float>(c.height())) * scale);
+    program_->setUniformValue(
+        "cell", QVector2D(static_cast<float>(c.width()), static_cast<float>(c.height())) * scale);
     program_->setUniformValue("height", static_cast<float>(height()) * scale);
-    program_->setUniformValue("range_", QVector2D(static_cast<float>(look_.low), static_cast<float>(look_.high)));
+    program_->setUniformValue("range_",
+                              QVector2D(static_cast<float>(look_.low), static_cast<float>(look_.high)));
     program_->setUniformValue("background", QVector4D(back.redF(), back.greenF(), back.blueF(), 1));
     program_->setUniformValue("line", QVector4D(back.redF(), back.greenF(), back.blueF(), 1));
     glBindVertexArray(vertex_array_);
@@ -210,13 +228,18 @@ void TensorCanvas::draw() {
 // ---- ImGui
 
 void TensorCanvas::overlay() {
-    const QString empty = !problem_.isEmpty() ? problem_ : slice_.empty() ? QStringLiteral("Open or drop a picture to look into its tensors.") : QString();
+    const QString empty = !problem_.isEmpty() ? problem_
+                          : slice_.empty()
+                              ? QStringLiteral("Open or drop a picture to look into its tensors.")
+                              : QString();
     if (!empty.isEmpty()) {
         const std::string text = utf8(empty);
         const float wrap = static_cast<float>(width()) - 40;
         const ImVec2 size = ImGui::CalcTextSize(text.c_str(), nullptr, false, wrap);
-        ImGui::GetBackgroundDrawList()->AddText(nullptr, 0, ImVec2((static_cast<float>(width()) - size.x) / 2, (static_cast<float>(height()) - size.y) / 2),
-                                                colour(Theme::instance().muted()), text.c_str(), nullptr, wrap);
+        ImGui::GetBackgroundDrawList()->AddText(
+            nullptr, 0,
+            ImVec2((static_cast<float>(width()) - size.x) / 2, (static_cast<float>(height()) - size.y) / 2),
+            colour(Theme::instance().muted()), text.c_str(), nullptr, wrap);
         return;
     }
     draw_cells();
@@ -232,29 +255,39 @@ void TensorCanvas::draw_cells() {
     const QRectF a = area();
     const QSize n = image_size();
     ImDrawList* list = ImGui::GetBackgroundDrawList();
-    list->PushClipRect(ImVec2(static_cast<float>(a.left()), static_cast<float>(a.top())), ImVec2(static_cast<float>(a.right()), static_cast<float>(a.bottom())));
+    list->PushClipRect(ImVec2(static_cast<float>(a.left()), static_cast<float>(a.top())),
+                       ImVec2(static_cast<float>(a.right()), static_cast<float>(a.bottom())));
     const float line = ImGui::GetTextLineHeight();
     const bool full = c.width() >= 74 && c.height() >= 4 * line + 6;
     if (c.width() >= 34 && c.height() >= line + 4) {
-        const int x0 = std::max(0, static_cast<int>((a.left() - o.x()) / c.width())), y0 = std::max(0, static_cast<int>((a.top() - o.y()) / c.height()));
+        const int x0 = std::max(0, static_cast<int>((a.left() - o.x()) / c.width())),
+                  y0 = std::max(0, static_cast<int>((a.top() - o.y()) / c.height()));
         for (int y = y0; y < n.height() && o.y() + y * c.height() < a.bottom(); ++y) {
             for (int x = x0; x < n.width() && o.x() + x * c.width() < a.right(); ++x) {
                 int row = 0, column = 0;
                 const QPointF centre(o.x() + (x + 0.5) * c.width(), o.y() + (y + 0.5) * c.height());
                 const int patch = y * slice_.side + x + slice_.first;
                 row = look_.layout == matrix ? y : look_.layout == patches_of_column ? patch : look_.row;
-                column = look_.layout == matrix ? x : look_.layout == patches_of_column ? look_.column : patch;
+                column = look_.layout == matrix              ? x
+                         : look_.layout == patches_of_column ? look_.column
+                                                             : patch;
                 if (row >= slice_.rows || column >= slice_.cols) continue;
-                const double q = static_cast<double>(slice_.real(row, column)), f = static_cast<double>(slice_.float_at(row, column));
+                const double q = static_cast<double>(slice_.real(row, column)),
+                             f = static_cast<double>(slice_.float_at(row, column));
                 const double shown = look_.what == 0 ? q : look_.what == 1 ? f : q - f;
-                const QColor back(look_.colours->at((shown - look_.low) / std::max(1e-30, look_.high - look_.low)));
+                const QColor back(
+                    look_.colours->at((shown - look_.low) / std::max(1e-30, look_.high - look_.low)));
                 const ImU32 ink = colour(readable_on(back));
                 QStringList lines;
-                const size_t i = static_cast<size_t>(row) * static_cast<size_t>(slice_.cols) + static_cast<size_t>(column);
+                const size_t i =
+                    static_cast<size_t>(row) * static_cast<size_t>(slice_.cols) + static_cast<size_t>(column);
                 if (full) {
-                    if (!slice_.integers.empty()) lines << QString::number(slice_.integers[i]).replace('-', QChar(0x2212)) << numbers::significant(q);
+                    if (!slice_.integers.empty())
+                        lines << QString::number(slice_.integers[i]).replace('-', QChar(0x2212))
+                              << numbers::significant(q);
                     if (!slice_.floats.empty()) lines << numbers::significant(f);
-                    if (!slice_.integers.empty() && !slice_.floats.empty()) lines << QStringLiteral("err ") + numbers::significant(q - f);
+                    if (!slice_.integers.empty() && !slice_.floats.empty())
+                        lines << QStringLiteral("err ") + numbers::significant(q - f);
                 } else if (look_.what == 0 && !slice_.integers.empty()) {
                     lines << QString::number(slice_.integers[i]).replace('-', QChar(0x2212));
                 } else {
@@ -264,7 +297,10 @@ void TensorCanvas::draw_cells() {
                 for (const QString& text : lines) {
                     const std::string s = utf8(text);
                     const float w = ImGui::CalcTextSize(s.c_str()).x;
-                    if (w < c.width()) list->AddText(ImVec2(std::round(static_cast<float>(centre.x()) - w / 2), std::round(at)), ink, s.c_str());
+                    if (w < c.width())
+                        list->AddText(
+                            ImVec2(std::round(static_cast<float>(centre.x()) - w / 2), std::round(at)), ink,
+                            s.c_str());
                     at += line;
                 }
             }
@@ -278,10 +314,12 @@ void TensorCanvas::draw_cells() {
         list->AddRect(p, q, IM_COL32(255, 255, 255, 255), 0, 0, 1.2f);
     };
     if (look_.layout == matrix) {
-        if (look_.row < slice_.rows && look_.column < slice_.cols && c.width() >= 3 && c.height() >= 3) outline(look_.column, look_.row, 1, 1);
+        if (look_.row < slice_.rows && look_.column < slice_.cols && c.width() >= 3 && c.height() >= 3)
+            outline(look_.column, look_.row, 1, 1);
     } else {
         const int patch = (look_.layout == patches_of_column ? look_.row : look_.column) - slice_.first;
-        if (patch >= 0 && patch < slice_.side * slice_.side) outline(patch % slice_.side, patch / slice_.side, 1, 1);
+        if (patch >= 0 && patch < slice_.side * slice_.side)
+            outline(patch % slice_.side, patch / slice_.side, 1, 1);
     }
     list->PopClipRect();
 }
@@ -293,9 +331,12 @@ void TensorCanvas::draw_strips() {
     const QPointF o = origin();
     const QSizeF c = cell();
     ImDrawList* list = ImGui::GetBackgroundDrawList();
-    const ImU32 bar = colour(Theme::instance().integer_colour(), 0.85f), muted = colour(Theme::instance().muted());
-    const double left = std::max(a.left(), o.x()), right = std::min(a.right(), o.x() + c.width() * slice_.cols);
-    const double top = std::max(a.top(), o.y()), bottom = std::min(a.bottom(), o.y() + c.height() * slice_.rows);
+    const ImU32 bar = colour(Theme::instance().integer_colour(), 0.85f),
+                muted = colour(Theme::instance().muted());
+    const double left = std::max(a.left(), o.x()),
+                 right = std::min(a.right(), o.x() + c.width() * slice_.cols);
+    const double top = std::max(a.top(), o.y()),
+                 bottom = std::min(a.bottom(), o.y() + c.height() * slice_.rows);
     // Several per pixel: the greatest is drawn.
     const float most_column = *std::max_element(column_errors_.begin(), column_errors_.end());
     for (double x = left; x < right && most_column > 0;) {
@@ -304,8 +345,10 @@ void TensorCanvas::draw_strips() {
         const int j = std::clamp(static_cast<int>((next - o.x()) / c.width()), i + 1, slice_.cols);
         const float e = *std::max_element(column_errors_.begin() + i, column_errors_.begin() + j);
         const double h = strip * static_cast<double>(e / most_column);
-        list->AddRectFilled(ImVec2(static_cast<float>(x), static_cast<float>(bottom + gap)),
-                            ImVec2(static_cast<float>(next - (c.width() > 4 ? 1 : 0)), static_cast<float>(bottom + gap + h)), bar);
+        list->AddRectFilled(
+            ImVec2(static_cast<float>(x), static_cast<float>(bottom + gap)),
+            ImVec2(static_cast<float>(next - (c.width() > 4 ? 1 : 0)), static_cast<float>(bottom + gap + h)),
+            bar);
         x = next;
     }
     const float most_row = *std::max_element(row_errors_.begin(), row_errors_.end());
@@ -315,15 +358,20 @@ void TensorCanvas::draw_strips() {
         const int j = std::clamp(static_cast<int>((next - o.y()) / c.height()), i + 1, slice_.rows);
         const float e = *std::max_element(row_errors_.begin() + i, row_errors_.begin() + j);
         const double w = strip * static_cast<double>(e / most_row);
-        list->AddRectFilled(ImVec2(static_cast<float>(right + gap), static_cast<float>(y)),
-                            ImVec2(static_cast<float>(right + gap + w), static_cast<float>(next - (c.height() > 4 ? 1 : 0))), bar);
+        list->AddRectFilled(
+            ImVec2(static_cast<float>(right + gap), static_cast<float>(y)),
+            ImVec2(static_cast<float>(right + gap + w), static_cast<float>(next - (c.height() > 4 ? 1 : 0))),
+            bar);
         y = next;
     }
     const std::string label = utf8(QStringLiteral("RMS error, at most %1 by column, %2 by row")
-                                       .arg(numbers::significant(static_cast<double>(most_column)), numbers::significant(static_cast<double>(most_row))));
+                                       .arg(numbers::significant(static_cast<double>(most_column)),
+                                            numbers::significant(static_cast<double>(most_row))));
     const float w = ImGui::CalcTextSize(label.c_str()).x;
     const double y = height() - margin - legend_height + 24;
-    if (width() > 560) list->AddText(ImVec2(static_cast<float>(width() - margin) - w, static_cast<float>(y)), muted, label.c_str());
+    if (width() > 560)
+        list->AddText(ImVec2(static_cast<float>(width() - margin) - w, static_cast<float>(y)), muted,
+                      label.c_str());
 }
 
 void TensorCanvas::draw_legend() {
@@ -332,17 +380,25 @@ void TensorCanvas::draw_legend() {
     const float y = static_cast<float>(height() - margin - legend_height + 12);
     const float x = static_cast<float>(margin), w = std::min(240.0f, static_cast<float>(width()) * 0.4f);
     for (int i = 0; i < static_cast<int>(w); ++i) {
-        list->AddRectFilled(ImVec2(x + static_cast<float>(i), y), ImVec2(x + static_cast<float>(i) + 1, y + 10), colour(QColor(look_.colours->at(i / static_cast<double>(w - 1)))));
+        list->AddRectFilled(ImVec2(x + static_cast<float>(i), y),
+                            ImVec2(x + static_cast<float>(i) + 1, y + 10),
+                            colour(QColor(look_.colours->at(i / static_cast<double>(w - 1)))));
     }
     const ImU32 muted = colour(Theme::instance().muted());
-    const QString less = look_.clipped && look_.low < 0 ? QStringLiteral("≤ ") : QString(), more = look_.clipped ? QStringLiteral("≥ ") : QString();
-    const std::string low = utf8(less + numbers::significant(look_.low)), high = utf8(more + numbers::significant(look_.high));
+    const QString less = look_.clipped && look_.low < 0 ? QStringLiteral("≤ ") : QString(),
+                  more = look_.clipped ? QStringLiteral("≥ ") : QString();
+    const std::string low = utf8(less + numbers::significant(look_.low)),
+                      high = utf8(more + numbers::significant(look_.high));
     list->AddText(ImVec2(x, y + 12), muted, low.c_str());
     list->AddText(ImVec2(x + w - ImGui::CalcTextSize(high.c_str()).x, y + 12), muted, high.c_str());
     if (look_.low < 0) list->AddText(ImVec2(x + w / 2 - ImGui::CalcTextSize("0").x / 2, y + 12), muted, "0");
-    QString what = look_.what == 0 ? QStringLiteral("integer × scale") : look_.what == 1 ? QStringLiteral("float") : QStringLiteral("integer − float");
+    QString what = look_.what == 0   ? QStringLiteral("integer × scale")
+                   : look_.what == 1 ? QStringLiteral("float")
+                                     : QStringLiteral("integer − float");
     if (look_.what == 0 && slice_.grid.scale.size() == 1 && slice_.grid.bits < 32) {
-        what += QStringLiteral(", %1 bits, one step is %2").arg(slice_.grid.bits).arg(numbers::significant(slice_.grid.scale[0]));
+        what += QStringLiteral(", %1 bits, one step is %2")
+                    .arg(slice_.grid.bits)
+                    .arg(numbers::significant(slice_.grid.scale[0]));
     }
     const std::string text = utf8(what);
     list->AddText(ImVec2(x + w + 14, y - 2), colour(palette().color(QPalette::Text)), text.c_str());
@@ -351,8 +407,11 @@ void TensorCanvas::draw_legend() {
 void TensorCanvas::draw_readout() {
     int row = 0, column = 0;
     const ImVec2 mouse = ImGui::GetIO().MousePos;
-    if (dragging_ || !value_at(QPointF(static_cast<double>(mouse.x), static_cast<double>(mouse.y)), &row, &column)) return;
-    const size_t i = static_cast<size_t>(row) * static_cast<size_t>(slice_.cols) + static_cast<size_t>(column);
+    if (dragging_ ||
+        !value_at(QPointF(static_cast<double>(mouse.x), static_cast<double>(mouse.y)), &row, &column))
+        return;
+    const size_t i =
+        static_cast<size_t>(row) * static_cast<size_t>(slice_.cols) + static_cast<size_t>(column);
     ImGui::BeginTooltip();
     QString where;
     if (slice_.attention) {
@@ -360,21 +419,36 @@ void TensorCanvas::draw_readout() {
     } else if (slice_.planes > 1) {
         where = QStringLiteral("plane %1 · y %2 · x %3").arg(slice_.plane).arg(row).arg(column);
     } else {
-        where = QStringLiteral("token %1%2 · channel %3").arg(row).arg(slice_.first > 0 && row < slice_.first ? QStringLiteral(" (class)") : QString()).arg(column);
+        where = QStringLiteral("token %1%2 · channel %3")
+                    .arg(row)
+                    .arg(slice_.first > 0 && row < slice_.first ? QStringLiteral(" (class)") : QString())
+                    .arg(column);
     }
     ImGui::TextUnformatted(utf8(where).c_str());
     if (!slice_.integers.empty()) {
         const int64_t v = slice_.integers[i];
         QString text = QStringLiteral("integer %1").arg(v).replace('-', QChar(0x2212));
-        if (slice_.grid.bits < 32 && (v >= slice_.grid.high() || v <= slice_.grid.low()) && !(slice_.grid.is_unsigned && v == 0)) text += QStringLiteral("  at the clamp");
+        if (slice_.grid.bits < 32 && (v >= slice_.grid.high() || v <= slice_.grid.low()) &&
+            !(slice_.grid.is_unsigned && v == 0))
+            text += QStringLiteral("  at the clamp");
         ImGui::TextUnformatted(utf8(text).c_str());
-        ImGui::TextUnformatted(utf8(QStringLiteral("real %1  (× %2)").arg(numbers::significant(static_cast<double>(slice_.real(row, column)), 5),
-                                                                        numbers::significant(static_cast<double>(slice_.scales[static_cast<size_t>(column)]), 4)))
-                                   .c_str());
+        ImGui::TextUnformatted(
+            utf8(QStringLiteral("real %1  (× %2)")
+                     .arg(numbers::significant(static_cast<double>(slice_.real(row, column)), 5),
+                          numbers::significant(
+                              static_cast<double>(slice_.scales[static_cast<size_t>(column)]), 4)))
+                .c_str());
     }
-    if (!slice_.floats.empty()) ImGui::TextUnformatted(utf8(QStringLiteral("float %1").arg(numbers::significant(static_cast<double>(slice_.floats[i]), 5))).c_str());
+    if (!slice_.floats.empty())
+        ImGui::TextUnformatted(utf8(QStringLiteral("float %1")
+                                        .arg(numbers::significant(static_cast<double>(slice_.floats[i]), 5)))
+                                   .c_str());
     if (!slice_.integers.empty() && !slice_.floats.empty()) {
-        ImGui::TextUnformatted(utf8(QStringLiteral("error %1").arg(numbers::significant(static_cast<double>(slice_.real(row, column) - slice_.floats[i]), 4))).c_str());
+        ImGui::TextUnformatted(
+            utf8(QStringLiteral("error %1")
+                     .arg(numbers::significant(
+                         static_cast<double>(slice_.real(row, column) - slice_.floats[i]), 4)))
+                .c_str());
     }
     ImGui::EndTooltip();
 }
@@ -403,7 +477,8 @@ void TensorCanvas::mouseMoveEvent(QMouseEvent* e) {
 
 void TensorCanvas::mouseReleaseEvent(QMouseEvent* e) {
     int row = 0, column = 0;
-    if (!dragging_ && e->button() == Qt::LeftButton && value_at(e->position(), &row, &column)) emit picked(row, column);
+    if (!dragging_ && e->button() == Qt::LeftButton && value_at(e->position(), &row, &column))
+        emit picked(row, column);
     dragging_ = false;
 }
 

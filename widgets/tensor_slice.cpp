@@ -6,7 +6,8 @@
 
 #include "widgets/attention_math.h"
 
-TensorSlice tensor_slice(const ivit::Trace* integers, const ivit::Trace* floats, int node, int head, int channel) {
+TensorSlice tensor_slice(const ivit::Trace* integers, const ivit::Trace* floats, int node, int head,
+                         int channel) {
     TensorSlice s;
     const ivit::Tap* q = integers ? integers->tap(node) : nullptr;
     const ivit::Tap* f = floats ? floats->tap(node) : nullptr;
@@ -18,7 +19,8 @@ TensorSlice tensor_slice(const ivit::Trace* integers, const ivit::Trace* floats,
     s.planes = n.shape.size() == 3 ? static_cast<int>(n.shape[0]) : 1;
     s.attention = n.op == ivit::Op::attn_logits || n.op == ivit::Op::softmax;
     s.plane = s.planes == 1 ? 0 : std::clamp(s.attention ? head : channel % s.planes, 0, s.planes - 1);
-    const size_t size = static_cast<size_t>(s.rows) * static_cast<size_t>(s.cols), from = size * static_cast<size_t>(s.plane);
+    const size_t size = static_cast<size_t>(s.rows) * static_cast<size_t>(s.cols),
+                 from = size * static_cast<size_t>(s.plane);
     if (q && from + size <= q->integers.data.size()) {
         const auto at = q->integers.data.begin() + static_cast<std::ptrdiff_t>(from);
         s.integers.assign(at, at + static_cast<std::ptrdiff_t>(size));

@@ -14,9 +14,9 @@ struct TensorSlice {
     std::vector<float> floats;      // [rows, cols]; empty when there is no float network
     std::vector<float> scales;      // [cols]: real = scale * integer
     ivit::Grid grid;
-    bool attention = false;         // rows and columns are both tokens: one head
-    int planes = 1, plane = 0;      // heads, or the colour planes of the input
-    int side = 0, first = 0;        // patches: side of the square and index of the first; side 0: none
+    bool attention = false;     // rows and columns are both tokens: one head
+    int planes = 1, plane = 0;  // heads, or the colour planes of the input
+    int side = 0, first = 0;    // patches: side of the square and index of the first; side 0: none
     bool empty() const { return rows == 0 || cols == 0; }
 
     float real(int r, int c) const {
@@ -35,4 +35,5 @@ struct TensorSlice {
 };
 
 // head: which plane of [heads, tokens, tokens]; of the input [3, H, W]: plane = channel % 3.
-TensorSlice tensor_slice(const ivit::Trace* integers, const ivit::Trace* floats, int node, int head, int channel);
+TensorSlice tensor_slice(const ivit::Trace* integers, const ivit::Trace* floats, int node, int head,
+                         int channel);

@@ -11,14 +11,22 @@
 #include "widgets/theme.h"
 
 TensorView::TensorView(Selection& selection, QWidget* parent)
-    : View(QStringLiteral("Tensor"), selection, parent), what_(new QButtonGroup(this)), layout_(new QComboBox), colours_(new QComboBox),
-      contrast_(new QComboBox), channel_(new QSpinBox), token_(new QSpinBox), title_(new QLabel), channel_label_(new QLabel("Channel")),
+    : View(QStringLiteral("Tensor"), selection, parent),
+      what_(new QButtonGroup(this)),
+      layout_(new QComboBox),
+      colours_(new QComboBox),
+      contrast_(new QComboBox),
+      channel_(new QSpinBox),
+      token_(new QSpinBox),
+      title_(new ElidedLabel(Qt::ElideMiddle)),
+      channel_label_(new QLabel("Channel")),
       token_label_(new QLabel("Token")) {
     auto* bar = new QHBoxLayout;
     bar->setContentsMargins(8, 4, 8, 4);
     bar->setSpacing(6);
     const char* names[] = {"Integer", "Float", "Difference"};
-    const char* tips[] = {"The integer network's values, as real numbers (Space flips to float)", "The float network's values, on the same colours",
+    const char* tips[] = {"The integer network's values, as real numbers (Space flips to float)",
+                          "The float network's values, on the same colours",
                           "Integer minus float, on colours of its own (D)"};
     auto* group = new QHBoxLayout;
     group->setSpacing(0);
@@ -35,22 +43,23 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
     layout_->addItem(QStringLiteral("tokens × channels"));
     layout_->addItem(QStringLiteral("patches as a picture"));
     layout_->setAccessibleName(QStringLiteral("Layout"));
-    layout_->setToolTip(QStringLiteral("All values, or one channel (of attention: one row) laid out as the picture's patches"));
+    layout_->setToolTip(QStringLiteral(
+        "All values, or one channel (of attention: one row) laid out as the picture's patches"));
     colours_->addItem(QStringLiteral("viridis"));
     colours_->addItem(QStringLiteral("cividis"));
     colours_->setAccessibleName(QStringLiteral("Colours of magnitudes"));
-    colours_->setToolTip(QStringLiteral("For values without a sign; signed values and differences run from blue over neutral to orange"));
+    colours_->setToolTip(QStringLiteral(
+        "For values without a sign; signed values and differences run from blue over neutral to orange"));
     for (const char* c : {"all", "99.9 %", "99 %"}) contrast_->addItem(QString(c));
     contrast_->setCurrentIndex(1);
     contrast_->setAccessibleName(QStringLiteral("Contrast"));
-    contrast_->setToolTip(QStringLiteral("Share of the values that the colours span; what lies beyond takes the end colour. A few outlier "
-                                         "channels would hide all others."));
+    contrast_->setToolTip(QStringLiteral(
+        "Share of the values that the colours span; what lies beyond takes the end colour. A few outlier "
+        "channels would hide all others."));
     channel_->setAccessibleName(QStringLiteral("Channel"));
     token_->setAccessibleName(QStringLiteral("Token"));
     channel_->setToolTip(QStringLiteral("The channel shown: the selected one everywhere"));
     token_->setToolTip(QStringLiteral("The token whose row is shown; 0 is the class token"));
-    title_->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
-    title_->setTextInteractionFlags(Qt::TextSelectableByMouse);
     bar->addLayout(group);
     bar->addWidget(title_, 1);
     bar->addWidget(channel_label_);
@@ -85,7 +94,8 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
         column->addWidget(sentence, 1);
     }
     connect(what_, &QButtonGroup::idClicked, this, &TensorView::update_canvas);
-    for (QComboBox* b : {layout_, colours_, contrast_}) connect(b, &QComboBox::currentIndexChanged, this, &TensorView::update_canvas);
+    for (QComboBox* b : {layout_, colours_, contrast_})
+        connect(b, &QComboBox::currentIndexChanged, this, &TensorView::update_canvas);
     connect(channel_, &QSpinBox::valueChanged, this, [this](int c) {
         if (!refreshing_) this->selection().set_channel(c);
     });
@@ -110,9 +120,12 @@ void TensorView::show_difference() { set_what(what() == difference ? before_diff
 
 void TensorView::refresh() {
     const ivit::Comparison* c = shown().comparison();
-    slice_ = c ? tensor_slice(c->integer_trace.get(), c->float_trace.get(), selection().node(), selection().head(), selection().channel()) : TensorSlice();
+    slice_ = c ? tensor_slice(c->integer_trace.get(), c->float_trace.get(), selection().node(),
+                              selection().head(), selection().channel())
+               : TensorSlice();
     refreshing_ = true;
-    channel_->setRange(0, std::max(0, (slice_.planes > 1 && !slice_.attention ? slice_.planes : slice_.cols) - 1));
+    channel_->setRange(
+        0, std::max(0, (slice_.planes > 1 && !slice_.attention ? slice_.planes : slice_.cols) - 1));
     channel_->setValue(selection().channel());
     token_->setRange(0, std::max(0, slice_.rows - 1));
     token_->setValue(selection().token());
@@ -124,13 +137,12 @@ void TensorView::refresh() {
 void TensorView::update_canvas() {
     const ivit::Node* n = node();
     if (!n || slice_.empty()) {
-        title_->clear();
+        title_->set_text({});
     } else {
         QString title = QString::fromStdString(n->name);
         if (slice_.attention) title += QStringLiteral(", head %1").arg(slice_.plane);
         title += QStringLiteral("  %1 × %2").arg(slice_.rows).arg(slice_.cols);
-        title_->setText(title);
-        title_->setToolTip(title);
+        title_->set_text(title);
     }
     const bool both = !slice_.integers.empty() && !slice_.floats.empty();
     what_->button(floating)->setEnabled(!slice_.floats.empty());
@@ -138,7 +150,9 @@ void TensorView::update_canvas() {
     if (!both && what() != integer && !slice_.empty()) what_->button(integer)->setChecked(true);
     const bool picture = slice_.side > 0;
     layout_->setEnabled(picture);
-    layout_->setItemText(0, slice_.attention ? QStringLiteral("tokens × tokens") : slice_.planes > 1 ? QStringLiteral("one colour plane") : QStringLiteral("tokens × channels"));
+    layout_->setItemText(0, slice_.attention    ? QStringLiteral("tokens × tokens")
+                            : slice_.planes > 1 ? QStringLiteral("one colour plane")
+                                                : QStringLiteral("tokens × channels"));
     const bool as_picture = picture && layout_->currentIndex() == 1;
     const bool channel_matters = !slice_.attention && (as_picture || slice_.planes > 1);
     channel_->setVisible(channel_matters);
@@ -148,16 +162,22 @@ void TensorView::update_canvas() {
     if (!canvas_) return;
     TensorCanvas::Look look;
     look.what = what();
-    look.layout = !as_picture ? TensorCanvas::matrix : slice_.attention ? TensorCanvas::patches_of_row : TensorCanvas::patches_of_column;
+    look.layout = !as_picture        ? TensorCanvas::matrix
+                  : slice_.attention ? TensorCanvas::patches_of_row
+                                     : TensorCanvas::patches_of_column;
     look.row = std::min(selection().token(), std::max(0, slice_.rows - 1));
     look.column = std::min(selection().channel(), std::max(0, slice_.cols - 1));
     if (!slice_.empty()) {
-        const double share = contrast_->currentIndex() == 0 ? 1 : contrast_->currentIndex() == 1 ? 0.999 : 0.99;
+        const double share = contrast_->currentIndex() == 0   ? 1
+                             : contrast_->currentIndex() == 1 ? 0.999
+                                                              : 0.99;
         const bool magnitudes = slice_.grid.is_unsigned && what() != difference;
-        // Integer and float share their colours, so that flipping between them shows what differs and nothing else.
+        // Integer and float share their colours, so that flipping between them shows what differs and nothing
+        // else.
         const auto limit = [&](double q) {
             return what() == difference ? slice_.magnitude(2, q)
-                                        : std::max(slice_.integers.empty() ? 0 : slice_.magnitude(0, q), slice_.floats.empty() ? 0 : slice_.magnitude(1, q));
+                                        : std::max(slice_.integers.empty() ? 0 : slice_.magnitude(0, q),
+                                                   slice_.floats.empty() ? 0 : slice_.magnitude(1, q));
         };
         const double most = std::max(limit(share), 1e-12);
         look.low = magnitudes ? 0 : -most;

@@ -5,6 +5,7 @@
 #include <QComboBox>
 #include <QSpinBox>
 
+#include "widgets/elided_label.h"
 #include "widgets/tensor_slice.h"
 #include "widgets/view.h"
 
@@ -33,7 +34,8 @@ class TensorView : public View {
     QButtonGroup* what_;
     QComboBox *layout_, *colours_, *contrast_;
     QSpinBox *channel_, *token_;
-    QLabel *title_, *channel_label_, *token_label_;
+    ElidedLabel* title_;
+    QLabel *channel_label_, *token_label_;
     TensorSlice slice_;
     What before_difference_ = integer;
     bool refreshing_ = false;

@@ -5,9 +5,9 @@
 #include <QDBusMessage>
 #include <QDBusReply>
 #include <QDBusVariant>
-#include <QStyle>
-#include <QStyleFactory>
 #include <QToolTip>
+
+#include "widgets/style.h"
 
 namespace {
 const char portal[] = "org.freedesktop.portal.Desktop";
@@ -24,7 +24,7 @@ Theme::Theme() : QObject(qApp) {
     // Qt 6.4 does not report the desktop's colour scheme; the desktop portal does, and says when it changes.
     QDBusConnection::sessionBus().connect(portal, portal_path, settings_interface, "SettingChanged", this,
                                           SLOT(portal_setting(QString, QString)));
-    if (QStyle* fusion = QStyleFactory::create("Fusion")) QApplication::setStyle(fusion);
+    QApplication::setStyle(new Style);
     apply();
 }
 

@@ -20,12 +20,12 @@ class Theme : public QObject {
     QColor float_colour() const;    // the float network, everywhere
     QColor integer_colour() const;  // the integer network, everywhere
     QColor isolated_colour() const;
-    QColor ghost_colour() const;    // what was before, or what is pinned
+    QColor ghost_colour() const;  // what was before, or what is pinned
     QColor good() const;
     QColor warning() const;
-    QColor muted() const;           // secondary text
-    QColor grid() const;            // plot grid lines, hairlines
-    QColor panel() const;           // a raised surface
+    QColor muted() const;                                // secondary text
+    QColor grid() const;                                 // plot grid lines, hairlines
+    QColor panel() const;                                // a raised surface
     QFont figures(int pixels, bool bold = false) const;  // tabular digits for numbers that line up
 
   signals:

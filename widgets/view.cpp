@@ -33,8 +33,9 @@ class StaleVeil : public QWidget {
         QColor veil = palette().color(QPalette::Window);
         veil.setAlpha(140);
         p.fillRect(rect(), veil);
-        const QString text = caption_.isEmpty() ? QStringLiteral("working …")
-                                                : QStringLiteral("still %1 — newer on its way …").arg(caption_);
+        const QString text = caption_.isEmpty()
+                                 ? QStringLiteral("working …")
+                                 : QStringLiteral("still %1 — newer on its way …").arg(caption_);
         p.setFont(Theme::instance().figures(12));
         const QFontMetrics metrics(p.font());
         const QString shown = metrics.elidedText(text, Qt::ElideMiddle, std::max(40, width() - 32));
@@ -67,7 +68,8 @@ View::View(const QString& name, Selection& selection, QWidget* parent)
 const ivit::Node* View::node() const {
     const ivit::Graph* g = shown_.graph();
     const int i = selection_.node();
-    return g && i >= 0 && static_cast<size_t>(i) < g->nodes.size() ? &g->nodes[static_cast<size_t>(i)] : nullptr;
+    return g && i >= 0 && static_cast<size_t>(i) < g->nodes.size() ? &g->nodes[static_cast<size_t>(i)]
+                                                                   : nullptr;
 }
 
 void View::set_results(const Shown& shown) {
@@ -76,7 +78,8 @@ void View::set_results(const Shown& shown) {
     if (shown_.current) {
         const ivit::Request& r = *shown_.current->request;
         const ivit::QuantConfig& c = r.quantized ? r.quantized->config : r.config;
-        caption_ = QString::fromStdString(c.label()) + QStringLiteral(" · ") + QString::fromStdString(r.picture);
+        caption_ =
+            QString::fromStdString(c.label()) + QStringLiteral(" · ") + QString::fromStdString(r.picture);
     }
     touch();
 }

@@ -16,7 +16,8 @@ void Webcam::start() {
                 if (!camera.read(bgr) || bgr.empty()) {
                     why = QStringLiteral("The webcam has been unplugged");
                 } else {
-                    const QImage view(bgr.data, bgr.cols, bgr.rows, static_cast<qsizetype>(bgr.step), QImage::Format_BGR888);
+                    const QImage view(bgr.data, bgr.cols, bgr.rows, static_cast<qsizetype>(bgr.step),
+                                      QImage::Format_BGR888);
                     emit frame(view.copy());
                     std::this_thread::sleep_for(std::chrono::milliseconds(40));
                 }

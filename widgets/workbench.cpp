@@ -38,7 +38,8 @@ Prediction prediction(const ivit::Trace& t, const ivit::ModelInfo& info) {
     const std::vector<int> top = ivit::top_k(t, 0, 1);
     const std::vector<double> p = ivit::probabilities(t, 0);
     const size_t best = top.empty() ? 0 : static_cast<size_t>(top.front());
-    const QString label = best < info.labels.size() ? QString::fromStdString(info.labels[best]) : QString::number(best);
+    const QString label =
+        best < info.labels.size() ? QString::fromStdString(info.labels[best]) : QString::number(best);
     return {label, best < p.size() ? p[best] : 0};
 }
 
@@ -56,7 +57,8 @@ QString sentence(const ivit::Error& e) {
 
 Workbench::Workbench(QObject* parent) : QObject(parent), loader_(std::make_unique<PictureLoader>()) {
     session_ = std::make_unique<ivit::Session>([this](std::shared_ptr<const ivit::Result> result) {
-        QMetaObject::invokeMethod(this, [this, result] { take_result(result); }, Qt::QueuedConnection);
+        QMetaObject::invokeMethod(
+            this, [this, result] { take_result(result); }, Qt::QueuedConnection);
     });
     latency_ = std::make_unique<LatencySampler>(*session_);
     connect(latency_.get(), &LatencySampler::changed, this, &Workbench::latency_changed);
@@ -72,9 +74,11 @@ Workbench::Workbench(QObject* parent) : QObject(parent), loader_(std::make_uniqu
         }
         set_stale(false);
     });
-    connect(loader_.get(), &PictureLoader::prepared, this, [this](int id, int size, const ivit::Pixels& pixels, const QImage& sharp) {
-        if (const ivit::Graph* g = graph(); g && g->image_size == size) picture_prepared(id, pixels, sharp);
-    });
+    connect(loader_.get(), &PictureLoader::prepared, this,
+            [this](int id, int size, const ivit::Pixels& pixels, const QImage& sharp) {
+                if (const ivit::Graph* g = graph(); g && g->image_size == size)
+                    picture_prepared(id, pixels, sharp);
+            });
     connect(&selection_, &Selection::picture_changed, this, &Workbench::picture_selected);
 }
 
@@ -97,7 +101,8 @@ const LatencySamples& Workbench::latency() const { return latency_->samples(); }
 void Workbench::set_latency(bool keep_running, int batch) { latency_->set_mode(keep_running, batch); }
 
 bool Workbench::idle() const {
-    return !opening_ && !stale_ && !strip_busy_ && !calibration_job_ && (!latency_->busy() || latency_->keep_running()) &&
+    return !opening_ && !stale_ && !strip_busy_ && !calibration_job_ &&
+           (!latency_->busy() || latency_->keep_running()) &&
            (!shown_.current || shown_.current->complete || shown_.current->error);
 }
 
@@ -121,7 +126,8 @@ void Workbench::open_model(const fs::path& file) {
         } catch (const ivit::Error& e) {
             problem = sentence(e);
         } catch (const std::exception& e) {
-            problem = QString::fromStdString(file.string()) + QStringLiteral(": ") + QString::fromUtf8(e.what());
+            problem =
+                QString::fromStdString(file.string()) + QStringLiteral(": ") + QString::fromUtf8(e.what());
         }
         const QString path = QString::fromStdString(file.string());
         QMetaObject::invokeMethod(
@@ -173,7 +179,8 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
     if (selection_.node() < 0 || static_cast<size_t>(selection_.node()) >= nodes.size()) {
         int softmax = -1;
         for (size_t i = 0; i < nodes.size(); ++i) {
-            if (nodes[i].op == ivit::Op::softmax && nodes[i].block <= graph()->depth / 2) softmax = static_cast<int>(i);
+            if (nodes[i].op == ivit::Op::softmax && nodes[i].block <= graph()->depth / 2)
+                softmax = static_cast<int>(i);
         }
         selection_.set_node(std::max(softmax, 0));
     }
@@ -191,7 +198,8 @@ void Workbench::open_pictures(const QStringList& paths) {
         if (fs::is_directory(file, error)) {
             try {
                 for (const fs::path& p : ivit::list_pictures(file)) {
-                    found.push_back({0, QString::fromStdString(p.filename().string()), p, nullptr, {}, {}, {}, {}});
+                    found.push_back(
+                        {0, QString::fromStdString(p.filename().string()), p, nullptr, {}, {}, {}, {}});
                 }
                 opened << path;
             } catch (const ivit::Error& e) {
@@ -200,7 +208,8 @@ void Workbench::open_pictures(const QStringList& paths) {
         } else if (!fs::exists(file, error)) {
             emit message(QStringLiteral("%1: there is no such file").arg(path), true);
         } else {
-            found.push_back({0, QString::fromStdString(file.filename().string()), file, nullptr, {}, {}, {}, {}});
+            found.push_back(
+                {0, QString::fromStdString(file.filename().string()), file, nullptr, {}, {}, {}, {}});
             opened << path;
         }
     }
@@ -289,9 +298,11 @@ void Workbench::picture_prepared(int id, ivit::Pixels pixels, const QImage& shar
 void Workbench::change_settings(const Settings& to, const QString& what, int merge) {
     if (to == settings_) return;
     if (quantized_ && !(to.config == settings_.config)) {
-        emit message(QStringLiteral("A quantized model keeps the bit-widths it was made with — open its float checkpoint to "
-                                    "change them"),
-                     true);
+        emit message(
+            QStringLiteral(
+                "A quantized model keeps the bit-widths it was made with — open its float checkpoint to "
+                "change them"),
+            true);
         emit settings_changed();  // controls go back to what is true
         return;
     }
@@ -357,8 +368,10 @@ void Workbench::take_result(std::shared_ptr<const ivit::Result> result) {
     update_ghost();
     if (const int row = pictures_.row_of(prepared_id_); row >= 0) {
         std::optional<Prediction> floats;
-        if (result->comparison.float_trace) floats = prediction(*result->comparison.float_trace, info_of(*result));
-        pictures_.set_predictions(prepared_id_, floats, prediction(*result->comparison.integer_trace, info_of(*result)));
+        if (result->comparison.float_trace)
+            floats = prediction(*result->comparison.float_trace, info_of(*result));
+        pictures_.set_predictions(prepared_id_, floats,
+                                  prediction(*result->comparison.integer_trace, info_of(*result)));
     }
     set_stale(false);
     emit results_changed();
@@ -371,7 +384,8 @@ void Workbench::take_result(std::shared_ptr<const ivit::Result> result) {
 
 void Workbench::update_ghost() {
     const auto fits = [this](const std::shared_ptr<const ivit::Result>& r) {
-        return r && shown_.current && r != shown_.current && r->request->pixels == shown_.current->request->pixels;
+        return r && shown_.current && r != shown_.current &&
+               r->request->pixels == shown_.current->request->pixels;
     };
     shown_.ghost_pinned = pin_ != nullptr;
     shown_.ghost = pin_ ? (fits(pin_) ? pin_ : nullptr) : fits(previous_) ? previous_ : nullptr;
@@ -462,7 +476,8 @@ void Workbench::classify_strip() {
                 const int row = pictures_.row_of(id);
                 if (row >= 0 && (floats || integers)) {
                     const Picture& p = pictures_.picture(row);
-                    pictures_.set_predictions(id, floats ? floats : p.float_top, integers ? integers : p.integer_top);
+                    pictures_.set_predictions(id, floats ? floats : p.float_top,
+                                              integers ? integers : p.integer_top);
                 }
                 if (done) strip_busy_ = false;
             },
@@ -473,7 +488,9 @@ void Workbench::classify_strip() {
 
 void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
     if (!model_ || quantized_) {
-        emit message(QStringLiteral("Calibration needs a float checkpoint; this model's ranges are already in it"), true);
+        emit message(
+            QStringLiteral("Calibration needs a float checkpoint; this model's ranges are already in it"),
+            true);
         return;
     }
     cancel_calibration();
@@ -494,8 +511,8 @@ void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
             ivit::Pixels last_good;
             const auto next = [&](int64_t i) {
                 try {
-                    last_good = ivit::preprocess(ivit::read_image(chosen[static_cast<size_t>(i)]), model->graph->image_size,
-                                                 model->info.crop_pct);
+                    last_good = ivit::preprocess(ivit::read_image(chosen[static_cast<size_t>(i)]),
+                                                 model->graph->image_size, model->info.crop_pct);
                 } catch (const ivit::Error&) {
                     ++unreadable;  // the picture before it counts twice: ranges do not mind
                     if (last_good.empty()) throw;
@@ -504,14 +521,18 @@ void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
             };
             const auto progress = [&](int64_t done, int64_t total) {
                 QMetaObject::invokeMethod(
-                    this, [=, this] { if (cancelled == calibration_job_) emit calibration_progress(done, total); },
+                    this,
+                    [=, this] {
+                        if (cancelled == calibration_job_) emit calibration_progress(done, total);
+                    },
                     Qt::QueuedConnection);
                 return !stop.stop_requested() && !*cancelled;
             };
-            calibration = std::make_shared<ivit::Calibration>(
-                ivit::calibrate(*model, static_cast<int64_t>(chosen.size()), next, method, threads, progress));
+            calibration = std::make_shared<ivit::Calibration>(ivit::calibrate(
+                *model, static_cast<int64_t>(chosen.size()), next, method, threads, progress));
             calibration->pictures -= unreadable;
-            calibration->source = std::to_string(calibration->pictures) + " pictures of " + folder.filename().string();
+            calibration->source =
+                std::to_string(calibration->pictures) + " pictures of " + folder.filename().string();
         } catch (const ivit::Cancelled&) {
             if (!*cancelled) return false;  // a click came between: begin again after it
         } catch (const ivit::Error& e) {
@@ -527,7 +548,8 @@ void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
                 if (!calibration || model != model_) return;
                 Settings s = settings_;
                 s.calibration = calibration;
-                change_settings(s, QStringLiteral("calibrate on %1").arg(QString::fromStdString(folder.filename().string())));
+                change_settings(s, QStringLiteral("calibrate on %1")
+                                       .arg(QString::fromStdString(folder.filename().string())));
             },
             Qt::QueuedConnection);
         return true;
@@ -544,14 +566,16 @@ void Workbench::cancel_calibration() {
 void Workbench::write_report(const fs::path& file) {
     const auto result = shown_.current;
     if (!result || !result->complete || !result->comparison.float_trace) {
-        emit message(QStringLiteral("A report needs both networks' complete results; they are not there yet"), true);
+        emit message(QStringLiteral("A report needs both networks' complete results; they are not there yet"),
+                     true);
         return;
     }
     fs::path picture;
     if (const int row = pictures_.row_of(prepared_id_); row >= 0) picture = pictures_.picture(row).file;
     ivit::ReportOptions options;
     const ivit::Graph& g = *result->comparison.integer_trace->graph;
-    if (const int node = selection_.node(); node >= 0 && g.nodes[static_cast<size_t>(node)].op == ivit::Op::softmax) {
+    if (const int node = selection_.node();
+        node >= 0 && g.nodes[static_cast<size_t>(node)].op == ivit::Op::softmax) {
         options.head = g.nodes[static_cast<size_t>(node)].name + ":" + std::to_string(selection_.head());
     }
     session_->submit_idle([this, result, file, picture, options](std::stop_token) {
@@ -560,19 +584,22 @@ void Workbench::write_report(const fs::path& file) {
         try {
             ivit::ReportInput input;
             input.file = picture.empty() ? result->request->picture : picture.string();
-            input.sha256 = picture.empty() ? ivit::sha256(std::as_bytes(std::span(result->request->pixels))) : ivit::sha256_file(picture);
+            input.sha256 = picture.empty() ? ivit::sha256(std::as_bytes(std::span(result->request->pixels)))
+                                           : ivit::sha256_file(picture);
             input.pixels = result->request->pixels;
             input.comparison = result->comparison;
             std::vector<ivit::ReportInput> inputs;
             inputs.push_back(std::move(input));
-            const ivit::Effective e = ivit::effective(*result->comparison.model, result->backend, result->gpu_absent);
+            const ivit::Effective e =
+                ivit::effective(*result->comparison.model, result->backend, result->gpu_absent);
             ivit::write_report(ivit::build_report(e, inputs, options), file);
             said = QStringLiteral("Report written: %1").arg(QString::fromStdString(file.string()));
         } catch (const ivit::Error& e) {
             said = sentence(e);
             failed = true;
         }
-        QMetaObject::invokeMethod(this, [this, said, failed] { emit message(said, failed); }, Qt::QueuedConnection);
+        QMetaObject::invokeMethod(
+            this, [this, said, failed] { emit message(said, failed); }, Qt::QueuedConnection);
         return true;
     });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The document behind the window: the model, the pictures, the settings with their undo history, and the results.
-// Lives on the GUI thread; the engine's session and the picture loader post to it, never the other way round.
+// The document behind the window: the model, the pictures, the settings with their undo history, and the
+// results. Lives on the GUI thread; the engine's session and the picture loader post to it, never the other
+// way round.
 #pragma once
 #include <QImage>
 #include <QObject>
@@ -42,14 +43,14 @@ class Workbench : public QObject {
     const Settings& settings() const { return settings_; }
     const Shown& shown() const { return shown_; }
     bool stale() const { return stale_; }
-    std::shared_ptr<const ivit::Model> model() const { return model_; }                   // float; null: none at hand
+    std::shared_ptr<const ivit::Model> model() const { return model_; }  // float; null: none at hand
     std::shared_ptr<const ivit::QuantizedModel> quantized() const { return quantized_; }  // loaded as such
     const ivit::Graph* graph() const;
     const ivit::ModelInfo* info() const;
     const LatencySamples& latency() const;
 
-    // Loads a checkpoint, a quantized model or a named architecture (random weights) in the background; the old one stays
-    // until the new one is there.
+    // Loads a checkpoint, a quantized model or a named architecture (random weights) in the background; the
+    // old one stays until the new one is there.
     void open_model(const std::filesystem::path& file);
     // Files and folders; unreadable ones become quiet marks in the strip. The first becomes the selection.
     void open_pictures(const QStringList& paths);
@@ -108,20 +109,22 @@ class Workbench : public QObject {
     std::shared_ptr<const ivit::QuantizedModel> quantized_;
     ivit::Pixels pixels_;  // of the selected picture, prepared for the model; empty until it is
     QString picture_name_;
-    QImage sharp_;         // what pixels_ were made from
+    QImage sharp_;  // what pixels_ were made from
     int prepared_id_ = -1;
 
     Shown shown_;
     std::shared_ptr<const ivit::Result> previous_, pin_;
     uint64_t awaited_ = 0;
     bool stale_ = false, opening_ = false;
-    bool answered_ = true;  // the newest request has its result, or its error
+    bool answered_ = true;                                // the newest request has its result, or its error
     std::shared_ptr<std::atomic<bool>> calibration_job_;  // true: cancel
     std::shared_ptr<std::atomic<bool>> strip_job_;        // true: superseded
     bool strip_busy_ = false;
-    std::weak_ptr<const ivit::QuantizedModel> classified_with_;  // what the strip's integer predictions are of
+    std::weak_ptr<const ivit::QuantizedModel>
+        classified_with_;  // what the strip's integer predictions are of
 
     std::unique_ptr<PictureLoader> loader_;
     std::unique_ptr<LatencySampler> latency_;
-    std::unique_ptr<ivit::Session> session_;  // last: it is joined first, so nothing posts to a half-destroyed object
+    std::unique_ptr<ivit::Session>
+        session_;  // last: it is joined first, so nothing posts to a half-destroyed object
 };

@@ -12,7 +12,8 @@ int main(int argc, char** argv) {
     if (const int bad = session.applyCommandLine(argc, argv)) return bad;
     const auto& config = session.configData();
     // ctest lists the tests while building, where there may be no display.
-    if (config.listTests || config.listTestNamesOnly || config.listTags || config.listReporters) return session.run();
+    if (config.listTests || config.listTestNamesOnly || config.listTags || config.listReporters)
+        return session.run();
     GlCanvas::set_default_format();
     QTemporaryDir home;  // nobody's settings are read or changed
     QSettings::setDefaultFormat(QSettings::IniFormat);

@@ -56,7 +56,8 @@ TEST_CASE("node table: every metric, sorting with the unknown last, CSV", "[mode
     const int fc1 = g.find("blocks.2.mlp.fc1");
     const auto& error = shown.current->comparison.cumulative[size_t(fc1)];
     CHECK(model.value(fc1, metrics::Id::sqnr_cumulative) == error.sqnr_db);
-    CHECK(model.value(fc1, metrics::Id::sqnr_cumulative, true) == shown.ghost->comparison.cumulative[size_t(fc1)].sqnr_db);
+    CHECK(model.value(fc1, metrics::Id::sqnr_cumulative, true) ==
+          shown.ghost->comparison.cumulative[size_t(fc1)].sqnr_db);
     CHECK(model.index(fc1, NodeTableModel::name_column).data().toString() == "blocks.2.mlp.fc1");
     CHECK(model.index(fc1, NodeTableModel::bits_column).data().toString() == "W4 A8");
     CHECK(model.colour(fc1).isValid());
@@ -75,12 +76,14 @@ TEST_CASE("node table: every metric, sorting with the unknown last, CSV", "[mode
     for (const auto order : {Qt::AscendingOrder, Qt::DescendingOrder}) {
         sorted.sort(saturation, order);
         CHECK(sorted.index(0, saturation).data(NodeTableModel::sort_role).isValid());
-        CHECK_FALSE(sorted.index(sorted.rowCount() - 1, saturation).data(NodeTableModel::sort_role).isValid());
+        CHECK_FALSE(
+            sorted.index(sorted.rowCount() - 1, saturation).data(NodeTableModel::sort_role).isValid());
     }
     sorted.sort(NodeTableModel::column_of(metrics::Id::sqnr_cumulative), Qt::AscendingOrder);
     for (int r = 1; r < sorted.rowCount(); ++r) {
         const int c = NodeTableModel::column_of(metrics::Id::sqnr_cumulative);
-        CHECK(sorted.index(r - 1, c).data(NodeTableModel::sort_role).toDouble() <= sorted.index(r, c).data(NodeTableModel::sort_role).toDouble());
+        CHECK(sorted.index(r - 1, c).data(NodeTableModel::sort_role).toDouble() <=
+              sorted.index(r, c).data(NodeTableModel::sort_role).toDouble());
     }
     const QStringList lines = exporting::to_csv(sorted).split("\r\n", Qt::SkipEmptyParts);
     CHECK(lines.size() == model.rowCount() + 1);
@@ -99,7 +102,8 @@ TEST_CASE("quantization tree: edits ask for a configuration, which then shows", 
     ivit::QuantConfig config;
     const auto graph = fixture::model()->graph;
     model.set_state(graph, config, false);
-    QObject::connect(&model, &QuantTreeModel::config_wanted, [&](const ivit::QuantConfig& c, const QString&) { config = c; });
+    QObject::connect(&model, &QuantTreeModel::config_wanted,
+                     [&](const ivit::QuantConfig& c, const QString&) { config = c; });
     const QModelIndex qkv = model.index_of_node(graph->find("blocks.3.attn.qkv"));
     REQUIRE(qkv.isValid());
     CHECK(model.node_of(qkv) == graph->find("blocks.3.attn.qkv"));
@@ -118,7 +122,8 @@ TEST_CASE("quantization tree: edits ask for a configuration, which then shows", 
     CHECK(model.setData(mode, "float", Qt::EditRole));
     model.set_state(graph, config, false);
     CHECK(mode.data().toString() == "float");
-    CHECK(ivit::resolve(config, *graph)[size_t(graph->find("blocks.3.mlp.fc1"))].mode == ivit::Mode::float_ops);
+    CHECK(ivit::resolve(config, *graph)[size_t(graph->find("blocks.3.mlp.fc1"))].mode ==
+          ivit::Mode::float_ops);
 
     CHECK_FALSE(model.setData(weight, "17", Qt::EditRole));
     CHECK_FALSE(model.setData(qkv, "x", Qt::EditRole));
@@ -131,7 +136,8 @@ TEST_CASE("quantization tree: edits ask for a configuration, which then shows", 
     // No width is offered that resolve() would then refuse.
     model.set_state(graph, ivit::QuantConfig(), false);
     for (int node = 0; node < int(graph->nodes.size()); ++node) {
-        for (const int column : {QuantTreeModel::weight_column, QuantTreeModel::activation_column, QuantTreeModel::mode_column}) {
+        for (const int column : {QuantTreeModel::weight_column, QuantTreeModel::activation_column,
+                                 QuantTreeModel::mode_column}) {
             const QModelIndex i = model.index_of_node(node).siblingAtColumn(column);
             if (!(i.flags() & Qt::ItemIsEditable)) continue;
             for (const QString& choice : i.data(QuantTreeModel::choices_role).toStringList()) {

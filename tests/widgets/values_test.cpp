@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What needs no window: numbers, colours, edits of a configuration, the arithmetic of the attention view and the lens.
+// What needs no window: numbers, colours, edits of a configuration, the arithmetic of the attention view and
+// the lens.
 #include <catch2/catch.hpp>
 #include <cmath>
 
@@ -42,7 +43,8 @@ TEST_CASE("colormap: ends, middle and what is readable on them", "[values]") {
         double last = -1;
         for (int i = 0; i <= 16; ++i) {
             const QColor c(map->at(i / 16.0));
-            const double y = 0.2126 * std::pow(c.redF(), 2.2) + 0.7152 * std::pow(c.greenF(), 2.2) + 0.0722 * std::pow(c.blueF(), 2.2);
+            const double y = 0.2126 * std::pow(c.redF(), 2.2) + 0.7152 * std::pow(c.greenF(), 2.2) +
+                             0.0722 * std::pow(c.blueF(), 2.2);
             CHECK(y > last);
             last = y;
         }
@@ -91,7 +93,8 @@ TEST_CASE("attention: rows, KL and patches", "[values]") {
     CHECK(attention::sum(exact) == Approx(1).margin(1e-12));
     CHECK(attention::sum(a) == Approx(1).margin(0.01));
     CHECK(attention::kl(exact, exact, 1e-12) == Approx(0).margin(1e-12));
-    CHECK(attention::kl({0.5, 0.5}, {0.25, 0.75}, 1e-12) == Approx(0.5 * std::log(2) + 0.5 * std::log(2.0 / 3)));
+    CHECK(attention::kl({0.5, 0.5}, {0.25, 0.75}, 1e-12) ==
+          Approx(0.5 * std::log(2) + 0.5 * std::log(2.0 / 3)));
     CHECK(attention::kl(exact, a, 1e-9) < 0.05);
     CHECK(attention::row(q, layers[5], 3, 3).empty());  // DeiT-tiny has three heads
     CHECK(attention::row(q, 0, 0, 0).size() == 64);     // any node has rows
@@ -114,7 +117,8 @@ TEST_CASE("attention: rollout against the product of whole matrices", "[values]"
         for (size_t i = 0; i < n; ++i) {
             double total = 0;
             for (size_t j = 0; j < n; ++j) {
-                for (int h = 0; h < 3; ++h) a[i * n + j] += attention::row(t, layer, h, static_cast<int>(i))[j] / 3;
+                for (int h = 0; h < 3; ++h)
+                    a[i * n + j] += attention::row(t, layer, h, static_cast<int>(i))[j] / 3;
                 a[i * n + j] += i == j;
                 total += a[i * n + j];
             }
@@ -131,7 +135,8 @@ TEST_CASE("attention: rollout against the product of whole matrices", "[values]"
     for (const int token : {0, 5}) {
         const auto r = attention::rollout(t, token, attention::Fusion::mean, 0);
         REQUIRE(r.size() == n);
-        for (size_t j = 0; j < n; ++j) CHECK(r[j] == Approx(product[static_cast<size_t>(token) * n + j]).margin(1e-6));
+        for (size_t j = 0; j < n; ++j)
+            CHECK(r[j] == Approx(product[static_cast<size_t>(token) * n + j]).margin(1e-6));
     }
     CHECK(attention::sum(attention::rollout(t, 0, attention::Fusion::max, 0.9)) == Approx(1).margin(1e-6));
     CHECK(attention::rollout(t, 99, attention::Fusion::mean, 0).empty());

@@ -2,6 +2,7 @@
 // The window driven as a person drives it, with the results read back from the views.
 #include "tests/widgets/fixture.h"
 
+#include <qcustomplot.h>
 #include <QApplication>
 #include <QComboBox>
 #include <QFile>
@@ -15,7 +16,6 @@
 #include <catch2/catch.hpp>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <qcustomplot.h>
 
 #include "widgets/attention_view.h"
 #include "widgets/distribution_view.h"
@@ -46,7 +46,8 @@ QImage painted(int seed) {
         for (int x = 0; x < image.width(); ++x) {
             const double dx = x - 30 - 9 * seed, dy = y - 36;
             const bool inside = dx * dx + dy * dy < 400;
-            image.setPixel(x, y, inside ? qRgb(190 - y, 120, 40 + 30 * seed) : qRgb(90 + y, 140 + y / 2, 220 - x / 2));
+            image.setPixel(
+                x, y, inside ? qRgb(190 - y, 120, 40 + 30 * seed) : qRgb(90 + y, 140 + y / 2, 220 - x / 2));
         }
     }
     return image;
@@ -76,7 +77,10 @@ struct Opened {
         REQUIRE(settled());
     }
     bool settled() {
-        return wait_until([this] { return window.bench().idle() && (window.bench().shown().current || window.bench().pictures().rowCount() == 0); });
+        return wait_until([this] {
+            return window.bench().idle() &&
+                   (window.bench().shown().current || window.bench().pictures().rowCount() == 0);
+        });
     }
 };
 
@@ -93,7 +97,8 @@ TEST_CASE("window: with nothing open every view says what to do", "[window]") {
     CHECK(window.predictions()->verdict().isEmpty());
     CHECK(window.layers()->model().rowCount() == 0);
     CHECK(window.model_card()->text().contains("No model"));
-    for (const int key : {Qt::Key_Up, Qt::Key_Down, Qt::Key_Left, Qt::Key_Right, Qt::Key_Space, Qt::Key_D, Qt::Key_P, Qt::Key_BracketRight}) {
+    for (const int key : {Qt::Key_Up, Qt::Key_Down, Qt::Key_Left, Qt::Key_Right, Qt::Key_Space, Qt::Key_D,
+                          Qt::Key_P, Qt::Key_BracketRight}) {
         QTest::keyClick(&window, static_cast<Qt::Key>(key));
     }
     window.bench().change_config(ivit::QuantConfig::from_spec("W4A8"), "W4A8");
@@ -187,7 +192,9 @@ TEST_CASE("window: one selection for every view", "[window]") {
     const ivit::Graph& g = *w.bench().graph();
     const int fc2 = g.find("blocks.1.mlp.fc2");
     s.set_node(fc2);
-    CHECK(w.layers()->table()->currentIndex().siblingAtColumn(NodeTableModel::name_column).data().toString() == "blocks.1.mlp.fc2");
+    CHECK(
+        w.layers()->table()->currentIndex().siblingAtColumn(NodeTableModel::name_column).data().toString() ==
+        "blocks.1.mlp.fc2");
     // A row of the table.
     w.layers()->sort_worst_first();
     const QModelIndex worst = w.layers()->table()->model()->index(0, NodeTableModel::name_column);
@@ -289,7 +296,8 @@ TEST_CASE("window: broken, missing and oddly named files are quiet marks", "[win
     text.write("these are words");
     text.close();
     const QString long_name = QString(196, 'n') + ".png";
-    w.bench().open_pictures({text.fileName(), o.folder.dir.filePath("missing.png"), o.folder.picture(3, long_name)});
+    w.bench().open_pictures(
+        {text.fileName(), o.folder.dir.filePath("missing.png"), o.folder.picture(3, long_name)});
     REQUIRE(wait_until([&] { return !w.bench().pictures().picture(1).error.isEmpty(); }));
     REQUIRE(o.settled());
     CHECK(w.bench().pictures().rowCount() == 3);
@@ -366,14 +374,19 @@ TEST_CASE("window: 2000 files, switching models while calibrating, closing in th
 TEST_CASE("window: every control has a name and says what it is for", "[window]") {
     Opened o(1);
     for (QWidget* w : o.window.findChildren<QWidget*>()) {
-        const bool control = qobject_cast<QAbstractButton*>(w) || qobject_cast<QComboBox*>(w) || qobject_cast<QAbstractSlider*>(w) || qobject_cast<QSpinBox*>(w);
-        if (!control || qobject_cast<QScrollBar*>(w) || !w->isEnabled() || QString(w->metaObject()->className()).startsWith("QDockWidget") ||
-            w->objectName().startsWith("qt_") || w->objectName() == "ScrollLeftButton" || w->objectName() == "ScrollRightButton" ||
-            (w->parentWidget() && w->parentWidget()->inherits("QTableView")) || w->inherits("QTableCornerButton")) {
+        const bool control = qobject_cast<QAbstractButton*>(w) || qobject_cast<QComboBox*>(w) ||
+                             qobject_cast<QAbstractSlider*>(w) || qobject_cast<QSpinBox*>(w);
+        if (!control || qobject_cast<QScrollBar*>(w) || !w->isEnabled() ||
+            QString(w->metaObject()->className()).startsWith("QDockWidget") ||
+            w->objectName().startsWith("qt_") || w->objectName() == "ScrollLeftButton" ||
+            w->objectName() == "ScrollRightButton" ||
+            (w->parentWidget() && w->parentWidget()->inherits("QTableView")) ||
+            w->inherits("QTableCornerButton")) {
             continue;
         }
         const auto* button = qobject_cast<QAbstractButton*>(w);
-        INFO(w->metaObject()->className() << " " << w->objectName().toStdString() << " " << (button ? button->text().toStdString() : ""));
+        INFO(w->metaObject()->className()
+             << " " << w->objectName().toStdString() << " " << (button ? button->text().toStdString() : ""));
         CHECK((!w->accessibleName().isEmpty() || (button && !button->text().isEmpty())));
         CHECK_FALSE(w->toolTip().isEmpty());
     }
@@ -394,7 +407,8 @@ TEST_CASE("window: the canvas draws what the slice holds", "[window]") {
     const QImage integer = canvas->grabFramebuffer();
     int coloured = 0;
     for (int y = 0; y < integer.height(); y += 4) {
-        for (int x = 0; x < integer.width(); x += 4) coloured += QColor(integer.pixel(x, y)).saturation() > 60;
+        for (int x = 0; x < integer.width(); x += 4)
+            coloured += QColor(integer.pixel(x, y)).saturation() > 60;
     }
     CHECK(coloured > 200);
     w.tensor()->set_what(TensorView::difference);
@@ -425,7 +439,8 @@ TEST_CASE("click to paint", "[.benchmark]") {
             REQUIRE(o.settled());
         }
     }
-    std::cout << "click to paint, DeiT-T on " << w.status()->figures().toStdString() << "\n  median " << LatencySamples::quantile(ms, 0.5)
-              << " ms, p95 " << LatencySamples::quantile(ms, 0.95) << " ms\n";
+    std::cout << "click to paint, DeiT-T on " << w.status()->figures().toStdString() << "\n  median "
+              << LatencySamples::quantile(ms, 0.5) << " ms, p95 " << LatencySamples::quantile(ms, 0.95)
+              << " ms\n";
     CHECK(ms.size() == 18);
 }

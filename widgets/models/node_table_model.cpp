@@ -43,13 +43,15 @@ QVariant NodeTableModel::data(const QModelIndex& index, int role) const {
     if (column < first_metric_column) {
         const ivit::QuantizedModel* model = shown_.current ? shown_.current->comparison.model.get() : nullptr;
         const ivit::NodeQuant* q = model ? &model->nodes[static_cast<size_t>(row)]->quant : nullptr;
-        const bool display = role == Qt::DisplayRole, number = role == sort_role || role == exporting::csv_role;
+        const bool display = role == Qt::DisplayRole,
+                   number = role == sort_role || role == exporting::csv_role;
         switch (column) {
             case index_column:
                 if (display || number) return row;
                 break;
             case name_column:
-                if (display || role == sort_role || role == Qt::ToolTipRole) return QString::fromStdString(node.name);
+                if (display || role == sort_role || role == Qt::ToolTipRole)
+                    return QString::fromStdString(node.name);
                 break;
             case op_column:
                 if (display || role == sort_role) return QString(ivit::to_string(node.op));
@@ -65,7 +67,8 @@ QVariant NodeTableModel::data(const QModelIndex& index, int role) const {
                 if (!q) return {};
                 if (role == sort_role) return q->out_bits;
                 if (!display && role != Qt::ToolTipRole) break;
-                const bool weights = node.op == ivit::Op::linear || node.op == ivit::Op::patch_embed || node.op == ivit::Op::head;
+                const bool weights = node.op == ivit::Op::linear || node.op == ivit::Op::patch_embed ||
+                                     node.op == ivit::Op::head;
                 const QString mode = q->mode == ivit::Mode::integer ? QString()
                                      : q->mode == ivit::Mode::exact ? QStringLiteral(" exact")
                                                                     : QStringLiteral(" float");
@@ -83,15 +86,19 @@ QVariant NodeTableModel::data(const QModelIndex& index, int role) const {
     const Id id = metrics::all()[static_cast<size_t>(column - first_metric_column)].id;
     const std::optional<double> v = value(row, id);
     switch (role) {
-        case Qt::DisplayRole: return v ? metrics::text(id, *v) : QStringLiteral("—");
+        case Qt::DisplayRole:
+            return v ? metrics::text(id, *v) : QStringLiteral("—");
         case sort_role:
-        case exporting::csv_role: return v ? QVariant(*v) : QVariant();
+        case exporting::csv_role:
+            return v ? QVariant(*v) : QVariant();
         case Qt::ToolTipRole: {
             const std::optional<double> before = value(row, id, true);
-            QString text = metrics::metric(id).name + QStringLiteral(": ") + (v ? metrics::text(id, *v) : QStringLiteral("—"));
+            QString text = metrics::metric(id).name + QStringLiteral(": ") +
+                           (v ? metrics::text(id, *v) : QStringLiteral("—"));
             if (v && before) {
-                text += QStringLiteral("  (%1 %2)").arg(shown_.ghost_pinned ? QStringLiteral("pinned") : QStringLiteral("before"),
-                                                        metrics::text(id, *before));
+                text += QStringLiteral("  (%1 %2)")
+                            .arg(shown_.ghost_pinned ? QStringLiteral("pinned") : QStringLiteral("before"),
+                                 metrics::text(id, *before));
             }
             return text;
         }
@@ -105,8 +112,10 @@ QVariant NodeTableModel::data(const QModelIndex& index, int role) const {
                 if (const QColor c = colour(row); c.isValid()) return readable_on(c);
             }
             return {};
-        case colour_role: return colour(row);
-        default: return {};
+        case colour_role:
+            return colour(row);
+        default:
+            return {};
     }
 }
 
@@ -117,8 +126,8 @@ QVariant NodeTableModel::headerData(int section, Qt::Orientation orientation, in
         return static_cast<int>((text ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
     }
     static const QString names[] = {"#", "node", "operator", "output", "bits"};
-    static const QString tips[] = {"Place in execution order", "Name as timm gives it", "Operator (engine/ops.h)",
-                                   "Shape of the output, without the batch",
+    static const QString tips[] = {"Place in execution order", "Name as timm gives it",
+                                   "Operator (engine/ops.h)", "Shape of the output, without the batch",
                                    "Bits of the weights (W) and of the integers put out (A)"};
     if (section < 0 || section >= columnCount()) return {};
     if (section < first_metric_column) {
@@ -147,7 +156,8 @@ void NodeTableModel::set_results(const Shown& shown) {
 void NodeTableModel::set_latency(const LatencySamples& samples) {
     latency_ = samples;
     rebuild_range();
-    if (rowCount() > 0) emit dataChanged(index(0, column_of(Id::integer_ms)), index(rowCount() - 1, columnCount() - 1));
+    if (rowCount() > 0)
+        emit dataChanged(index(0, column_of(Id::integer_ms)), index(rowCount() - 1, columnCount() - 1));
 }
 
 void NodeTableModel::set_colour_by(Id id) {

@@ -20,12 +20,18 @@ QVariant PictureListModel::data(const QModelIndex& index, int role) const {
     const Picture& p = picture(index.row());
     switch (role) {
         case Qt::DisplayRole:
-        case name_role: return p.name;
-        case Qt::DecorationRole: return p.thumbnail;
-        case float_role: return top_text(p.float_top);
-        case integer_role: return top_text(p.integer_top);
-        case differs_role: return p.differs();
-        case error_role: return p.error;
+        case name_role:
+            return p.name;
+        case Qt::DecorationRole:
+            return p.thumbnail;
+        case float_role:
+            return top_text(p.float_top);
+        case integer_role:
+            return top_text(p.integer_top);
+        case differs_role:
+            return p.differs();
+        case error_role:
+            return p.error;
         case Qt::ToolTipRole: {
             QString text = p.file.empty() ? p.name : QString::fromStdString(p.file.string());
             if (!p.error.isEmpty()) return text + QLatin1Char('\n') + p.error;
@@ -41,12 +47,16 @@ QVariant PictureListModel::data(const QModelIndex& index, int role) const {
             if (p.integer_top) text += QStringLiteral(", integer: ") + top_text(p.integer_top);
             return p.differs() ? text + QStringLiteral(", they differ") : text;
         }
-        default: return {};
+        default:
+            return {};
     }
 }
 
 QHash<int, QByteArray> PictureListModel::roleNames() const {
-    return {{name_role, "name"}, {float_role, "float"}, {integer_role, "integer"}, {differs_role, "differs"},
+    return {{name_role, "name"},
+            {float_role, "float"},
+            {integer_role, "integer"},
+            {differs_role, "differs"},
             {error_role, "error"}};
 }
 
@@ -90,7 +100,8 @@ void PictureListModel::set_error(int id, const QString& sentence) {
     emit dataChanged(index(row), index(row));
 }
 
-void PictureListModel::set_predictions(int id, std::optional<Prediction> float_top, std::optional<Prediction> integer_top) {
+void PictureListModel::set_predictions(int id, std::optional<Prediction> float_top,
+                                       std::optional<Prediction> integer_top) {
     const int row = row_of(id);
     if (row < 0) return;
     pictures_[static_cast<size_t>(row)].float_top = std::move(float_top);

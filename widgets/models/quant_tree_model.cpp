@@ -22,7 +22,8 @@ QString mode_name(Mode m) { return QString(ivit::to_string(m)); }
 
 }  // namespace
 
-void QuantTreeModel::set_state(std::shared_ptr<const ivit::Graph> graph, const ivit::QuantConfig& config, bool read_only) {
+void QuantTreeModel::set_state(std::shared_ptr<const ivit::Graph> graph, const ivit::QuantConfig& config,
+                               bool read_only) {
     std::vector<ivit::NodeQuant> resolved;
     if (graph) {
         try {
@@ -56,7 +57,8 @@ void QuantTreeModel::set_state(std::shared_ptr<const ivit::Graph> graph, const i
     emit dataChanged(index(0, 0), index(top - 1, column_count - 1));
     for (int r = 0; r < top; ++r) {
         const QModelIndex here = index(r, 0);
-        if (const int n = rowCount(here)) emit dataChanged(index(0, 0, here), index(n - 1, column_count - 1, here));
+        if (const int n = rowCount(here))
+            emit dataChanged(index(0, 0, here), index(n - 1, column_count - 1, here));
     }
 }
 
@@ -88,7 +90,8 @@ QModelIndex QuantTreeModel::index_of_node(int node) const {
     for (size_t r = 0; r < rows_.size(); ++r) {
         if (rows_[r].node == node && node >= 0) return index(static_cast<int>(r), 0);
         for (size_t i = 0; i < rows_[r].nodes.size(); ++i) {
-            if (rows_[r].nodes[i] == node) return index(static_cast<int>(i), 0, index(static_cast<int>(r), 0));
+            if (rows_[r].nodes[i] == node)
+                return index(static_cast<int>(i), 0, index(static_cast<int>(r), 0));
         }
     }
     return {};
@@ -106,8 +109,8 @@ bool QuantTreeModel::has_weights(int node) const {
 }
 
 bool QuantTreeModel::has_width(int node) const {
-    // A head's logits and an accumulator that only a residual_add reads are 32 bits; the residual stream has a width of
-    // its own for the whole network.
+    // A head's logits and an accumulator that only a residual_add reads are 32 bits; the residual stream has
+    // a width of its own for the whole network.
     const ivit::Node& n = graph_->nodes[static_cast<size_t>(node)];
     const bool residual = n.op == Op::residual_add || n.op == Op::pos_embed || n.op == Op::patch_embed;
     return !n.to_residual && !residual && n.op != Op::head;
@@ -151,7 +154,8 @@ QVariant QuantTreeModel::data(const QModelIndex& index, int role) const {
         case Qt::DisplayRole:
         case Qt::EditRole: {
             if (column == name_column) {
-                if (node < 0) return QStringLiteral("blocks.%1").arg(rows_[static_cast<size_t>(index.row())].block);
+                if (node < 0)
+                    return QStringLiteral("blocks.%1").arg(rows_[static_cast<size_t>(index.row())].block);
                 QString name = QString::fromStdString(graph_->nodes[static_cast<size_t>(node)].name);
                 return index.internalId() ? name.section(QLatin1Char('.'), 2) : name;
             }
@@ -167,7 +171,8 @@ QVariant QuantTreeModel::data(const QModelIndex& index, int role) const {
                                   return has_width(i) && (node >= 0 || op != Op::softmax);
                               });
             }
-            return common([](const ivit::NodeQuant& q) { return mode_name(q.mode); }, [](int) { return true; });
+            return common([](const ivit::NodeQuant& q) { return mode_name(q.mode); },
+                          [](int) { return true; });
         }
         case choices_role: {
             QStringList choices;
@@ -176,7 +181,8 @@ QVariant QuantTreeModel::data(const QModelIndex& index, int role) const {
                 for (int b = 8; b >= 2; --b) choices << QString::number(b);
             } else if (column == activation_column) {
                 const bool softmax = node >= 0 && graph_->nodes[static_cast<size_t>(node)].op == Op::softmax;
-                const bool logits = node >= 0 && graph_->nodes[static_cast<size_t>(node)].op == Op::attn_logits;
+                const bool logits =
+                    node >= 0 && graph_->nodes[static_cast<size_t>(node)].op == Op::attn_logits;
                 for (int b = softmax || logits ? 16 : 8; b >= 4; --b) choices << QString::number(b);
             } else if (column == mode_column) {
                 choices << QStringLiteral("integer");
@@ -185,8 +191,10 @@ QVariant QuantTreeModel::data(const QModelIndex& index, int role) const {
             }
             return choices;
         }
-        case overridden_role: return overridden;
-        case glob_role: return QString::fromStdString(glob(index));
+        case overridden_role:
+            return overridden;
+        case glob_role:
+            return QString::fromStdString(glob(index));
         case Qt::FontRole:
             if (overridden) {
                 QFont bold;
@@ -198,13 +206,15 @@ QVariant QuantTreeModel::data(const QModelIndex& index, int role) const {
             if (overridden && column != name_column) return QBrush(Theme::instance().integer_colour());
             return {};
         case Qt::TextAlignmentRole:
-            return static_cast<int>((column == name_column ? Qt::AlignLeft : Qt::AlignHCenter) | Qt::AlignVCenter);
+            return static_cast<int>((column == name_column ? Qt::AlignLeft : Qt::AlignHCenter) |
+                                    Qt::AlignVCenter);
         case Qt::ToolTipRole:
             if (column == weight_column && applies(index)) return metrics::define("weight");
             if (column == activation_column && applies(index)) return metrics::define("activation");
             if (column == mode_column) return metrics::define("mode");
             return QString::fromStdString(glob(index));
-        default: return {};
+        default:
+            return {};
     }
 }
 
@@ -216,17 +226,20 @@ bool QuantTreeModel::setData(const QModelIndex& index, const QVariant& value, in
     ivit::QuantConfig wanted = config_;
     config_edit::edit_rule(wanted, glob(index), [&](ivit::QuantRule& r) {
         if (index.column() == mode_column) {
-            r.mode = inherit                              ? std::nullopt
-                     : text == QStringLiteral("exact")    ? std::optional(Mode::exact)
-                     : text == QStringLiteral("float")    ? std::optional(Mode::float_ops)
-                                                          : std::optional(Mode::integer);
+            r.mode = inherit                           ? std::nullopt
+                     : text == QStringLiteral("exact") ? std::optional(Mode::exact)
+                     : text == QStringLiteral("float") ? std::optional(Mode::float_ops)
+                                                       : std::optional(Mode::integer);
         } else {
             auto& bits = index.column() == weight_column ? r.bits.weight : r.bits.activation;
             bits = inherit ? std::nullopt : std::optional(text.toInt());
         }
     });
-    const char* column = index.column() == weight_column ? "weights" : index.column() == activation_column ? "output" : "mode";
-    emit config_wanted(wanted, QStringLiteral("%1: %2 %3").arg(QString::fromStdString(glob(index)), column, text));
+    const char* column = index.column() == weight_column       ? "weights"
+                         : index.column() == activation_column ? "output"
+                                                               : "mode";
+    emit config_wanted(wanted,
+                       QStringLiteral("%1: %2 %3").arg(QString::fromStdString(glob(index)), column, text));
     return true;
 }
 
@@ -243,8 +256,9 @@ QVariant QuantTreeModel::headerData(int section, Qt::Orientation orientation, in
     if (role == Qt::DisplayRole) return QStringList({"node", "W", "A", "operator"})[section];
     if (role == Qt::TextAlignmentRole && section != name_column) return static_cast<int>(Qt::AlignCenter);
     if (role == Qt::ToolTipRole) {
-        return QStringList({"Blocks and nodes; bold where they differ from what is above them", metrics::define("weight"),
-                            metrics::define("activation"), metrics::define("mode")})[section];
+        return QStringList({"Blocks and nodes; bold where they differ from what is above them",
+                            metrics::define("weight"), metrics::define("activation"),
+                            metrics::define("mode")})[section];
     }
     return {};
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Bit-widths and modes by block and node, as a tree that can be edited. An edit asks for a new configuration; the model
-// changes when that comes back through set_state(), so that undo and redo show here too.
+// Bit-widths and modes by block and node, as a tree that can be edited. An edit asks for a new configuration;
+// the model changes when that comes back through set_state(), so that undo and redo show here too.
 #pragma once
 #include <QAbstractItemModel>
 #include <memory>
@@ -36,8 +36,8 @@ class QuantTreeModel : public QAbstractItemModel {
     void config_wanted(const ivit::QuantConfig& config, const QString& what);
 
   private:
-    struct Row {          // top level: a block, or a node outside of all blocks
-        int node = -1;    // -1: a block
+    struct Row {        // top level: a block, or a node outside of all blocks
+        int node = -1;  // -1: a block
         int block = -1;
         std::vector<int> nodes;  // of the block
     };
