@@ -1,19 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-# The cuda backend is built when nvcc is there; without it the program says so and runs on the CPU.
-file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/backends/cuda/*.cu)
-if(IVIT_CUDA STREQUAL "OFF" OR NOT cuda_sources)
-  return()
-endif()
-include(CheckLanguage)
-check_language(CUDA)
-if(NOT CMAKE_CUDA_COMPILER)
-  if(IVIT_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "IVIT_CUDA=ON but nvcc was not found")
+# The cuda backend is built when nvcc is there; without it absent.cpp says so and the program runs on the CPU.
+# nvcc is called directly instead of through CMake's CUDA language: CMake 3.25 knows no -std=c++20 for it, and that
+# language would have to be enabled for every program that links the engine. The program links CUDA's static runtime and
+# nothing of the driver, so it starts on any machine.
+set(cuda_dir ${CMAKE_CURRENT_SOURCE_DIR}/backends/cuda)
+set(cuda_least_version 12.5)
+set(cuda_found FALSE)
+if(NOT IVIT_CUDA STREQUAL "OFF")
+  find_package(CUDAToolkit ${cuda_least_version} QUIET)
+  if(CUDAToolkit_FOUND AND CUDAToolkit_NVCC_EXECUTABLE)
+    set(cuda_found TRUE)
+  elseif(IVIT_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "IVIT_CUDA=ON, but there is no CUDA toolkit ${cuda_least_version} or later with nvcc")
   endif()
+endif()
+if(NOT cuda_found)
+  message(STATUS "cuda backend: left out (IVIT_CUDA=${IVIT_CUDA}, nvcc ${cuda_least_version} or later not used)")
+  target_sources(ivit_engine PRIVATE ${cuda_dir}/absent.cpp)
   return()
 endif()
-if(NOT CMAKE_CUDA_ARCHITECTURES)
-  set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90a-real 90-virtual)
+
+# 90a has instructions of its own (wgmma); the PTX serves what comes after it.
+set(IVIT_CUDA_ARCHITECTURES "75;80;86;89;90a;90-virtual" CACHE STRING "What the CUDA kernels are compiled for")
+set(cuda_flags -std=c++20 -O3 -I${CMAKE_SOURCE_DIR} -Xcompiler=-Wall,-Wextra)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  list(APPEND cuda_flags -ccbin ${CMAKE_CXX_COMPILER})
 endif()
-enable_language(CUDA)
-message(STATUS "cuda backend: ${CMAKE_CUDA_COMPILER} for ${CMAKE_CUDA_ARCHITECTURES}")
+if(IVIT_WERROR)
+  list(APPEND cuda_flags -Werror all-warnings)
+endif()
+foreach(arch ${IVIT_CUDA_ARCHITECTURES})
+  if(arch MATCHES "^(.+)-virtual$")
+    list(APPEND cuda_flags -gencode arch=compute_${CMAKE_MATCH_1},code=compute_${CMAKE_MATCH_1})
+  else()
+    list(APPEND cuda_flags -gencode arch=compute_${arch},code=sm_${arch})
+  endif()
+endforeach()
+
+file(GLOB cuda_kernels CONFIGURE_DEPENDS ${cuda_dir}/*.cu)
+file(GLOB cuda_host CONFIGURE_DEPENDS ${cuda_dir}/*.cpp)
+list(FILTER cuda_host EXCLUDE REGEX "absent\\.cpp$")
+set(cuda_objects)
+foreach(source ${cuda_kernels})
+  get_filename_component(name ${source} NAME)
+  set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
+  add_custom_command(
+    OUTPUT ${object}
+    COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${CUDAToolkit_NVCC_EXECUTABLE} ${cuda_flags} -MD -MF ${object}.d -c ${source} -o ${object}
+    DEPENDS ${source}
+    DEPFILE ${object}.d
+    COMMENT "nvcc ${name}"
+    VERBATIM)
+  list(APPEND cuda_objects ${object})
+endforeach()
+file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/cuda)
+target_sources(ivit_engine PRIVATE ${cuda_host} ${cuda_objects})
+set_source_files_properties(${cuda_objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+set_source_files_properties(${cuda_host} PROPERTIES INCLUDE_DIRECTORIES "${CUDAToolkit_INCLUDE_DIRS}")
+target_link_libraries(ivit_engine PRIVATE CUDA::cudart_static)
+message(STATUS "cuda backend: ${CUDAToolkit_NVCC_EXECUTABLE} for ${IVIT_CUDA_ARCHITECTURES}")
+set_property(TARGET ivit_engine PROPERTY CUDA_KERNEL_OBJECTS ${cuda_objects})

@@ -2,6 +2,7 @@
 // The list of backends: one line each, best first for "auto".
 #include "engine/backend.h"
 #include "engine/backends/cpu/network.h"
+#include "engine/backends/cuda/network.h"
 #include "engine/backends/reference/network.h"
 #include "engine/error.h"
 
@@ -14,6 +15,7 @@ std::string always() { return {}; }
 
 const std::vector<BackendEntry>& backends() {
     static const std::vector<BackendEntry> list = {
+        {"cuda", cuda::unavailable, [](int) { return cuda::make_backend(); }},
         {"cpu", always, [](int threads) { return cpu::make_backend(threads); }},
         {"reference", always, [](int) { return reference::make_backend(); }},
     };

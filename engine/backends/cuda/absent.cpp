@@ -13,6 +13,14 @@ std::vector<double> device_ms(IntegerNetwork&, std::span<const uint8_t>, int, in
     throw Error(unavailable(), "cuda");
 }
 
-void set_micro_batch(IntegerNetwork&, int) {}
+std::vector<Timing> step_ms(IntegerNetwork&, std::span<const uint8_t>, int, int) {
+    throw Error(unavailable(), "cuda");
+}
+
+int pictures_at_once(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
+
+void set_micro_batch(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
+
+void force_tile(IntegerNetwork&, const std::string&) { throw Error(unavailable(), "cuda"); }
 
 }  // namespace ivit::cuda

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One kernel for logits, Shiftmax and context (arithmetic.md, Attention): K and V of a head on chip, a row's logits in
-// registers from the first product to the last. The 16-bit probabilities go through the tensor cores as two planes of
-// 8 bits.
+// One kernel for logits, Shiftmax and context (arithmetic.md, Attention): K and V of a head on chip, a row's
+// logits in registers from the first product to the last. The 16-bit probabilities go through the tensor
+// cores as two planes of 8 bits.
 #include "engine/backends/cuda/device.cuh"
 #include "engine/backends/cuda/prepare.h"
 
@@ -10,13 +10,14 @@ namespace {
 
 constexpr int table_entries = 256;  // of exponentials in shared memory: logits of up to 8 bits
 
-// D: bytes of a padded head. chunks: of 32 tokens that a warp holds. split: the warps of a block share 16 queries and
-// split the tokens (few queries, or many tokens); else each warp has 16 queries of its own and sees all tokens.
+// D: bytes of a padded head. chunks: of 32 tokens that a warp holds. split: the warps of a block share 16
+// queries and split the tokens (few queries, or many tokens); else each warp has 16 queries of its own and
+// sees all tokens.
 template <int D_, int chunks_, int warps_, bool split_>
 struct Shape {
     static constexpr int D = D_, chunks = chunks_, warps = warps_;
     static constexpr bool split = split_;
-    static constexpr int blocks = chunks > 4 ? (split ? 1 : 3) : 4;  // per multiprocessor, at least
+    static constexpr int blocks = chunks > 4 ? (split ? 1 : 3) : 4;   // per multiprocessor, at least
     static constexpr int tokens = 32 * chunks * (split ? warps : 1);  // at most
     static size_t shared_bytes(int tokens_padded) {
         const size_t kv = 2 * static_cast<size_t>(tokens_padded) * D + table_entries * 4;
@@ -24,7 +25,8 @@ struct Shape {
     }
 };
 
-// 16-byte chunk c of token r among rows of D bytes: eight neighbouring rows of one chunk hit eight different banks.
+// 16-byte chunk c of token r among rows of D bytes: eight neighbouring rows of one chunk hit eight different
+// banks.
 template <int D>
 __device__ __forceinline__ uint32_t swizzled(int r, int c) {
     constexpr int per_row = D / 16;
@@ -81,9 +83,10 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
                 const int i = row[e & 1];
-                q[e] = i < p.tokens ? *reinterpret_cast<const uint32_t*>(qkv + static_cast<int64_t>(i) * p.ld + 32 * kk +
-                                                                         16 * (e >> 1) + 4 * t)
-                                    : 0;
+                q[e] = i < p.tokens
+                           ? *reinterpret_cast<const uint32_t*>(qkv + static_cast<int64_t>(i) * p.ld +
+                                                                32 * kk + 16 * (e >> 1) + 4 * t)
+                           : 0;
             }
 #pragma unroll
             for (int j = 0; j < N8; j += 2) {
@@ -109,7 +112,8 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
         };
         if (p.s_logits >= 32)
             requantize([&](int v) {
-                return clamp32(scale_high(v, p.m_logits, r_logits, p.s_logits - 32), p.low_logits, p.top_logits);
+                return clamp32(scale_high(v, p.m_logits, r_logits, p.s_logits - 32), p.low_logits,
+                               p.top_logits);
             });
         else
             requantize([&](int v) {
@@ -121,7 +125,8 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
             greatest[h] = max(greatest[h], __shfl_xor_sync(0xffffffff, greatest[h], 2));
         }
         int* const sums = reinterpret_cast<int*>(table + table_entries);  // split: [warps][16 * D]
-        unsigned long long* const rows = reinterpret_cast<unsigned long long*>(sums + S::warps * 16 * D);  // [warps][16]
+        unsigned long long* const rows =
+            reinterpret_cast<unsigned long long*>(sums + S::warps * 16 * D);  // [warps][16]
         if constexpr (S::split) {
             if (t == 0) {
                 rows[warp * 16 + g] = static_cast<uint32_t>(greatest[0]);
@@ -136,7 +141,8 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
         }
 
         uint64_t sum[2] = {0, 0};
-        // Loads first, then selects: no branch between two loads. What is no token reads entry 0 and counts nothing.
+        // Loads first, then selects: no branch between two loads. What is no token reads entry 0 and counts
+        // nothing.
         const auto raise = [&](const auto& entry) {
 #pragma unroll
             for (int j = 0; j < N8; ++j)
@@ -171,10 +177,11 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
         }
         // The four lanes of a row would divide the same numbers: even ones take row g, odd ones row g + 8.
         const uint32_t mine = quick_reciprocal(static_cast<int64_t>(t & 1 ? sum[1] : sum[0]), p.M);
-        const uint32_t f[2] = {__shfl_sync(0xffffffff, mine, lane & ~3), __shfl_sync(0xffffffff, mine, lane | 1)};
+        const uint32_t f[2] = {__shfl_sync(0xffffffff, mine, lane & ~3),
+                               __shfl_sync(0xffffffff, mine, lane | 1)};
 
-        // Probabilities, packed as the products want them: slots 4t .. 4t+3 of a chunk are its tokens 2t, 2t+1, 8+2t,
-        // 9+2t, and 16 further on, so no value changes its thread.
+        // Probabilities, packed as the products want them: slots 4t .. 4t+3 of a chunk are its tokens 2t,
+        // 2t+1, 8+2t, 9+2t, and 16 further on, so no value changes its thread.
         uint32_t low[S::chunks][4], high[S::chunks][4];
 #pragma unroll
         for (int c = 0; c < S::chunks; ++c)
@@ -190,8 +197,8 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
                         for (int e = 0; e < 2; ++e) {
                             const uint64_t share = static_cast<uint64_t>(f[h]) *
                                                    static_cast<uint32_t>(x[4 * c + 2 * half + j][2 * h + e]);
-                            two[e] = __funnelshift_rc(static_cast<uint32_t>(share), static_cast<uint32_t>(share >> 32),
-                                                      low_shift) >>
+                            two[e] = __funnelshift_rc(static_cast<uint32_t>(share),
+                                                      static_cast<uint32_t>(share >> 32), low_shift) >>
                                      high_shift;
                             two[e] = min(two[e], most);
                         }
@@ -209,13 +216,15 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
                 int y[4];
 #pragma unroll
                 for (int e = 0; e < 4; ++e)
-                    y[e] = scale_clamped(o[e], p.m_context, r_context, p.s_context, p.low_context, p.top_context);
-                *reinterpret_cast<uint32_t*>(p.out + (static_cast<int64_t>(picture) * p.tokens + row[h]) * p.ldo +
+                    y[e] = scale_clamped(o[e], p.m_context, r_context, p.s_context, p.low_context,
+                                         p.top_context);
+                *reinterpret_cast<uint32_t*>(p.out +
+                                             (static_cast<int64_t>(picture) * p.tokens + row[h]) * p.ldo +
                                              head * D + 16 * d + 4 * t) = pack4(y[0], y[1], y[2], y[3]);
             }
         };
-        // Sixteen dimensions at a time: even[] holds 4t + {0, 2} of rows g and g + 8, odd[] 4t + {1, 3}; the high plane
-        // apart, as it counts 256 times.
+        // Sixteen dimensions at a time: even[] holds 4t + {0, 2} of rows g and g + 8, odd[] 4t + {1, 3}; the
+        // high plane apart, as it counts 256 times.
 #pragma unroll
         for (int d = 0; d < D / 16; ++d) {
             int even[4] = {}, odd[4] = {}, even_high[4] = {}, odd_high[4] = {};
@@ -276,8 +285,9 @@ bool with_shape(const Attention& p, const Launch& at, const F& f) {
     if (!few && (attempt(Shape<64, 3, 4, false>{}) || attempt(Shape<64, 7, 4, false>{}) ||
                  attempt(Shape<32, 3, 4, false>{})))
         return true;
-    return attempt(Shape<64, 1, 4, true>{}) || attempt(Shape<64, 2, 4, true>{}) || attempt(Shape<64, 8, 8, true>{}) ||
-           attempt(Shape<32, 2, 4, true>{}) || attempt(Shape<32, 8, 8, true>{}) || attempt(Shape<128, 2, 4, true>{}) ||
+    return attempt(Shape<64, 1, 4, true>{}) || attempt(Shape<64, 2, 4, true>{}) ||
+           attempt(Shape<64, 8, 8, true>{}) || attempt(Shape<32, 2, 4, true>{}) ||
+           attempt(Shape<32, 8, 8, true>{}) || attempt(Shape<128, 2, 4, true>{}) ||
            attempt(Shape<128, 8, 8, true>{});
 }
 
@@ -303,7 +313,8 @@ void attention(const Attention& p, const Launch& at) {
         const int tiles = (p.tokens + 15) / 16;
         const dim3 grid(static_cast<unsigned>(S::split ? tiles : 1), static_cast<unsigned>(p.heads),
                         static_cast<unsigned>(p.batch));
-        start<Attention>(attention_kernel<S>, p, grid, dim3(32 * S::warps), S::shared_bytes((p.tokens + 31) & ~31), at);
+        start<Attention>(attention_kernel<S>, p, grid, dim3(32 * S::warps),
+                         S::shared_bytes((p.tokens + 31) & ~31), at);
     });
 }
 

@@ -16,13 +16,14 @@ namespace ivit::cuda {
 [[noreturn]] void fail(cudaError_t code, const char* expression, const char* file, int line);
 
 // Every CUDA call goes through this.
-#define IVIT_CUDA_CHECK(expression)                                                                             \
-    do {                                                                                                        \
-        const cudaError_t ivit_code = (expression);                                                             \
-        if (ivit_code != cudaSuccess) ::ivit::cuda::fail(ivit_code, #expression, __FILE__, __LINE__);           \
+#define IVIT_CUDA_CHECK(expression)                                                                   \
+    do {                                                                                              \
+        const cudaError_t ivit_code = (expression);                                                   \
+        if (ivit_code != cudaSuccess) ::ivit::cuda::fail(ivit_code, #expression, __FILE__, __LINE__); \
     } while (0)
 
-// Owned memory: on the device, or page-locked on the host. Destructors ignore errors: a lost device cannot free.
+// Owned memory: on the device, or page-locked on the host. Destructors ignore errors: a lost device cannot
+// free.
 template <bool on_device>
 class Buffer {
   public:

@@ -9,23 +9,25 @@
 
 namespace ivit::cuda {
 
-// ---- Tensor cores. Fragments as the PTX manual draws them for m16n8k32: a thread is (g, t) = (lane / 4, lane % 4);
-// a: rows g, g+8 at bytes 4t.., then the same at bytes 16+4t..; b: column g at bytes 4t.. and 16+4t..;
-// c: row g, columns 2t, 2t+1, then row g+8. sm_75 knows m8n8k16 only: the same fragments, four products.
+// ---- Tensor cores. Fragments as the PTX manual draws them for m16n8k32: a thread is (g, t) = (lane / 4,
+// lane % 4); a: rows g, g+8 at bytes 4t.., then the same at bytes 16+4t..; b: column g at bytes 4t.. and
+// 16+4t..; c: row g, columns 2t, 2t+1, then row g+8. sm_75 knows m8n8k16 only: the same fragments, four
+// products.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-#define IVIT_MMA_HALF(type, c0, c1, a, b)                                                      \
+#define IVIT_MMA_HALF(type, c0, c1, a, b)                                                    \
     asm("mma.sync.aligned.m8n8k16.row.col.s32." type ".s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};" \
-        : "+r"(c0), "+r"(c1)                                                                    \
+        : "+r"(c0), "+r"(c1)                                                                 \
         : "r"(a), "r"(b))
-#define IVIT_MMA(type, c, a, b0, b1)            \
-    IVIT_MMA_HALF(type, c[0], c[1], a[0], b0);  \
-    IVIT_MMA_HALF(type, c[2], c[3], a[1], b0);  \
-    IVIT_MMA_HALF(type, c[0], c[1], a[2], b1);  \
+#define IVIT_MMA(type, c, a, b0, b1)           \
+    IVIT_MMA_HALF(type, c[0], c[1], a[0], b0); \
+    IVIT_MMA_HALF(type, c[2], c[3], a[1], b0); \
+    IVIT_MMA_HALF(type, c[0], c[1], a[2], b1); \
     IVIT_MMA_HALF(type, c[2], c[3], a[3], b1)
 #else
-#define IVIT_MMA(type, c, a, b0, b1)                                                                           \
-    asm("mma.sync.aligned.m16n8k32.row.col.s32." type ".s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
-        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])                                                       \
+#define IVIT_MMA(type, c, a, b0, b1)                                    \
+    asm("mma.sync.aligned.m16n8k32.row.col.s32." type                   \
+        ".s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])                \
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
 #endif
 __device__ __forceinline__ void mma_s8(int (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
@@ -56,10 +58,12 @@ __device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], uint3
 // ---- 16 bytes from global to shared memory, zeros where `valid` is false; asynchronous from sm_80 on.
 __device__ __forceinline__ void copy16(uint32_t to, const void* from, bool valid) {
 #if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0)
+                 : "memory");
 #else
     const uint4 v = valid ? *static_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
-    asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+    asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+                 : "memory");
 #endif
 }
 __device__ __forceinline__ void copy_commit() {
@@ -136,8 +140,8 @@ __device__ __forceinline__ uint64_t warp_sum64(uint64_t v) {
 #endif
 }
 
-// For R rows at once, by all lanes of a warp together: floor(sqrt(v)), v < 2^50, at least 1; then its share of 2^31 - 1.
-// Five bits a round: each lane tries one value, and the last that fits is kept.
+// For R rows at once, by all lanes of a warp together: floor(sqrt(v)), v < 2^50, at least 1; then its share
+// of 2^31 - 1. Five bits a round: each lane tries one value, and the last that fits is kept.
 template <int R>
 __device__ __forceinline__ void warp_inverse_root(const uint64_t (&v)[R], uint32_t (&f)[R]) {
     const uint32_t lane = static_cast<uint32_t>(lane_id());
@@ -160,7 +164,8 @@ __device__ __forceinline__ void warp_inverse_root(const uint64_t (&v)[R], uint32
 #pragma unroll
         for (int i = 0; i < R; ++i) {
             const uint32_t trial = f[i] + (lane << b);
-            const uint32_t yes = __ballot_sync(0xffffffff, static_cast<uint64_t>(trial) * root[i] <= 0x7fffffff);
+            const uint32_t yes =
+                __ballot_sync(0xffffffff, static_cast<uint64_t>(trial) * root[i] <= 0x7fffffff);
             f[i] += static_cast<uint32_t>(31 - __clz(static_cast<int>(yes))) << b;
         }
 #pragma unroll
@@ -188,8 +193,8 @@ template <class Args>
 void allow_shared(void (*kernel)(Args), size_t bytes, const Launch& at) {
     const size_t most = bytes < at.shared_limit ? bytes : at.shared_limit;
     if (most > 48 * 1024)
-        IVIT_CUDA_CHECK(
-            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most)));
+        IVIT_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             static_cast<int>(most)));
     cudaFuncAttributes loaded;
     IVIT_CUDA_CHECK(cudaFuncGetAttributes(&loaded, kernel));
 }

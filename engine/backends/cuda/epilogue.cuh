@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What happens to a matrix product's accumulators on their way to memory: eight neighbouring channels of one row at a
-// time, which is what one thread of a product on packed_row weights holds (layout.h).
+// What happens to a matrix product's accumulators on their way to memory: eight neighbouring channels of one
+// row at a time, which is what one thread of a product on packed_row weights holds (layout.h).
 #pragma once
 #include "engine/backends/cuda/device.cuh"
 
@@ -49,8 +49,8 @@ __device__ __forceinline__ uint4 residual8(const Linear& p, int row, int c) {
 }
 
 // acc: channels c .. c + 7 of row `row`. old: residual8 of them. table: spread_table's, for Epilogue::gelu.
-__device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, int row, int c, const Columns8& q,
-                                       const int (&acc)[8], const uint4& old) {
+__device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, int row, int c,
+                                       const Columns8& q, const int (&acc)[8], const uint4& old) {
     const int64_t at = static_cast<int64_t>(row) * p.ldo + c;
     if (p.epilogue == Epilogue::residual) {
         const uint32_t w[4] = {old.x, old.y, old.z, old.w};
@@ -83,11 +83,13 @@ __device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, i
     }
     if (p.epilogue == Epilogue::int8 || p.epilogue == Epilogue::gelu) {
         uint2 bytes = make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7]));
-        if (p.epilogue == Epilogue::gelu) bytes = make_uint2(look_up4(table, bytes.x), look_up4(table, bytes.y));
+        if (p.epilogue == Epilogue::gelu)
+            bytes = make_uint2(look_up4(table, bytes.x), look_up4(table, bytes.y));
         *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) + at) = bytes;
     } else if (p.epilogue == Epilogue::position) {
         const int token = p.tokens.remainder(row);
-        const int4* constant = reinterpret_cast<const int4*>(p.position + static_cast<int64_t>(token) * p.ldo + c);
+        const int4* constant =
+            reinterpret_cast<const int4*>(p.position + static_cast<int64_t>(token) * p.ldo + c);
         const int4 a = __ldg(constant), b = __ldg(constant + 1);
         const int add[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
 #pragma unroll

@@ -4,8 +4,8 @@
 namespace ivit::cuda {
 namespace {
 
-// ShiftGELU with the published row pivot, one warp per row: y depends on x and on the row's pivot alone, and there are
-// 128 x 256 of those pairs. (With the zero pivot it is part of the linear layer's epilogue.)
+// ShiftGELU with the published row pivot, one warp per row: y depends on x and on the row's pivot alone, and
+// there are 128 x 256 of those pairs. (With the zero pivot it is part of the linear layer's epilogue.)
 __global__ void __launch_bounds__(128) row_gelu_kernel(const RowGelu p) {
     const int row = blockIdx.x * 4 + (threadIdx.x >> 5), lane = lane_id();
     let_next_start();
@@ -24,12 +24,19 @@ __global__ void __launch_bounds__(128) row_gelu_kernel(const RowGelu p) {
         const uint32_t x = *reinterpret_cast<const uint32_t*>(in + c);
         uint32_t y = 0;
         for (int e = 0; e < 4; ++e)
-            y |= static_cast<uint32_t>(static_cast<uint8_t>(__ldg(table + static_cast<int8_t>(x >> 8 * e)))) << 8 * e;
+            y |= static_cast<uint32_t>(static_cast<uint8_t>(__ldg(table + static_cast<int8_t>(x >> 8 * e))))
+                 << 8 * e;
         *reinterpret_cast<uint32_t*>(out + c) = y;
     }
 }
 
 }  // namespace
+
+int compiled_for() {
+    cudaFuncAttributes attributes;
+    IVIT_CUDA_CHECK(cudaFuncGetAttributes(&attributes, row_gelu_kernel));
+    return attributes.ptxVersion;
+}
 
 void row_gelu(const RowGelu& p, const Launch& at) {
     start<RowGelu>(row_gelu_kernel, p, dim3(static_cast<unsigned>((p.rows + 3) / 4)), dim3(128), 0, at);

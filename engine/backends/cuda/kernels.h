@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernels of the cuda backend: what each takes and how to start it. Every buffer lies in device memory, rows are
-// padded with zeros to Layout::stride, and row r of a batch is token r % tokens of picture r / tokens.
+// The kernels of the cuda backend: what each takes and how to start it. Every buffer lies in device memory,
+// rows are padded with zeros to Layout::stride, and row r of a batch is token r % tokens of picture r /
+// tokens.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -12,8 +13,9 @@
 
 namespace ivit::cuda {
 
-// Where and how a kernel starts. overlap: it may begin while the one before it ends (programmatic dependent launch,
-// sm_90 and later); every kernel waits for the one before it where it first reads what that one wrote.
+// Where and how a kernel starts. overlap: it may begin while the one before it ends (programmatic dependent
+// launch, sm_90 and later); every kernel waits for the one before it where it first reads what that one
+// wrote.
 struct Launch {
     cudaStream_t stream = nullptr;
     int arch = 75;  // 10 * major + minor
@@ -45,8 +47,8 @@ struct LayerNorm {
     const int16_t* in = nullptr;  // residual stream
     int32_t in_stride = 0, cols = 0;
     Columns columns;
-    FastDiv mean;       // by 2 * cols
-    FastDiv rows;       // rows the node computes per picture: the first ones
+    FastDiv mean;        // by 2 * cols
+    FastDiv rows;        // rows the node computes per picture: the first ones
     int32_t tokens = 1;  // rows there are per picture
 };
 
@@ -61,12 +63,12 @@ struct Linear {
     Columns columns;
     void* out = nullptr;
     int32_t ldo = 0;
-    const int8_t* table = nullptr;       // gelu: [256]
-    const int16_t* residual = nullptr;   // residual: [rows, ldo]
+    const int8_t* table = nullptr;      // gelu: [256]
+    const int16_t* residual = nullptr;  // residual: [rows, ldo]
     int32_t mt = 0, st = 31;
-    const int32_t* position = nullptr;   // position: [tokens, ldo]
-    int32_t low2 = 0, top2 = 0;          // position: clamp limits of the sum
-    FastDiv tokens;                      // position
+    const int32_t* position = nullptr;  // position: [tokens, ldo]
+    int32_t low2 = 0, top2 = 0;         // position: clamp limits of the sum
+    FastDiv tokens;                     // position
     LayerNorm layer_norm;
 };
 
@@ -83,8 +85,8 @@ struct Attention {
     int32_t m_context = 0, s_context = 31, low_context = -128, top_context = 127;
 };
 
-// pixels [batch, size, size, 3] -> out [batch * tokens, ldo]: row 0 of a picture is zero, row 1 + i holds patch i in the
-// order [3, p, p] through `table` [3, 256].
+// pixels [batch, size, size, 3] -> out [batch * tokens, ldo]: row 0 of a picture is zero, row 1 + i holds
+// patch i in the order [3, p, p] through `table` [3, 256].
 struct Patches {
     const uint8_t* pixels = nullptr;
     const int8_t* table = nullptr;
@@ -104,6 +106,7 @@ struct RowGelu {
 // What Linear kernels there are: tile sizes for few rows and for many.
 enum class Tile : int { rows16, rows32, rows64, rows128, wgmma };
 constexpr int tiles = 5;
+constexpr const char* tile_names[tiles] = {"rows16", "rows32", "rows64", "rows128", "wgmma"};
 bool tile_fits(Tile tile, const Linear& p, const Launch& at);
 Tile choose_tile(const Linear& p, const Launch& at);
 
@@ -113,11 +116,14 @@ bool attention_fits(const Attention& p, const Launch& at);  // else the plain ke
 void attention(const Attention& p, const Launch& at);
 void patches(const Patches& p, const Launch& at);
 void row_gelu(const RowGelu& p, const Launch& at);
+// The virtual architecture, 10 * major + minor, of the code that runs on this device. Launch::overlap needs
+// 90: older code does not wait for the kernel before it.
+int compiled_for();
 // Raises shared-memory limits and loads every kernel, so that none is loaded while a graph is captured.
 void prepare_kernels(const Launch& at);
 
-// shift_exp(-i << t, i0, n) for i < entries, on the host: Attention::exponential. Null when this Shiftmax does not fit the
-// kernel's 32-bit words.
+// shift_exp(-i << t, i0, n) for i < entries, on the host: Attention::exponential. Null when this Shiftmax
+// does not fit the kernel's 32-bit words.
 bool exponentials(int64_t i0, const ShiftParams& q, int32_t entries, uint32_t* out);
 
 // The plain kernels: one node, int32 in and out, shapes as in ops.h, one picture. For taps and single nodes.
@@ -142,19 +148,19 @@ struct Product {
     int32_t patch = 0, side = 0;
 };
 void product(const Product& p, const Launch& at);
-void pos_embed(const int32_t* in, const int32_t* constant, int32_t stride, int32_t tokens, int32_t cols, int32_t bits, int32_t* out,
-               const Launch& at);
-void layernorm(const int32_t* in, int32_t rows, int32_t cols, const int32_t* m, const int64_t* B, const int32_t* s,
+void pos_embed(const int32_t* in, const int32_t* constant, int32_t stride, int32_t tokens, int32_t cols,
                int32_t bits, int32_t* out, const Launch& at);
-void attn_logits(const int32_t* qkv, int32_t tokens, int32_t width, int32_t heads, int32_t m, int32_t s, int32_t bits,
-                 int32_t* out, const Launch& at);
+void layernorm(const int32_t* in, int32_t rows, int32_t cols, const int32_t* m, const int64_t* B,
+               const int32_t* s, int32_t bits, int32_t* out, const Launch& at);
+void attn_logits(const int32_t* qkv, int32_t tokens, int32_t width, int32_t heads, int32_t m, int32_t s,
+                 int32_t bits, int32_t* out, const Launch& at);
 void softmax(const int32_t* in, int32_t rows, int32_t cols, const Shift& q, int32_t* out, const Launch& at);
-void attn_context(const int32_t* p, const int32_t* qkv, int32_t tokens, int32_t width, int32_t heads, int32_t m,
-                  int32_t s, int32_t bits, int32_t* out, const Launch& at);
+void attn_context(const int32_t* p, const int32_t* qkv, int32_t tokens, int32_t width, int32_t heads,
+                  int32_t m, int32_t s, int32_t bits, int32_t* out, const Launch& at);
 void gelu(const int32_t* in, int32_t rows, int32_t cols, const Shift& q, int32_t m, int32_t s, int32_t bits,
           int32_t* out, const Launch& at);
-void residual_add(const int32_t* acc, const int32_t* t, int32_t rows, int32_t cols, const int32_t* m, const int32_t* s,
-                  int32_t mt, int32_t st, int32_t bits, int32_t* out, const Launch& at);
+void residual_add(const int32_t* acc, const int32_t* t, int32_t rows, int32_t cols, const int32_t* m,
+                  const int32_t* s, int32_t mt, int32_t st, int32_t bits, int32_t* out, const Launch& at);
 // The table of RowGelu.
 void gelu_table(const Shift& q, int32_t m, int32_t s, int32_t bits, int8_t* table, const Launch& at);
 

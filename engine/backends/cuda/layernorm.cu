@@ -13,8 +13,8 @@ struct Args {
     int32_t ldo;
 };
 
-// One warp, two rows. out [rows, ldo]; channels past cols are written as zeros up to the next multiple of 8, those
-// after that were zero from the start.
+// One warp, two rows. out [rows, ldo]; channels past cols are written as zeros up to the next multiple of 8,
+// those after that were zero from the start.
 template <int I>
 __global__ void __launch_bounds__(32 * warps) layernorm_kernel(const Args a) {
     const int first = (blockIdx.x * warps + (threadIdx.x >> 5)) * rows_per_warp;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// I-LayerNorm of rows by one warp (arithmetic.md, I-LayerNorm), used alone and as the first step of a linear layer.
+// I-LayerNorm of rows by one warp (arithmetic.md, I-LayerNorm), used alone and as the first step of a linear
+// layer.
 #pragma once
 #include "engine/backends/cuda/device.cuh"
 
 namespace ivit::cuda {
 
-// Normalizes `count` <= R rows of the residual stream and hands eight channels at a time to store(i, channel, bytes).
-// Every lane of the warp takes part; I = ceil(cols / 256). |d * f| < 2^31 because |d| <= floor(sqrt(v)).
+// Normalizes `count` <= R rows of the residual stream and hands eight channels at a time to store(i, channel,
+// bytes). Every lane of the warp takes part; I = ceil(cols / 256). |d * f| < 2^31 because |d| <=
+// floor(sqrt(v)).
 template <int I, int R, class Store>
 __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t* const (&in)[R], int count,
                                                const Store& store) {
@@ -18,7 +20,8 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
 #pragma unroll
         for (int j = 0; j < I; ++j) {
             const int c = (lane + 32 * j) * 8;
-            x[i][j] = i < count && c < loaded ? *reinterpret_cast<const uint4*>(in[i] + c) : make_uint4(0, 0, 0, 0);
+            x[i][j] =
+                i < count && c < loaded ? *reinterpret_cast<const uint4*>(in[i] + c) : make_uint4(0, 0, 0, 0);
         }
     // Step by step over all rows, so that one row's reductions hide another's.
     int mean[R];
@@ -45,7 +48,8 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
             const uint32_t w[4] = {x[i][j].x, x[i][j].y, x[i][j].z, x[i][j].w};
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
-                const int a = static_cast<int16_t>(w[e]) - mean[i], b = (static_cast<int>(w[e]) >> 16) - mean[i];
+                const int a = static_cast<int16_t>(w[e]) - mean[i],
+                          b = (static_cast<int>(w[e]) >> 16) - mean[i];
                 v[i] += static_cast<uint64_t>(static_cast<int64_t>(a) * a);
                 v[i] += static_cast<uint64_t>(static_cast<int64_t>(b) * b);
             }
@@ -68,7 +72,8 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
         *reinterpret_cast<int4*>(&m[4]) = __ldg(reinterpret_cast<const int4*>(p.columns.m + c + 4));
 #pragma unroll
         for (int e = 0; e < 8; e += 2)
-            *reinterpret_cast<longlong2*>(&r[e]) = __ldg(reinterpret_cast<const longlong2*>(p.columns.r + c + e));
+            *reinterpret_cast<longlong2*>(&r[e]) =
+                __ldg(reinterpret_cast<const longlong2*>(p.columns.r + c + e));
         *reinterpret_cast<uint2*>(&s[0]) = __ldg(reinterpret_cast<const uint2*>(p.columns.s + c));
 #pragma unroll
         for (int i = 0; i < R; ++i) {
@@ -77,12 +82,14 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
             int y[8];
 #pragma unroll
             for (int e = 0; e < 8; ++e) {
-                const int d = (e & 1 ? static_cast<int>(w[e / 2]) >> 16 : static_cast<int16_t>(w[e / 2])) - mean[i];
+                const int d =
+                    (e & 1 ? static_cast<int>(w[e / 2]) >> 16 : static_cast<int16_t>(w[e / 2])) - mean[i];
                 const int z = (d * static_cast<int>(f[i])) >> 1;
                 const int shift = s[e / 4] >> 8 * (e & 3) & 255;
-                y[e] = p.columns.high ? clamp32(scale_high(z, m[e], r[e], shift - 32), p.columns.low, p.columns.top)
-                                      : static_cast<int>(arith::clamp(scale_any(z, m[e], r[e], shift), p.columns.low,
-                                                                      p.columns.top));
+                y[e] = p.columns.high
+                           ? clamp32(scale_high(z, m[e], r[e], shift - 32), p.columns.low, p.columns.top)
+                           : static_cast<int>(
+                                 arith::clamp(scale_any(z, m[e], r[e], shift), p.columns.low, p.columns.top));
             }
             store(i, c, make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7])));
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How integers lie in device memory, and the small integer tools that both sides of the bus use. Tested on the CPU.
+// How integers lie in device memory, and the small integer tools that both sides of the bus use. Tested on
+// the CPU.
 #pragma once
 #include <cstdint>
 
@@ -9,7 +10,8 @@ namespace ivit::cuda {
 
 IVIT_HD int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
-// Division of 0 <= n < 2^31 by a fixed d >= 1 without dividing (Granlund and Montgomery 1994): n * magic >> 32 + shift.
+// Division of 0 <= n < 2^31 by a fixed d >= 1 without dividing (Granlund and Montgomery 1994): n * magic >>
+// 32 + shift.
 struct FastDiv {
     uint32_t magic = 0, shift = 0;
     int32_t d = 1;
@@ -28,8 +30,9 @@ struct FastDiv {
     IVIT_HD int32_t remainder(int32_t n) const { return n - divide(n) * d; }
 };
 
-// The columns of a matrix in device memory: groups of `width` columns, each padded with zeros to `padded`, then the
-// whole row padded to `stride` elements. qkv and the context have one group per head, everything else a single one.
+// The columns of a matrix in device memory: groups of `width` columns, each padded with zeros to `padded`,
+// then the whole row padded to `stride` elements. qkv and the context have one group per head, everything
+// else a single one.
 struct Layout {
     int32_t cols = 0, width = 1, padded = 1, stride = 0;
     static Layout flat(int64_t cols) {
@@ -45,17 +48,20 @@ struct Layout {
     bool operator==(const Layout&) const = default;
 };
 
-// Rows of a packed weight matrix are shuffled in groups of 32, so that the eight accumulators which a thread of a
-// tensor-core product holds in one row are neighbours in memory: row 8j + 2t + e of the group is channel 8t + 2j + e.
+// Rows of a packed weight matrix are shuffled in groups of 32, so that the eight accumulators which a thread
+// of a tensor-core product holds in one row are neighbours in memory: row 8j + 2t + e of the group is channel
+// 8t + 2j + e.
 IVIT_HD int32_t packed_row(int32_t channel) {
     const int32_t t = channel >> 3 & 3, j = channel >> 1 & 3, e = channel & 1;
     return (channel & ~31) | 8 * j | 2 * t | e;
 }
 
-IVIT_HD uint32_t high_word(uint32_t a, uint32_t b) { return static_cast<uint32_t>(static_cast<uint64_t>(a) * b >> 32); }
+IVIT_HD uint32_t high_word(uint32_t a, uint32_t b) {
+    return static_cast<uint32_t>(static_cast<uint64_t>(a) * b >> 32);
+}
 
-// arith::shift_reciprocal(d, M) for 1 <= d < 2^62 where the result is below 2^32: three Newton steps from below, then the
-// last bits by subtraction, so that it is exact.
+// arith::shift_reciprocal(d, M) for 1 <= d < 2^62 where the result is below 2^32: three Newton steps from
+// below, then the last bits by subtraction, so that it is exact.
 IVIT_HD uint32_t quick_reciprocal(int64_t d, int M) {
     uint64_t numerator = uint64_t{1} << M;
     if (M == 31) {
@@ -63,9 +69,10 @@ IVIT_HD uint32_t quick_reciprocal(int64_t d, int M) {
         if (d > 0x7fffffff) d = 0x7fffffff;
     }
     const int lead = 63 - arith::high_bit(static_cast<uint64_t>(d));
-    const uint32_t x = static_cast<uint32_t>(static_cast<uint64_t>(d) << lead >> 32);  // d as a fraction of 1/2 .. 1
-    uint32_t r = 0xb4b4b4b4u - high_word(0x78787878u, x);                              // 48/17 - 32/17 x, on 30 bits
-    for (int i = 0; i < 3; ++i) r = high_word(r, 0x80000000u - high_word(r, x)) << 2;   // r (2 - r x)
+    const uint32_t x =
+        static_cast<uint32_t>(static_cast<uint64_t>(d) << lead >> 32);  // d as a fraction of 1/2 .. 1
+    uint32_t r = 0xb4b4b4b4u - high_word(0x78787878u, x);               // 48/17 - 32/17 x, on 30 bits
+    for (int i = 0; i < 3; ++i) r = high_word(r, 0x80000000u - high_word(r, x)) << 2;  // r (2 - r x)
     // 2^M / d = r / 2^30 * 2^(M - 64 + lead), to 24 bits or so; two less, lest it be too much.
     const int shift = 94 - M - lead;
     const uint64_t estimate = shift >= 0 ? (shift < 64 ? static_cast<uint64_t>(r) >> shift : 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 matrix products on tensor cores through mma.sync (sm_75 and later), tiles staged by cp.async, with everything
-// that follows them in the epilogue; for few rows the I-LayerNorm in front is part of it too.
+// int8 matrix products on tensor cores through mma.sync (sm_75 and later), tiles staged by cp.async, with
+// everything that follows them in the epilogue; for few rows the I-LayerNorm in front is part of it too.
 #include "engine/backends/cuda/epilogue.cuh"
 #include "engine/backends/cuda/layernorm.cuh"
 #include "engine/backends/cuda/linear_sm90.h"
@@ -11,8 +11,8 @@ namespace {
 
 constexpr int slab = 64;  // bytes of K a warp group works through between two barriers
 
-// One tile size: BM x BN outputs, WM x WN x WK warps (WK of them share an output and split K), `stages` slabs in
-// flight. LN: A is the I-LayerNorm of BM residual rows, made here and kept whole.
+// One tile size: BM x BN outputs, WM x WN x WK warps (WK of them share an output and split K), `stages` slabs
+// in flight. LN: A is the I-LayerNorm of BM residual rows, made here and kept whole.
 template <int BM_, int BN_, int WM_, int WN_, int WK_, int stages_, int LN_>
 struct Shape {
     static constexpr int BM = BM_, BN = BN_, WM = WM_, WN = WN_, WK = WK_, stages = stages_, LN = LN_;
@@ -30,7 +30,8 @@ struct Shape {
     }
 };
 
-// 16-byte chunk c of row r in a tile of 64-byte rows, so that eight rows of one chunk hit eight different banks.
+// 16-byte chunk c of row r in a tile of 64-byte rows, so that eight rows of one chunk hit eight different
+// banks.
 __device__ __forceinline__ uint32_t swizzled(int r, int c) { return r * slab + ((c ^ (r >> 1 & 3)) << 4); }
 
 template <class S>
@@ -50,7 +51,8 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
     const auto load_w = [&](int step) {
         const uint32_t to = base + (step % S::stages) * S::stage_bytes;
         for (int i = threadIdx.x; i < S::WK * S::BN * 4; i += S::threads) {
-            const int c = i & 3, n = (i >> 2) % S::BN, sub = (i >> 2) / S::BN, k = (step * S::WK + sub) * slab + 16 * c;
+            const int c = i & 3, n = (i >> 2) % S::BN, sub = (i >> 2) / S::BN,
+                      k = (step * S::WK + sub) * slab + 16 * c;
             if (k >= p.k) continue;  // no warp reads it
             const bool there = col0 + n < p.w_rows;
             copy16(to + sub * (S::a_bytes + S::BN * slab) + S::a_bytes + swizzled(n, c),
@@ -61,7 +63,8 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
         if constexpr (S::LN > 0) return;
         const uint32_t to = base + (step % S::stages) * S::stage_bytes;
         for (int i = threadIdx.x; i < S::WK * S::BM * 4; i += S::threads) {
-            const int c = i & 3, m = (i >> 2) % S::BM, sub = (i >> 2) / S::BM, k = (step * S::WK + sub) * slab + 16 * c;
+            const int c = i & 3, m = (i >> 2) % S::BM, sub = (i >> 2) / S::BM,
+                      k = (step * S::WK + sub) * slab + 16 * c;
             if (k >= p.k) continue;
             const bool there = row0 + m < p.rows;
             copy16(to + sub * (S::a_bytes + S::BN * slab) + swizzled(m, c),
@@ -163,8 +166,7 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
         if (wk > 0) {
             int* const to = sums + (wk - 1) * S::BM * S::BN + mine;
 #pragma unroll
-            for (int i = 0; i < values; ++i)
-                to[32 * i] = acc[i / (S::TN / 2)][i / 4 % (S::TN / 8)][i % 4];
+            for (int i = 0; i < values; ++i) to[32 * i] = acc[i / (S::TN / 2)][i / 4 % (S::TN / 8)][i % 4];
         }
         __syncthreads();
         if (wk > 0) return;
@@ -260,9 +262,12 @@ bool tile_fits(Tile tile, const Linear& p, const Launch& at) {
     return bytes <= at.shared_limit;
 }
 
-// Few rows: as many blocks as there are multiprocessors, since each is short. Many rows: the tile that reuses most.
+// Few rows: as many blocks as there are multiprocessors, since each is short. Many rows: the tile that reuses
+// most.
 Tile choose_tile(const Linear& p, const Launch& at) {
-    const auto blocks = [&](int bm, int bn) { return int64_t{(p.rows + bm - 1) / bm} * ((p.cols + bn - 1) / bn); };
+    const auto blocks = [&](int bm, int bn) {
+        return int64_t{(p.rows + bm - 1) / bm} * ((p.cols + bn - 1) / bn);
+    };
     if (p.a == nullptr)
         return blocks(32, 64) >= at.sms && tile_fits(Tile::rows32, p, at) ? Tile::rows32 : Tile::rows16;
     if (tile_fits(Tile::wgmma, p, at) && blocks(128, 128) >= at.sms) return Tile::wgmma;

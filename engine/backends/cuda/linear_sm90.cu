@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// int8 matrix products on Hopper: the copy engine brings tiles of A and W into a ring of stages, two warpgroups multiply
-// them with wgmma straight out of shared memory, and two such blocks share a multiprocessor, so that one requantizes
-// while the other multiplies. Blocks stay and take one output tile after the other; the ring runs on across tiles.
+// int8 matrix products on Hopper: the copy engine brings tiles of A and W into a ring of stages, two
+// warpgroups multiply them with wgmma straight out of shared memory, and two such blocks share a
+// multiprocessor, so that one requantizes while the other multiplies. Blocks stay and take one output tile
+// after the other; the ring runs on across tiles.
 #include "engine/backends/cuda/linear_sm90.h"
 
 #include <cuda.h>
@@ -15,7 +16,8 @@
 namespace ivit::cuda {
 namespace {
 
-constexpr int BM = 128, BN = 128, BK = 128;  // outputs of a block; bytes of K in a stage: one 128-byte swizzle row
+constexpr int BM = 128, BN = 128,
+              BK = 128;  // outputs of a block; bytes of K in a stage: one 128-byte swizzle row
 constexpr int stages = 3, stage_bytes = (BM + BN) * BK;
 constexpr int warps = 8, threads = 32 * warps;  // two warpgroups of 64 rows each
 constexpr size_t shared_bytes = 1024 + stages * stage_bytes + table_bytes + 2 * stages * 8;
@@ -36,7 +38,8 @@ __device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 __device__ __forceinline__ void barrier_expect(uint32_t barrier, int bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+                 : "memory");
 }
 __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) {
     uint32_t done;
@@ -51,15 +54,18 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) 
     } while (!done);
 }
 // Brings the box at (x, y) of a matrix: x in bytes, y in rows; what lies outside arrives as zeros.
-__device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, int x, int y, uint32_t barrier) {
+__device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, int x, int y,
+                                         uint32_t barrier) {
     asm volatile(
-        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to),
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
+        "[%4];" ::"r"(to),
         "l"(&map), "r"(x), "r"(y), "r"(barrier)
         : "memory");
 }
 // Rows of 128 bytes under the 128-byte swizzle, groups of eight rows 1024 bytes apart.
 __device__ __forceinline__ uint64_t descriptor(uint32_t address) {
-    return static_cast<uint64_t>((address & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{64} << 32 | uint64_t{1} << 62;
+    return static_cast<uint64_t>((address & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{64} << 32 |
+           uint64_t{1} << 62;
 }
 // d (+)= A [64, 32] . W [128, 32]^T. d[4j + {0, 1}]: row g, columns 8j + 2t, + 1; d[4j + {2, 3}]: row g + 8.
 __device__ __forceinline__ void multiply(int (&d)[64], uint64_t a, uint64_t w, int accumulate) {
@@ -73,13 +79,14 @@ __device__ __forceinline__ void multiply(int (&d)[64], uint64_t a, uint64_t w, i
         "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
         "}, %64, %65, p;\n}"
         : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]), "+r"(d[15]),
-          "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]), "+r"(d[22]), "+r"(d[23]),
-          "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]), "+r"(d[29]), "+r"(d[30]), "+r"(d[31]),
-          "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]), "+r"(d[36]), "+r"(d[37]), "+r"(d[38]), "+r"(d[39]),
-          "+r"(d[40]), "+r"(d[41]), "+r"(d[42]), "+r"(d[43]), "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]),
-          "+r"(d[48]), "+r"(d[49]), "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]),
-          "+r"(d[56]), "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
+          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]),
+          "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]),
+          "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]),
+          "+r"(d[29]), "+r"(d[30]), "+r"(d[31]), "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]),
+          "+r"(d[36]), "+r"(d[37]), "+r"(d[38]), "+r"(d[39]), "+r"(d[40]), "+r"(d[41]), "+r"(d[42]),
+          "+r"(d[43]), "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]), "+r"(d[48]), "+r"(d[49]),
+          "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]), "+r"(d[56]),
+          "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
         : "l"(a), "l"(w), "r"(accumulate));
 }
 __device__ __forceinline__ void keep_in_place(int (&d)[64]) {
@@ -113,7 +120,8 @@ __global__ void __launch_bounds__(threads, 2) wgmma_kernel(const __grid_constant
     let_next_start();
     wait_for_inputs();
 
-    // The next stage to load: thread 0 keeps `stages - 1` of them under way, over the end of a tile into the next.
+    // The next stage to load: thread 0 keeps `stages - 1` of them under way, over the end of a tile into the
+    // next.
     int load_tile = blockIdx.x, load_step = 0;
     uint32_t loads = 0;
     const auto load = [&] {
@@ -123,7 +131,8 @@ __global__ void __launch_bounds__(threads, 2) wgmma_kernel(const __grid_constant
         const int down = args.across.divide(load_tile), to = base + stage * stage_bytes;
         barrier_expect(full + 8 * stage, stage_bytes);
         load_box(to, args.a, load_step * BK, down * BM, full + 8 * stage);
-        load_box(to + BM * BK, args.w, load_step * BK, (load_tile - down * args.across.d) * BN, full + 8 * stage);
+        load_box(to + BM * BK, args.w, load_step * BK, (load_tile - down * args.across.d) * BN,
+                 full + 8 * stage);
         ++loads;
         if (++load_step == steps) {
             load_step = 0;
@@ -135,18 +144,21 @@ __global__ void __launch_bounds__(threads, 2) wgmma_kernel(const __grid_constant
 
     uint32_t n = 0;  // stages used so far
     for (int tile = blockIdx.x; tile < args.tiles; tile += gridDim.x) {
-        const int down = args.across.divide(tile), row0 = down * BM, col0 = (tile - down * args.across.d) * BN;
+        const int down = args.across.divide(tile), row0 = down * BM,
+                  col0 = (tile - down * args.across.d) * BN;
         int d[64];
 #pragma unroll
         for (int i = 0; i < 64; ++i) d[i] = 0;
         for (int step = 0; step < steps; ++step, ++n) {
             const uint32_t stage = n % stages;
-            const uint32_t a = base + stage * stage_bytes + half * 64 * BK, w = base + stage * stage_bytes + BM * BK;
+            const uint32_t a = base + stage * stage_bytes + half * 64 * BK,
+                           w = base + stage * stage_bytes + BM * BK;
             barrier_wait(full + 8 * stage, n / stages & 1);
             keep_in_place(d);
             asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-            for (int kk = 0; kk < BK / 32; ++kk) multiply(d, descriptor(a + 32 * kk), descriptor(w + 32 * kk), 1);
+            for (int kk = 0; kk < BK / 32; ++kk)
+                multiply(d, descriptor(a + 32 * kk), descriptor(w + 32 * kk), 1);
             asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
             asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
             keep_in_place(d);
@@ -186,9 +198,9 @@ __global__ void probe_kernel(const Probe p) {
 }
 
 // cuTensorMapEncodeTiled, asked for at run time: the program does not link the driver.
-using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*,
-                            const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
-                            CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
+                            const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
+                            CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 Encode encode_tiled = nullptr;  // set by prepare_wgmma where the kernel can run
 
 CUtensorMap boxes(const void* data, int32_t rows, int32_t k, int32_t stride, int32_t box_rows) {
@@ -197,9 +209,9 @@ CUtensorMap boxes(const void* data, int32_t rows, int32_t k, int32_t stride, int
     const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride)};
     const cuuint32_t box[] = {BK, static_cast<cuuint32_t>(box_rows)}, step[] = {1, 1};
     const CUresult code =
-        encode_tiled(&map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(data), size, strides, box, step,
-                     CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                     CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+        encode_tiled(&map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(data), size, strides, box,
+                     step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                     CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (code != CUDA_SUCCESS)
         throw Error("the GPU's driver refused a tensor map (code " + std::to_string(code) + ")", "cuda");
     return map;
@@ -218,8 +230,8 @@ void prepare_wgmma(const Launch& at) {
     allow_shared(wgmma_kernel, shared_bytes, at);
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result{};
-    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result) ==
-            cudaSuccess &&
+    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault,
+                                         &result) == cudaSuccess &&
         result == cudaDriverEntryPointSuccess)
         encode_tiled = reinterpret_cast<Encode>(found);
 }
@@ -230,8 +242,8 @@ void linear_wgmma(const Linear& p, const Launch& at) {
     Args args{boxes(p.a, p.rows, p.k, p.lda, BM), boxes(p.w, p.w_rows, p.k, p.ldw, BN), p,
               FastDiv((p.cols + BN - 1) / BN), 0};
     args.tiles = args.across.d * ((p.rows + BM - 1) / BM);
-    start<Args>(wgmma_kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, 2 * at.sms))), dim3(threads),
-                shared_bytes, at);
+    start<Args>(wgmma_kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, 2 * at.sms))),
+                dim3(threads), shared_bytes, at);
 }
 
 void prepare_kernels(const Launch& at) {

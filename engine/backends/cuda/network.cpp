@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a graph on the GPU: fused steps in one captured CUDA graph per batch size; or step by step and picture by
-// picture, with the plain kernels where a tap, a node in floating point or an odd parameter asks for them.
+// Runs a graph on the GPU: fused steps in one captured CUDA graph per batch size; or step by step and picture
+// by picture, with the plain kernels where a tap, a node in floating point or an odd parameter asks for them.
 #include "engine/backends/cuda/network.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <map>
+#include <optional>
 
 #include "engine/backends/cuda/check.h"
 #include "engine/backends/cuda/kernels.h"
@@ -17,13 +18,14 @@
 namespace ivit::cuda {
 namespace {
 
-constexpr int most_pictures = 256;      // that one captured graph takes; greater batches run in parts
-constexpr int fused_norm_rows = 512;    // up to here the I-LayerNorm is part of the product that reads it
-constexpr int most_norm_cols = 2048;    // layernorm.cu
-constexpr int most_graphs = 8;          // kept, one per batch size
+constexpr int most_pictures = 256;    // that one captured graph takes; greater batches run in parts
+constexpr int fused_norm_rows = 512;  // up to here the I-LayerNorm is part of the product that reads it
+constexpr int most_norm_cols = 2048;  // layernorm.cu
+constexpr int most_graphs = 8;        // kept, one per batch size
 
 double now_ms() {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
 }
 
 Launch describe(const cudaDeviceProp& device) {
@@ -31,7 +33,7 @@ Launch describe(const cudaDeviceProp& device) {
     at.arch = 10 * device.major + device.minor;
     at.sms = device.multiProcessorCount;
     at.shared_limit = device.sharedMemPerBlockOptin;
-    at.overlap = device.major >= 9;
+    at.overlap = device.major >= 9 && compiled_for() >= 90;
     return at;
 }
 
@@ -47,7 +49,8 @@ struct Prepared {
 
 class CudaNetwork : public IntegerNetwork {
   public:
-    CudaNetwork(std::shared_ptr<const QuantizedModel> model, const cudaDeviceProp& device, const CudaNetwork* previous)
+    CudaNetwork(std::shared_ptr<const QuantizedModel> model, const cudaDeviceProp& device,
+                const CudaNetwork* previous)
         : model_(std::move(model)), at_(describe(device)), cache_bytes_(device.l2CacheSize) {
         at_.stream = stream_;
         plan_ = make_plan(graph());
@@ -58,7 +61,8 @@ class CudaNetwork : public IntegerNetwork {
     const Graph& graph() const override { return *model_->graph; }
     const QuantizedModel& model() const override { return *model_; }
 
-    std::shared_ptr<const Trace> run(std::span<const uint8_t> pixels, int batch, const RunOptions& options) override {
+    std::shared_ptr<const Trace> run(std::span<const uint8_t> pixels, int batch,
+                                     const RunOptions& options) override {
         check_pixels(graph(), pixels, batch);
         auto trace = std::make_shared<Trace>();
         trace->graph = model_->graph;
@@ -66,13 +70,15 @@ class CudaNetwork : public IntegerNetwork {
         trace->batch = batch;
         const double start = now_ms();
         const bool taps = std::find(options.taps.begin(), options.taps.end(), true) != options.taps.end();
-        const bool all_fast = std::all_of(prepared_.begin(), prepared_.end(), [](const auto& p) { return p.fast; });
+        const bool all_fast =
+            std::all_of(prepared_.begin(), prepared_.end(), [](const auto& p) { return p.fast; });
         if (options.time_nodes)
             for (const Step& step : plan_.steps) trace->timings.push_back({step.first, step.last, 0});
         const size_t picture = pixels.size() / static_cast<size_t>(batch);
         if (taps || !all_fast) {
             for (int b = 0; b < batch; ++b)
-                run_stepwise(pixels.subspan(static_cast<size_t>(b) * picture, picture), options, b, batch, *trace);
+                run_stepwise(pixels.subspan(static_cast<size_t>(b) * picture, picture), options, b, batch,
+                             *trace);
         } else {
             for (int b = 0; b < batch; b += most_pictures) {
                 if (options.stop.stop_requested()) throw Cancelled{};
@@ -101,8 +107,9 @@ class CudaNetwork : public IntegerNetwork {
         std::vector<const int32_t*> in;
         for (const IntTensor* t : inputs) {
             wide.push_back(wide_buffer(t->data.size()));
-            IVIT_CUDA_CHECK(cudaMemcpyAsync(wide.back().data(), t->data.data(), t->data.size() * sizeof(int32_t),
-                                            cudaMemcpyHostToDevice, stream_));
+            IVIT_CUDA_CHECK(cudaMemcpyAsync(wide.back().data(), t->data.data(),
+                                            t->data.size() * sizeof(int32_t), cudaMemcpyHostToDevice,
+                                            stream_));
             in.push_back(wide.back().data());
         }
         IntTensor out{n.shape, std::vector<int32_t>(static_cast<size_t>(elements(n.shape))), q.out};
@@ -134,13 +141,47 @@ class CudaNetwork : public IntegerNetwork {
         return ms;
     }
 
+    std::vector<Timing> step_ms(std::span<const uint8_t> pixels, int batch, int repeats) {
+        device_ms(pixels, batch, 1);  // checks, fills every buffer and brings the clocks up
+        const int n = micro_batch(batch);
+        std::vector<Timing> result;
+        for (size_t k = 0; k < plan_.steps.size(); ++k) {
+            const GraphExec repeated = capture([&] {
+                for (int i = 0; i < repeats; ++i)
+                    enqueue_step(k, n, pixels_.as<const uint8_t>(), logits_.as<>());
+            });
+            double best = 0;
+            for (int i = 0; i < 5; ++i) {
+                start_.record(stream_);
+                repeated.launch(stream_);
+                end_.record(stream_);
+                stream_.wait();
+                const double ms = end_.since(start_) / repeats;
+                best = i == 0 ? ms : std::min(best, ms);
+            }
+            result.push_back({plan_.steps[k].first, plan_.steps[k].last, best});
+        }
+        return result;
+    }
+    int pictures_at_once(int batch) const { return micro_batch(batch); }
+
     void set_micro_batch(int pictures) {
         micro_batch_ = pictures;
         graphs_.clear();
         capacity_ = 0;
     }
 
-    const std::map<const QuantNode*, std::shared_ptr<const PackedNode>>& shared_nodes() const { return shared_; }
+    void force_tile(const std::string& name) {
+        forced_.reset();
+        for (int i = 0; i < tiles && !name.empty(); ++i)
+            if (name == tile_names[i]) forced_ = static_cast<Tile>(i);
+        if (!name.empty() && !forced_) throw Error("there is no tile called '" + name + "'", "cuda");
+        graphs_.clear();
+    }
+
+    const std::map<const QuantNode*, std::shared_ptr<const PackedNode>>& shared_nodes() const {
+        return shared_;
+    }
 
   private:
     // ---- Loading
@@ -164,7 +205,8 @@ class CudaNetwork : public IntegerNetwork {
         std::shared_ptr<const PackedNode> result;
         if (previous) {
             const auto found = previous->shared_nodes().find(q.get());
-            if (found != previous->shared_nodes().end() && found->second->in == in && found->second->out == out)
+            if (found != previous->shared_nodes().end() && found->second->in == in &&
+                found->second->out == out)
                 result = found->second;
         }
         if (!result) result = pack_node(*q, in, out, stream_);
@@ -172,8 +214,8 @@ class CudaNetwork : public IntegerNetwork {
         return result;
     }
 
-    // Fills in what a step's kernels need and decides whether they can take it. Pointers into `arena` are offsets until
-    // it is uploaded; `fix` collects them.
+    // Fills in what a step's kernels need and decides whether they can take it. Pointers into `arena` are
+    // offsets until it is uploaded; `fix` collects them.
     void prepare_steps() {
         Arena arena;
         arena.add<uint8_t>(nullptr, 0);
@@ -185,7 +227,8 @@ class CudaNetwork : public IntegerNetwork {
         std::vector<std::pair<const uint32_t**, size_t>> tables;
         std::vector<std::pair<const int8_t**, size_t>> gelu_tables;
         prepared_.resize(plan_.steps.size());
-        const auto columns = [&](Columns& to, const Layout& layout, const QuantNode& from, const QuantNode& ratio) {
+        const auto columns = [&](Columns& to, const Layout& layout, const QuantNode& from,
+                                 const QuantNode& ratio) {
             const ColumnsOffsets offsets = pack_columns(arena, layout, from.bias, from.B, ratio.m, ratio.s);
             to.high = offsets.high;
             to.low = static_cast<int32_t>(ratio.out.low());
@@ -245,7 +288,8 @@ class CudaNetwork : public IntegerNetwork {
                     p.fast = p.norm.cols <= most_norm_cols;
                     product(linear, step.first + 1);
                     linear.epilogue = step.kind == StepKind::head ? Epilogue::logits : Epilogue::int8;
-                    columns(linear.columns, packed(step.first + 1).out, quant(step.first + 1), quant(step.first + 1));
+                    columns(linear.columns, packed(step.first + 1).out, quant(step.first + 1),
+                            quant(step.first + 1));
                     scratch_bytes_ = std::max(scratch_bytes_, node(step.first).rows() * linear.lda);
                     if (step.last == step.first + 1) break;
                     const QuantNode& gelu = quant(step.last);
@@ -281,7 +325,8 @@ class CudaNetwork : public IntegerNetwork {
                     a.k = s.quant.shift.k;
                     a.entries = 1 << l.out.bits;
                     std::vector<uint32_t> table(static_cast<size_t>(a.entries));
-                    p.fast = exponentials(s.i0, s.quant.shift, a.entries, table.data()) && attention_fits(a, at_);
+                    p.fast =
+                        exponentials(s.i0, s.quant.shift, a.entries, table.data()) && attention_fits(a, at_);
                     if (p.fast) tables.push_back({&a.exponential, arena.add(table)});
                     break;
                 }
@@ -295,7 +340,8 @@ class CudaNetwork : public IntegerNetwork {
                     linear.columns.high = linear.columns.high && add.st >= 16;
                     break;
                 }
-                case StepKind::single: break;
+                case StepKind::single:
+                    break;
             }
         }
         memory_ = arena.upload(stream_);
@@ -346,14 +392,15 @@ class CudaNetwork : public IntegerNetwork {
         activations_ = micro;
     }
 
-    // Pictures that go through the network together: as many as keep a block's activations in the cache, but enough to
-    // occupy the multiprocessors.
+    // Pictures that go through the network together: as many as keep a block's activations in the cache, but
+    // enough to occupy the multiprocessors.
     int micro_batch(int pictures) const {
         if (micro_batch_ > 0) return std::min(pictures, micro_batch_);
         int64_t bytes = scratch_bytes_;
         for (const int64_t slot : plan_.slots) bytes += slot;
         const int64_t rows = std::max<int64_t>(1, graph().tokens);
-        const int64_t fit = std::max<int64_t>(cache_bytes_ / 2 / std::max<int64_t>(1, bytes), 32 * at_.sms / rows);
+        const int64_t fit =
+            std::max<int64_t>(cache_bytes_ / 2 / std::max<int64_t>(1, bytes), 32 * at_.sms / rows);
         return static_cast<int>(std::clamp<int64_t>(fit, 1, pictures));
     }
 
@@ -363,12 +410,22 @@ class CudaNetwork : public IntegerNetwork {
     int step_of(int node) const { return plan_.step_of[static_cast<size_t>(node)]; }
     const void* input_slot(int i, size_t which = 0) const { return slot_of(node(i).inputs[which]); }
 
+    // Whether the I-LayerNorm is part of the product `p`, whose `a` is null.
+    bool norm_fits(const Linear& p) const {
+        if (forced_) return tile_fits(*forced_, p, at_);
+        return p.rows <= fused_norm_rows && tile_fits(Tile::rows16, p, at_);
+    }
+    void start_linear(const Linear& p) const {
+        linear(p, forced_ && tile_fits(*forced_, p, at_) ? *forced_ : choose_tile(p, at_), at_);
+    }
+
     // Starts step k on n pictures from `pixels`; the last step writes `logits`.
     void enqueue_step(size_t k, int n, const uint8_t* pixels, void* logits) const {
         const Step& step = plan_.steps[k];
         const Prepared& p = prepared_[k];
         const int32_t rows = static_cast<int32_t>(step.out.rows) * n;
-        void* const out = k + 1 == plan_.steps.size() ? logits : slots_[static_cast<size_t>(step.slot)].as<>();
+        void* const out =
+            k + 1 == plan_.steps.size() ? logits : slots_[static_cast<size_t>(step.slot)].as<>();
         Linear linear = p.linear;
         linear.rows = rows;
         linear.out = out;
@@ -380,7 +437,7 @@ class CudaNetwork : public IntegerNetwork {
                 patches_args.batch = n;
                 patches(patches_args, at_);
                 linear.a = scratch_.as<const int8_t>();
-                cuda::linear(linear, choose_tile(linear, at_), at_);
+                start_linear(linear);
                 break;
             }
             case StepKind::linear:
@@ -389,11 +446,11 @@ class CudaNetwork : public IntegerNetwork {
                 norm.in = static_cast<const int16_t*>(input_slot(step.first));
                 linear.layer_norm = norm;
                 if (p.gelu.table) linear.out = scratch2_.as<>();
-                if (rows > fused_norm_rows || !tile_fits(Tile::rows16, linear, at_)) {
+                if (!norm_fits(linear)) {
                     layernorm(norm, rows, scratch_.as<int8_t>(), linear.lda, at_);
                     linear.a = scratch_.as<const int8_t>();
                 }
-                cuda::linear(linear, choose_tile(linear, at_), at_);
+                start_linear(linear);
                 if (p.gelu.table) {
                     RowGelu gelu = p.gelu;
                     gelu.in = scratch2_.as<const int8_t>();
@@ -414,9 +471,10 @@ class CudaNetwork : public IntegerNetwork {
             case StepKind::residual:
                 linear.a = static_cast<const int8_t*>(input_slot(step.first));
                 linear.residual = static_cast<const int16_t*>(input_slot(step.last, 1));
-                cuda::linear(linear, choose_tile(linear, at_), at_);
+                start_linear(linear);
                 break;
-            case StepKind::single: break;
+            case StepKind::single:
+                break;
         }
     }
 
@@ -431,15 +489,12 @@ class CudaNetwork : public IntegerNetwork {
                              logits_.as<uint8_t>() + b * logit_bytes);
     }
 
-    const GraphExec& captured(int n) {
-        reserve(n);
-        const auto found = graphs_.find(n);
-        if (found != graphs_.end()) return found->second;
-        if (static_cast<int>(graphs_.size()) >= most_graphs) graphs_.clear();
+    template <class F>
+    GraphExec capture(const F& enqueue_all) const {
         IVIT_CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
         cudaGraph_t captured_graph = nullptr;
         try {
-            enqueue(n);
+            enqueue_all();
         } catch (...) {
             cudaStreamEndCapture(stream_, &captured_graph);
             if (captured_graph) cudaGraphDestroy(captured_graph);
@@ -450,22 +505,30 @@ class CudaNetwork : public IntegerNetwork {
         const cudaError_t code = cudaGraphInstantiate(&exec, captured_graph, 0);
         cudaGraphDestroy(captured_graph);
         IVIT_CUDA_CHECK(code);
-        return graphs_.emplace(n, GraphExec(exec)).first->second;
+        return GraphExec(exec);
+    }
+
+    const GraphExec& captured(int n) {
+        reserve(n);
+        const auto found = graphs_.find(n);
+        if (found != graphs_.end()) return found->second;
+        if (static_cast<int>(graphs_.size()) >= most_graphs) graphs_.clear();
+        return graphs_.emplace(n, capture([&] { enqueue(n); })).first->second;
     }
 
     void upload(std::span<const uint8_t> pixels, int n) {
         reserve(n);
         std::memcpy(host_pixels_.as<>(), pixels.data(), pixels.size());
-        IVIT_CUDA_CHECK(cudaMemcpyAsync(pixels_.as<>(), host_pixels_.as<>(), pixels.size(), cudaMemcpyHostToDevice,
-                                        stream_));
+        IVIT_CUDA_CHECK(cudaMemcpyAsync(pixels_.as<>(), host_pixels_.as<>(), pixels.size(),
+                                        cudaMemcpyHostToDevice, stream_));
     }
 
     // Waits for the logits of n pictures and appends them.
     void download(int n, Trace& trace) {
         const Form form = plan_.steps.back().out;
         IVIT_CUDA_CHECK(cudaMemcpyAsync(host_logits_.as<>(), logits_.as<>(),
-                                        static_cast<size_t>(n * form.bytes_per_picture()), cudaMemcpyDeviceToHost,
-                                        stream_));
+                                        static_cast<size_t>(n * form.bytes_per_picture()),
+                                        cudaMemcpyDeviceToHost, stream_));
         stream_.wait();
         for (int b = 0; b < n; ++b) {
             const int32_t* row = host_logits_.as<const int32_t>() + int64_t{b} * form.layout.stride;
@@ -487,7 +550,8 @@ class CudaNetwork : public IntegerNetwork {
                 events[k + 1].record(stream_);
             }
             stream_.wait();
-            for (size_t k = 0; k < plan_.steps.size(); ++k) trace.timings[k].ms += events[k + 1].since(events[k]);
+            for (size_t k = 0; k < plan_.steps.size(); ++k)
+                trace.timings[k].ms += events[k + 1].since(events[k]);
         }
     }
 
@@ -525,7 +589,8 @@ class CudaNetwork : public IntegerNetwork {
         const auto side = [&](int of) { return static_cast<int32_t>(node(of).shape.back()); };
         const auto channels = [&](int of) { return static_cast<int32_t>(node(of).cols()); };
         switch (n.op) {
-            case Op::input: return plain::input(pixels_.as<const uint8_t>(), d.table, side(i), out, at_);
+            case Op::input:
+                return plain::input(pixels_.as<const uint8_t>(), d.table, side(i), out, at_);
             case Op::patch_embed:
             case Op::linear:
             case Op::head: {
@@ -548,27 +613,33 @@ class CudaNetwork : public IntegerNetwork {
             }
             case Op::pos_embed:
                 return plain::pos_embed(in[0], d.constant, d.out.stride, rows, cols, q.out.bits, out, at_);
-            case Op::layernorm: return plain::layernorm(in[0], rows, cols, d.m, d.B, d.s, q.out.bits, out, at_);
+            case Op::layernorm:
+                return plain::layernorm(in[0], rows, cols, d.m, d.B, d.s, q.out.bits, out, at_);
             case Op::attn_logits:
-                return plain::attn_logits(in[0], rows, channels(n.inputs[0]) / 3, n.heads, q.m[0], q.s[0], q.out.bits,
-                                          out, at_);
+                return plain::attn_logits(in[0], rows, channels(n.inputs[0]) / 3, n.heads, q.m[0], q.s[0],
+                                          q.out.bits, out, at_);
             case Op::softmax:
                 return plain::softmax(in[0], static_cast<int32_t>(elements(n.shape)) / cols, cols,
                                       {q.i0, q.quant.shift}, out, at_);
             case Op::attn_context:
-                return plain::attn_context(in[0], in[1], rows, cols, n.heads, q.m[0], q.s[0], q.out.bits, out, at_);
+                return plain::attn_context(in[0], in[1], rows, cols, n.heads, q.m[0], q.s[0], q.out.bits, out,
+                                           at_);
             case Op::gelu:
-                return plain::gelu(in[0], static_cast<int32_t>(elements(n.shape)) / cols, cols, {q.i0, q.quant.shift},
-                                   q.m[0], q.s[0], q.out.bits, out, at_);
+                return plain::gelu(in[0], static_cast<int32_t>(elements(n.shape)) / cols, cols,
+                                   {q.i0, q.quant.shift}, q.m[0], q.s[0], q.out.bits, out, at_);
             case Op::residual_add:
-                return plain::residual_add(in[0], in[1], rows, cols, d.m, d.s, q.mt, q.st, q.out.bits, out, at_);
+                return plain::residual_add(in[0], in[1], rows, cols, d.m, d.s, q.mt, q.st, q.out.bits, out,
+                                           at_);
         }
     }
 
-    // One picture, step by step; b: its place in the batch. Fused steps run fused unless one of their inner nodes is
-    // tapped; the others run node by node. Both compute the same integers.
-    void run_stepwise(std::span<const uint8_t> pixels, const RunOptions& options, int b, int batch, Trace& trace) {
-        const auto tapped = [&](int i) { return !options.taps.empty() && options.taps[static_cast<size_t>(i)]; };
+    // One picture, step by step; b: its place in the batch. Fused steps run fused unless one of their inner
+    // nodes is tapped; the others run node by node. Both compute the same integers.
+    void run_stepwise(std::span<const uint8_t> pixels, const RunOptions& options, int b, int batch,
+                      Trace& trace) {
+        const auto tapped = [&](int i) {
+            return !options.taps.empty() && options.taps[static_cast<size_t>(i)];
+        };
         upload(pixels, 1);
         size_t next_tap = 0;
         const auto keep = [&](int i, const int32_t* from) {
@@ -595,8 +666,8 @@ class CudaNetwork : public IntegerNetwork {
                 enqueue_step(k, 1, pixels_.as<const uint8_t>(), out);
                 if (tapped(step.last)) {
                     Wide wide = wide_buffer(static_cast<size_t>(elements(node(step.last).shape)));
-                    plain::widen(out, step.out.bytes, static_cast<int32_t>(step.out.rows), step.out.layout, wide.data(),
-                                 at_);
+                    plain::widen(out, step.out.bytes, static_cast<int32_t>(step.out.rows), step.out.layout,
+                                 wide.data(), at_);
                     keep(step.last, wide.data());
                     release(std::move(wide));
                 }
@@ -607,10 +678,12 @@ class CudaNetwork : public IntegerNetwork {
                     for (const int from : node(i).inputs) {
                         auto found = wide.find(from);
                         if (found == wide.end()) {
-                            found = wide.emplace(from, wide_buffer(static_cast<size_t>(elements(node(from).shape)))).first;
+                            found = wide.emplace(from,
+                                                 wide_buffer(static_cast<size_t>(elements(node(from).shape))))
+                                        .first;
                             const Form form = form_of(graph(), from);
-                            plain::widen(slot_of(from), form.bytes, static_cast<int32_t>(form.rows), form.layout,
-                                         found->second.data(), at_);
+                            plain::widen(slot_of(from), form.bytes, static_cast<int32_t>(form.rows),
+                                         form.layout, found->second.data(), at_);
                         }
                         in.push_back(found->second.data());
                     }
@@ -638,11 +711,13 @@ class CudaNetwork : public IntegerNetwork {
     }
 
     // A node that is not Mode::integer: to the host, through the shared helper, and back.
-    void run_on_host(int i, const std::vector<const int32_t*>& in, std::span<const uint8_t> pixels, int32_t* out) const {
+    void run_on_host(int i, const std::vector<const int32_t*>& in, std::span<const uint8_t> pixels,
+                     int32_t* out) const {
         std::vector<IntTensor> tensors;
         for (size_t j = 0; j < in.size(); ++j) {
             const int from = node(i).inputs[j];
-            IntTensor t{node(from).shape, std::vector<int32_t>(static_cast<size_t>(elements(node(from).shape))),
+            IntTensor t{node(from).shape,
+                        std::vector<int32_t>(static_cast<size_t>(elements(node(from).shape))),
                         quant(from).out};
             fetch(in[j], t.data.data(), t.data.size());
             tensors.push_back(std::move(t));
@@ -660,15 +735,16 @@ class CudaNetwork : public IntegerNetwork {
     Launch at_;
     int64_t cache_bytes_;
     Plan plan_;
-    std::vector<std::shared_ptr<const PackedNode>> packed_;                       // per node
-    std::map<const QuantNode*, std::shared_ptr<const PackedNode>> shared_;        // the same, to be found again
-    std::vector<Prepared> prepared_;                                              // per step
-    DeviceBuffer memory_;                                                         // what prepared_ points into
-    int64_t scratch_bytes_ = 0, scratch2_bytes_ = 0;                              // per picture
-    int capacity_ = 0, activations_ = 0, micro_batch_ = 0;                        // pictures
+    std::vector<std::shared_ptr<const PackedNode>> packed_;                 // per node
+    std::map<const QuantNode*, std::shared_ptr<const PackedNode>> shared_;  // the same, to be found again
+    std::vector<Prepared> prepared_;                                        // per step
+    DeviceBuffer memory_;                                                   // what prepared_ points into
+    int64_t scratch_bytes_ = 0, scratch2_bytes_ = 0;                        // per picture
+    int capacity_ = 0, activations_ = 0, micro_batch_ = 0;                  // pictures
     DeviceBuffer pixels_, logits_, scratch_, scratch2_;
     PinnedBuffer host_pixels_, host_logits_;
     std::vector<DeviceBuffer> slots_;
+    std::optional<Tile> forced_;
     std::map<int, GraphExec> graphs_;  // by batch size
     std::multimap<size_t, DeviceBuffer> wide_;
     Event start_, end_;
@@ -713,8 +789,8 @@ std::string unavailable() {
         cudaDeviceProp device{};
         IVIT_CUDA_CHECK(cudaGetDeviceProperties(&device, 0));
         if (10 * device.major + device.minor < 75)
-            return std::string(device.name) + " has compute capability " + std::to_string(device.major) + "." +
-                   std::to_string(device.minor) + ", and 7.5 is the least this program has code for";
+            return std::string(device.name) + " has compute capability " + std::to_string(device.major) +
+                   "." + std::to_string(device.minor) + ", and 7.5 is the least this program has code for";
         return {};
     } catch (const Error& e) {
         return e.sentence();
@@ -726,6 +802,15 @@ std::unique_ptr<Backend> make_backend() { return std::make_unique<CudaBackend>()
 std::vector<double> device_ms(IntegerNetwork& network, std::span<const uint8_t> pixels, int batch, int runs) {
     return ours(network).device_ms(pixels, batch, runs);
 }
+
+std::vector<Timing> step_ms(IntegerNetwork& network, std::span<const uint8_t> pixels, int batch,
+                            int repeats) {
+    return ours(network).step_ms(pixels, batch, repeats);
+}
+
+int pictures_at_once(IntegerNetwork& network, int batch) { return ours(network).pictures_at_once(batch); }
+
+void force_tile(IntegerNetwork& network, const std::string& name) { ours(network).force_tile(name); }
 
 void set_micro_batch(IntegerNetwork& network, int pictures) { ours(network).set_micro_batch(pictures); }
 

@@ -8,7 +8,8 @@ namespace ivit::cuda {
 DeviceBuffer Arena::upload(cudaStream_t stream) const {
     DeviceBuffer memory(bytes_.size());
     if (!bytes_.empty()) {
-        IVIT_CUDA_CHECK(cudaMemcpyAsync(memory.as<>(), bytes_.data(), bytes_.size(), cudaMemcpyHostToDevice, stream));
+        IVIT_CUDA_CHECK(
+            cudaMemcpyAsync(memory.as<>(), bytes_.data(), bytes_.size(), cudaMemcpyHostToDevice, stream));
         IVIT_CUDA_CHECK(cudaStreamSynchronize(stream));
     }
     return memory;
@@ -24,8 +25,9 @@ std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, con
     return packed;
 }
 
-ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int32_t> bias, std::span<const int64_t> B,
-                            std::span<const int32_t> m, std::span<const int32_t> s) {
+ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int32_t> bias,
+                            std::span<const int64_t> B, std::span<const int32_t> m,
+                            std::span<const int32_t> s) {
     const size_t n = static_cast<size_t>(out.stride);
     std::vector<int32_t> ms(n, 0);
     std::vector<int64_t> rs(n, 0);
@@ -60,8 +62,9 @@ std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout&
             std::copy_n(&node.constant[i * static_cast<size_t>(out.cols)], out.cols,
                         &constant[i * static_cast<size_t>(out.stride)]);
     }
-    const size_t w = arena.add(weight), bias = arena.add(node.bias), m = arena.add(node.m), s = arena.add(node.s),
-                 B = arena.add(node.B), table = arena.add(node.table), positions = arena.add(constant);
+    const size_t w = arena.add(weight), bias = arena.add(node.bias), m = arena.add(node.m),
+                 s = arena.add(node.s), B = arena.add(node.B), table = arena.add(node.table),
+                 positions = arena.add(constant);
     arena.add<uint8_t>(nullptr, 0);
     packed->memory = arena.upload(stream);
     const uint8_t* base = packed->memory.as<uint8_t>();

@@ -40,9 +40,11 @@ struct ColumnsOffsets {
     size_t m = 0, r = 0, s = 0;
     bool high = true;
 };
-// bias [cols] (or B of a layernorm with unit = true: r = B + 2^(s-1)), m and s [cols]. Padding becomes 0 with s = 32.
-ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int32_t> bias, std::span<const int64_t> B,
-                            std::span<const int32_t> m, std::span<const int32_t> s);
+// bias [cols] (or B of a layernorm with unit = true: r = B + 2^(s-1)), m and s [cols]. Padding becomes 0 with
+// s = 32.
+ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int32_t> bias,
+                            std::span<const int64_t> B, std::span<const int32_t> m,
+                            std::span<const int32_t> s);
 
 // One node's integers on the device, shared by the networks that have the node in common.
 struct PackedNode {

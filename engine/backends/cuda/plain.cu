@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One node at a time on int32 tensors of one picture: the reference backend's loops, one thread per output. For nodes
-// run alone, for taps inside a fused step, and for whatever the fast kernels do not take.
+// One node at a time on int32 tensors of one picture: the reference backend's loops, one thread per output.
+// For nodes run alone, for taps inside a fused step, and for whatever the fast kernels do not take.
 #include "engine/backends/cuda/device.cuh"
 
 namespace ivit::cuda::plain {
@@ -12,7 +12,8 @@ __device__ __forceinline__ int64_t thread_index() {
 constexpr int block = 128;
 unsigned blocks(int64_t threads) { return static_cast<unsigned>((threads + block - 1) / block); }
 
-// These kernels do not wait for their inputs by themselves, so they start when everything before them has ended.
+// These kernels do not wait for their inputs by themselves, so they start when everything before them has
+// ended.
 template <class Args>
 void start_whole(void (*kernel)(Args), const Args& args, dim3 grid, dim3 threads, const Launch& at) {
     Launch whole = at;
@@ -147,7 +148,8 @@ __global__ void attn_context_kernel(const Heads p) {
     if (c >= p.width) return;
     const int32_t* const row = p.p + (p.head_dim.divide(static_cast<int32_t>(c)) * N + i) * N;
     int64_t acc = 0;
-    for (int64_t j = 0; j < N; ++j) acc += static_cast<int64_t>(row[j]) * p.qkv[j * 3 * p.width + 2 * p.width + c];
+    for (int64_t j = 0; j < N; ++j)
+        acc += static_cast<int64_t>(row[j]) * p.qkv[j * 3 * p.width + 2 * p.width + c];
     p.out[i * p.width + c] = arith::requant(acc, p.m, p.s, p.bits);
 }
 
@@ -183,10 +185,12 @@ __global__ void softmax_kernel(const Rows p) {
 }
 
 // x with pivot c, on the output grid.
-__device__ __forceinline__ int32_t shift_gelu(int64_t x, int64_t c, const Shift& g, int32_t m, int32_t s, int32_t bits) {
+__device__ __forceinline__ int32_t shift_gelu(int64_t x, int64_t c, const Shift& g, int32_t m, int32_t s,
+                                              int32_t bits) {
     const ShiftParams& q = g.params;
     const int64_t scale = int64_t{1} << q.t;
-    const int64_t e = arith::shift_exp((x - c) * scale, g.i0, q.n), e0 = arith::shift_exp(-c * scale, g.i0, q.n);
+    const int64_t e = arith::shift_exp((x - c) * scale, g.i0, q.n),
+                  e0 = arith::shift_exp(-c * scale, g.i0, q.n);
     const int64_t f = arith::shift_reciprocal(e + e0 > 1 ? e + e0 : 1, q.M);
     return arith::requant(x * arith::shift_share(e, f, q.M, q.k), m, s, bits);
 }
@@ -218,7 +222,8 @@ struct Residual {
     int32_t* out;
 };
 __global__ void residual_add_kernel(const Residual p) {
-    const int64_t c = thread_index(), i = static_cast<int64_t>(blockIdx.y) * p.cols + c, top = int64_t{1} << (p.bits - 1);
+    const int64_t c = thread_index(), i = static_cast<int64_t>(blockIdx.y) * p.cols + c,
+                  top = int64_t{1} << (p.bits - 1);
     if (c >= p.cols) return;
     const int64_t sum = arith::round_shift(static_cast<int64_t>(p.acc[i]) * p.m[c], p.s[c]) +
                         arith::round_shift(static_cast<int64_t>(p.t[i]) * p.mt, p.st);
@@ -272,38 +277,46 @@ void input(const uint8_t* pixels, const int8_t* table, int32_t side, int32_t* ou
 
 void product(const Product& p, const Launch& at) {
     const int32_t patch = p.patch > 0 ? p.patch : 1;
-    const ProductArgs args{p, FastDiv(p.layout_in.width), FastDiv(p.layout_out.width), FastDiv(patch),
-                           FastDiv(patch * patch), FastDiv(p.patch > 0 ? p.side / p.patch : 1)};
-    start_whole<ProductArgs>(product_kernel, args,
-                       dim3(static_cast<unsigned>((p.layout_out.cols + 15) / 16), static_cast<unsigned>((p.rows + 15) / 16)),
-                       dim3(16, 16), at);
+    const ProductArgs args{p,
+                           FastDiv(p.layout_in.width),
+                           FastDiv(p.layout_out.width),
+                           FastDiv(patch),
+                           FastDiv(patch * patch),
+                           FastDiv(p.patch > 0 ? p.side / p.patch : 1)};
+    start_whole<ProductArgs>(
+        product_kernel, args,
+        dim3(static_cast<unsigned>((p.layout_out.cols + 15) / 16), static_cast<unsigned>((p.rows + 15) / 16)),
+        dim3(16, 16), at);
 }
 
-void pos_embed(const int32_t* in, const int32_t* constant, int32_t stride, int32_t tokens, int32_t cols, int32_t bits, int32_t* out,
-               const Launch& at) {
+void pos_embed(const int32_t* in, const int32_t* constant, int32_t stride, int32_t tokens, int32_t cols,
+               int32_t bits, int32_t* out, const Launch& at) {
     start_rows<Position>(pos_embed_kernel, {in, constant, stride, cols, bits, out}, tokens, cols, at);
 }
 
-void layernorm(const int32_t* in, int32_t rows, int32_t cols, const int32_t* m, const int64_t* B, const int32_t* s,
-               int32_t bits, int32_t* out, const Launch& at) {
-    start_whole<Norm>(layernorm_kernel, {in, cols, m, B, s, bits, out}, dim3(static_cast<unsigned>(rows)), dim3(32), at);
+void layernorm(const int32_t* in, int32_t rows, int32_t cols, const int32_t* m, const int64_t* B,
+               const int32_t* s, int32_t bits, int32_t* out, const Launch& at) {
+    start_whole<Norm>(layernorm_kernel, {in, cols, m, B, s, bits, out}, dim3(static_cast<unsigned>(rows)),
+                      dim3(32), at);
 }
 
-void attn_logits(const int32_t* qkv, int32_t tokens, int32_t width, int32_t heads, int32_t m, int32_t s, int32_t bits,
-                 int32_t* out, const Launch& at) {
+void attn_logits(const int32_t* qkv, int32_t tokens, int32_t width, int32_t heads, int32_t m, int32_t s,
+                 int32_t bits, int32_t* out, const Launch& at) {
     const Heads args{nullptr, qkv, tokens, width, FastDiv(width / heads), m, s, bits, out};
     start_whole<Heads>(attn_logits_kernel, args,
-                 dim3(blocks(tokens), static_cast<unsigned>(tokens), static_cast<unsigned>(heads)), dim3(block), at);
+                       dim3(blocks(tokens), static_cast<unsigned>(tokens), static_cast<unsigned>(heads)),
+                       dim3(block), at);
 }
 
 void softmax(const int32_t* in, int32_t rows, int32_t cols, const Shift& q, int32_t* out, const Launch& at) {
-    start_whole<Rows>(softmax_kernel, {in, rows, cols, q, 0, 31, 0, out}, dim3(blocks(int64_t{32} * rows)), dim3(block), at);
+    start_whole<Rows>(softmax_kernel, {in, rows, cols, q, 0, 31, 0, out}, dim3(blocks(int64_t{32} * rows)),
+                      dim3(block), at);
 }
 
-void attn_context(const int32_t* p, const int32_t* qkv, int32_t tokens, int32_t width, int32_t heads, int32_t m,
-                  int32_t s, int32_t bits, int32_t* out, const Launch& at) {
-    start_rows<Heads>(attn_context_kernel, {p, qkv, tokens, width, FastDiv(width / heads), m, s, bits, out}, tokens,
-                      width, at);
+void attn_context(const int32_t* p, const int32_t* qkv, int32_t tokens, int32_t width, int32_t heads,
+                  int32_t m, int32_t s, int32_t bits, int32_t* out, const Launch& at) {
+    start_rows<Heads>(attn_context_kernel, {p, qkv, tokens, width, FastDiv(width / heads), m, s, bits, out},
+                      tokens, width, at);
 }
 
 void gelu(const int32_t* in, int32_t rows, int32_t cols, const Shift& q, int32_t m, int32_t s, int32_t bits,
@@ -311,13 +324,14 @@ void gelu(const int32_t* in, int32_t rows, int32_t cols, const Shift& q, int32_t
     start_rows<Rows>(gelu_kernel, {in, rows, cols, q, m, s, bits, out}, rows, cols, at);
 }
 
-void residual_add(const int32_t* acc, const int32_t* t, int32_t rows, int32_t cols, const int32_t* m, const int32_t* s,
-                  int32_t mt, int32_t st, int32_t bits, int32_t* out, const Launch& at) {
+void residual_add(const int32_t* acc, const int32_t* t, int32_t rows, int32_t cols, const int32_t* m,
+                  const int32_t* s, int32_t mt, int32_t st, int32_t bits, int32_t* out, const Launch& at) {
     start_rows<Residual>(residual_add_kernel, {acc, t, cols, m, s, mt, st, bits, out}, rows, cols, at);
 }
 
 void gelu_table(const Shift& q, int32_t m, int32_t s, int32_t bits, int8_t* table, const Launch& at) {
-    start_whole<GeluTable>(gelu_table_kernel, {q, m, s, bits, table}, dim3(256 / block, 128), dim3(block), at);
+    start_whole<GeluTable>(gelu_table_kernel, {q, m, s, bits, table}, dim3(256 / block, 128), dim3(block),
+                           at);
 }
 
 void widen(const void* in, int bytes, int32_t rows, const Layout& layout, int32_t* out, const Launch& at) {
@@ -325,7 +339,8 @@ void widen(const void* in, int bytes, int32_t rows, const Layout& layout, int32_
 }
 
 void narrow(const int32_t* in, int32_t rows, const Layout& layout, int bytes, void* out, const Launch& at) {
-    start_rows<Narrow>(narrow_kernel, {in, bytes, layout, FastDiv(layout.padded), out}, rows, layout.stride, at);
+    start_rows<Narrow>(narrow_kernel, {in, bytes, layout, FastDiv(layout.padded), out}, rows, layout.stride,
+                       at);
 }
 
 }  // namespace ivit::cuda::plain

@@ -39,7 +39,9 @@ Form form_of(const Graph& graph, int node) {
     switch (n.op) {
         case Op::input:
         case Op::layernorm:
-        case Op::gelu: form.bytes = 1; break;
+        case Op::gelu:
+            form.bytes = 1;
+            break;
         case Op::linear:
             if (n.to_residual) break;
             form.bytes = 1;
@@ -54,8 +56,11 @@ Form form_of(const Graph& graph, int node) {
             break;
         case Op::pos_embed:
         case Op::patch_embed:
-        case Op::residual_add: form.bytes = 2; break;
-        default: break;  // logits, probabilities, accumulators: int32
+        case Op::residual_add:
+            form.bytes = 2;
+            break;
+        default:
+            break;  // logits, probabilities, accumulators: int32
     }
     return form;
 }
@@ -67,7 +72,8 @@ Plan make_plan(const Graph& graph) {
     for (int i = 0; i < n;) {
         Step step = step_at(graph, i);
         step.out = form_of(graph, step.last);
-        for (; i <= step.last; ++i) plan.step_of[static_cast<size_t>(i)] = static_cast<int>(plan.steps.size());
+        for (; i <= step.last; ++i)
+            plan.step_of[static_cast<size_t>(i)] = static_cast<int>(plan.steps.size());
         plan.steps.push_back(step);
     }
     // Buffers: each step takes one of its size that no later reader needs, or a new one.
@@ -79,7 +85,9 @@ Plan make_plan(const Graph& graph) {
             until = std::max(until, plan.step_of[static_cast<size_t>(reader)]);
         const int64_t bytes = step.out.bytes_per_picture();
         size_t slot = 0;
-        while (slot < plan.slots.size() && (plan.slots[slot] != bytes || busy_until[slot] >= static_cast<int>(i))) ++slot;
+        while (slot < plan.slots.size() &&
+               (plan.slots[slot] != bytes || busy_until[slot] >= static_cast<int>(i)))
+            ++slot;
         if (slot == plan.slots.size()) {
             plan.slots.push_back(bytes);
             busy_until.push_back(0);

@@ -35,8 +35,8 @@ struct Step {
 
 struct Plan {
     std::vector<Step> steps;
-    std::vector<int> step_of;           // per node: the step it belongs to
-    std::vector<int64_t> slots;         // bytes per picture of each buffer
+    std::vector<int> step_of;    // per node: the step it belongs to
+    std::vector<int64_t> slots;  // bytes per picture of each buffer
 };
 
 Form form_of(const Graph& graph, int node);

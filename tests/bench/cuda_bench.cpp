@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Device time of the cuda backend: whole networks (pixels on the device to logits on the device, CUDA events
+// around the captured graph) and, with --steps, every fused step with its rate against the GPU's peak.
+//   ivit_cuda_bench [--steps] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/backend.h"
+#include "engine/backends/cuda/network.h"
+#include "engine/bench.h"
+#include "engine/error.h"
+#include "engine/model.h"
+
+using namespace ivit;
+
+namespace {
+
+// Bytes that a step must move at least: what it reads and writes once, weights included. Activations are one
+// byte, the residual stream two.
+double step_bytes(const Graph& g, const Timing& t, int pictures) {
+    double bytes = 0;
+    const auto width = [&](int node) {
+        return g.nodes[static_cast<size_t>(node)].op == Op::residual_add ||
+                       g.nodes[static_cast<size_t>(node)].op == Op::pos_embed ||
+                       g.nodes[static_cast<size_t>(node)].op == Op::patch_embed
+                   ? 2
+                   : 1;
+    };
+    const auto size = [&](int node) {
+        return static_cast<double>(elements(g.nodes[static_cast<size_t>(node)].shape)) * width(node) *
+               pictures;
+    };
+    for (int i = t.first; i <= t.last; ++i) {
+        const Node& n = g.nodes[static_cast<size_t>(i)];
+        for (const int in : n.inputs)
+            if (in < t.first && n.op != Op::attn_context) bytes += size(in);  // attn_logits has counted qkv
+        if (n.op == Op::linear || n.op == Op::head || n.op == Op::patch_embed)
+            bytes += static_cast<double>(g.macs(i)) /
+                     static_cast<double>(n.op == Op::patch_embed ? g.tokens - 1 : n.rows());
+        if (n.op == Op::input) bytes += size(i);
+    }
+    return bytes + size(t.last);
+}
+
+void run(const std::string& arch, int batch, bool steps, const std::string& tile, int micro, int runs) {
+    const auto model = random_model(arch);
+    const int side = model->graph->image_size;
+    std::mt19937 noise(1);
+    Pixels pixels(static_cast<size_t>(side) * static_cast<size_t>(side) * 3 * static_cast<size_t>(batch));
+    for (auto& v : pixels) v = static_cast<uint8_t>(noise() >> 24);
+    const Pixels one(pixels.begin(), pixels.begin() + side * side * 3);
+    const Calibration calibration = calibrate(
+        *model, 1, [&](int64_t) { return one; }, RangeMethod::minmax, 0);
+    const auto q = quantize(model, calibration, QuantConfig());
+    const auto backend = cuda::make_backend();
+    const auto network = backend->load(q);
+    if (!tile.empty()) cuda::force_tile(*network, tile);
+    if (micro > 0) cuda::set_micro_batch(*network, micro);
+    const Graph& g = network->graph();
+    int64_t macs = 0;
+    for (size_t i = 0; i < g.nodes.size(); ++i) macs += g.macs(static_cast<int>(i));
+    const Latency l = latency(cuda::device_ms(*network, pixels, batch, runs));
+    const double top_per_s = 2e-9 * static_cast<double>(macs) * batch / l.median;
+    std::printf(
+        "%-24s batch %4d  at once %4d  median %9.4f ms  min %9.4f  p95 %9.4f  %8.1f pictures/s  %7.1f "
+        "TOP/s\n",
+        arch.c_str(), batch, cuda::pictures_at_once(*network, batch), l.median, l.min, l.p95,
+        1000.0 * batch / l.median, top_per_s);
+    std::vector<double> whole;
+    for (int i = 0; i < std::min(runs, 20) + 3; ++i) {
+        const auto trace = network->run(pixels, batch, {});
+        if (i >= 3) whole.push_back(trace->ms);
+    }
+    const Latency w = latency(whole);
+    std::printf("%-24s             with both transfers  median %9.4f ms  min %9.4f\n", "", w.median, w.min);
+    if (!steps) return;
+    const int n = cuda::pictures_at_once(*network, batch);
+    double sum = 0;
+    for (const Timing& t : cuda::step_ms(*network, pixels, batch, 20)) {
+        int64_t step_macs = 0;
+        for (int i = t.first; i <= t.last; ++i) step_macs += g.macs(i) * n;
+        sum += t.ms;
+        const std::string& name = g.nodes[static_cast<size_t>(t.first)].name;
+        if (name.find("blocks.") == 0 && name.find("blocks.1.") != 0) continue;  // one block stands for all
+        const double bytes = step_bytes(g, t, n);
+        std::printf("  %-28s %9.3f us  %8.1f MMAC  %7.2f TOP/s  %8.2f MB  %7.2f TB/s\n", name.c_str(),
+                    t.ms * 1e3, 1e-6 * static_cast<double>(step_macs),
+                    2e-9 * static_cast<double>(step_macs) / t.ms, bytes * 1e-6, 1e-9 * bytes / t.ms);
+    }
+    std::printf("  sum of the steps on %d pictures %.3f us\n", n, sum * 1e3);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    bool steps = false;
+    std::string tile;
+    int micro = 0, runs = 100;
+    std::vector<std::pair<std::string, int>> cases;
+    for (int i = 1; i < argc; ++i) {
+        const std::string a = argv[i];
+        if (a == "--steps")
+            steps = true;
+        else if (a == "--tile" && i + 1 < argc)
+            tile = argv[++i];
+        else if (a == "--micro" && i + 1 < argc)
+            micro = std::atoi(argv[++i]);
+        else if (a == "--runs" && i + 1 < argc)
+            runs = std::atoi(argv[++i]);
+        else if (a.find(':') != std::string::npos)
+            cases.emplace_back(a.substr(0, a.find(':')), std::atoi(a.c_str() + a.find(':') + 1));
+        else {
+            std::fprintf(stderr, "usage: %s [--steps] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]\n",
+                         argv[0]);
+            return 2;
+        }
+    }
+    if (cases.empty())
+        for (const char* size : {"tiny", "small", "base"})
+            for (const int batch : {1, 256})
+                cases.emplace_back(std::string("deit_") + size + "_patch16_224", batch);
+    try {
+        if (const std::string why = cuda::unavailable(); !why.empty()) throw Error(why, "cuda");
+        for (const auto& [arch, batch] : cases) run(arch, batch, steps, tile, micro, runs);
+    } catch (const Error& e) {
+        std::fprintf(stderr, "ivit_cuda_bench: %s\n", e.what());
+        return 1;
+    }
+}

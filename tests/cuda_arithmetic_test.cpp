@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the CUDA kernels share with the CPU: the same source, run here without a GPU.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <random>
+#include <set>
+
+#include "engine/arithmetic.h"
+#include "engine/backends/cuda/layout.h"
+
+using namespace ivit;
+
+namespace {
+
+std::mt19937_64& rng() {
+    static std::mt19937_64 g(11);
+    return g;
+}
+int64_t uniform(int64_t lo, int64_t hi) { return std::uniform_int_distribution<int64_t>(lo, hi)(rng()); }
+
+}  // namespace
+
+TEST_CASE("division by shifts, which GPUs use, is division", "[cuda][arithmetic]") {
+    for (int i = 0; i < 200000; ++i) {
+        const uint64_t a = static_cast<uint64_t>(uniform(0, INT64_MAX)) >> uniform(0, 62);
+        const uint64_t b = (static_cast<uint64_t>(uniform(0, INT64_MAX)) >> uniform(0, 62)) | 1;
+        REQUIRE(arith::divide_by_shifts(a, b) == a / b);
+        REQUIRE(arith::divide_by_shifts(a + b, b) == a / b + 1);
+    }
+    for (const uint64_t a : {uint64_t{0}, uint64_t{1}, uint64_t{INT64_MAX}, ~uint64_t{0}})
+        for (const uint64_t b : {uint64_t{1}, uint64_t{2}, uint64_t{INT64_MAX}, ~uint64_t{0}})
+            CHECK(arith::divide_by_shifts(a, b) == a / b);
+}
+
+TEST_CASE("FastDiv is division by every divisor a network has", "[cuda][arithmetic]") {
+    for (int32_t d = 1; d < 5000; ++d) {
+        const cuda::FastDiv f(d);
+        for (const int64_t n :
+             {int64_t{0}, int64_t{d} - 1, int64_t{d}, uniform(0, INT32_MAX), int64_t{INT32_MAX},
+              INT32_MAX / d * int64_t{d}, INT32_MAX / d * int64_t{d} - 1}) {
+            REQUIRE(f.divide(static_cast<int32_t>(n)) == n / d);
+            REQUIRE(f.remainder(static_cast<int32_t>(n)) == n % d);
+        }
+    }
+    for (int i = 0; i < 100000; ++i) {
+        const auto d = static_cast<int32_t>(uniform(1, INT32_MAX) >> uniform(0, 30)),
+                   n = static_cast<int32_t>(uniform(0, INT32_MAX));
+        REQUIRE(cuda::FastDiv(std::max(d, 1)).divide(n) == n / std::max(d, 1));
+    }
+}
+
+TEST_CASE("the attention kernel's reciprocal is Shiftmax's, to the last bit", "[cuda][arithmetic]") {
+    for (int i = 0; i < 400000; ++i) {
+        const int M = i % 3 == 0 ? 31 : i % 3 == 1 ? 47 : static_cast<int>(uniform(16, 62));
+        const int64_t d = std::max<int64_t>(1, uniform(1, (int64_t{1} << 62) - 1) >> uniform(0, 61));
+        const int64_t f = arith::shift_reciprocal(d, M);
+        if (f >= int64_t{1} << 32) continue;
+        INFO("d " << d << " M " << M);
+        REQUIRE(cuda::quick_reciprocal(d, M) == f);
+    }
+    for (int M = 16; M <= 62; ++M)
+        for (int bit = 0; bit < 62; ++bit)
+            for (const int64_t off : {-1, 0, 1}) {
+                const int64_t d = (int64_t{1} << bit) + off;
+                if (d < 1) continue;
+                const int64_t f = arith::shift_reciprocal(d, M);
+                if (f >= int64_t{1} << 32) continue;
+                INFO("d " << d << " M " << M);
+                REQUIRE(cuda::quick_reciprocal(d, M) == f);
+            }
+}
+
+TEST_CASE("packed weight rows are a permutation inside groups of 32", "[cuda][arithmetic]") {
+    std::set<int32_t> seen;
+    for (int32_t c = 0; c < 128; ++c) {
+        const int32_t r = cuda::packed_row(c);
+        CHECK(r / 32 == c / 32);
+        seen.insert(r);
+    }
+    CHECK(seen.size() == 128);
+    // Thread t of a tensor-core product holds columns 2t and 2t + 1 of each group of 8: eight channels in a
+    // row.
+    for (int32_t t = 0; t < 4; ++t)
+        for (int32_t j = 0; j < 4; ++j)
+            for (int32_t e = 0; e < 2; ++e) CHECK(cuda::packed_row(8 * t + 2 * j + e) == 8 * j + 2 * t + e);
+}
+
+TEST_CASE("a layout pads every head and the row", "[cuda][arithmetic]") {
+    const auto qkv = cuda::Layout::heads(3 * 60, 20);
+    CHECK(qkv.padded == 32);
+    CHECK(qkv.stride == 320);
+    CHECK(qkv.at(0) == 0);
+    CHECK(qkv.at(19) == 19);
+    CHECK(qkv.at(20) == 32);
+    CHECK(qkv.at(179) == 8 * 32 + 19);
+    CHECK(cuda::Layout::heads(192, 64).padded == 64);
+    CHECK(cuda::Layout::heads(70, 70).padded == 128);
+    CHECK(cuda::Layout::flat(21).stride == 64);
+}

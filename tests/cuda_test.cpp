@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cuda backend against the reference, bit for bit: every kernel it can choose, every width, preset and
+// mode, extreme inputs, batches that run in one piece and in many. Without a GPU only the refusals are
+// tested, and it says so.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/backend.h"
+#include "engine/backends/cpu/network.h"
+#include "engine/backends/cuda/network.h"
+#include "engine/backends/reference/network.h"
+#include "engine/error.h"
+#include "tests/small_model.h"
+
+using namespace ivit;
+
+namespace {
+
+bool gpu() {
+    const std::string why = cuda::unavailable();
+    if (!why.empty()) WARN("not tested on a GPU: " << why);
+    return why.empty();
+}
+
+// How a test fills its pictures: the extremes are where saturation and overflow hide.
+enum class Fill { random, lowest, highest, one_hot, signs };
+constexpr Fill fills[] = {Fill::random, Fill::lowest, Fill::highest, Fill::one_hot, Fill::signs};
+
+std::mt19937& rng() {
+    static std::mt19937 g(7);
+    return g;
+}
+int64_t uniform(int64_t lo, int64_t hi) { return std::uniform_int_distribution<int64_t>(lo, hi)(rng()); }
+
+template <typename T>
+void fill(std::vector<T>& x, int64_t lo, int64_t hi, Fill how) {
+    const size_t hot = static_cast<size_t>(uniform(0, static_cast<int64_t>(x.size()) - 1));
+    for (size_t i = 0; i < x.size(); ++i)
+        x[i] = static_cast<T>(how == Fill::random    ? uniform(lo, hi)
+                              : how == Fill::lowest  ? lo
+                              : how == Fill::highest ? hi
+                              : how == Fill::one_hot ? (i == hot ? hi : std::max<int64_t>(lo, 0))
+                                                     : (uniform(0, 1) ? lo : hi));
+}
+
+Pixels pictures(int side, int count, Fill how) {
+    Pixels p(static_cast<size_t>(side) * static_cast<size_t>(side) * 3 * static_cast<size_t>(count));
+    fill(p, 0, 255, how);
+    return p;
+}
+
+Calibration calibration_of(const Model& m) {
+    return calibrate(
+        m, 2, [&](int64_t i) { return test::picture(m.graph->image_size, static_cast<uint32_t>(i)); },
+        RangeMethod::mse, 2);
+}
+
+RunOptions taps_of(const Graph& g, const std::function<bool(const Node&)>& wanted) {
+    RunOptions o;
+    for (const Node& n : g.nodes) o.taps.push_back(wanted(n));
+    return o;
+}
+
+// Logits and all taps of `batch` pictures, cuda against reference: with no tap, with all, and with the
+// outputs of fused steps alone, which cost no fusing.
+void compare_networks(Backend& backend, const std::shared_ptr<const QuantizedModel>& q, const Pixels& pixels,
+                      int batch, const std::string& what, IntegerNetwork* previous = nullptr,
+                      std::unique_ptr<IntegerNetwork>* keep = nullptr) {
+    INFO(what << ", batch " << batch);
+    const RunOptions all = taps_of(*q->graph, [](const Node&) { return true; });
+    const auto expected = reference::make_backend()->load(q)->run(pixels, batch, all);
+    auto network = backend.load(q, previous);
+    REQUIRE(network->run(pixels, batch, {})->integer_logits == expected->integer_logits);
+    const auto tapped = network->run(pixels, batch, all);
+    REQUIRE(tapped->integer_logits == expected->integer_logits);
+    REQUIRE(tapped->taps.size() == expected->taps.size());
+    for (size_t i = 0; i < tapped->taps.size(); ++i) {
+        INFO(q->graph->nodes[i].name);
+        REQUIRE(tapped->taps[i].node == expected->taps[i].node);
+        REQUIRE(tapped->taps[i].integers.shape == expected->taps[i].integers.shape);
+        REQUIRE(tapped->taps[i].integers.data == expected->taps[i].integers.data);
+    }
+    for (const Op op : {Op::pos_embed, Op::linear, Op::attn_context, Op::gelu, Op::residual_add}) {
+        const auto some =
+            network->run(pixels, batch, taps_of(*q->graph, [&](const Node& n) { return n.op == op; }));
+        for (const Tap& tap : some->taps) {
+            INFO(q->graph->nodes[static_cast<size_t>(tap.node)].name << ", fused");
+            REQUIRE(tap.integers.data == expected->tap(tap.node)->integers.data);
+        }
+    }
+    // What a larger batch left in the buffers does not matter to a smaller one.
+    REQUIRE(network->run(std::span(pixels).first(pixels.size() / static_cast<size_t>(batch)), 1, {})
+                ->integer_logits ==
+            std::vector<int32_t>(expected->integer_logits.begin(),
+                                 expected->integer_logits.begin() + q->graph->classes));
+    if (keep) *keep = std::move(network);
+}
+
+}  // namespace
+
+TEST_CASE("without a GPU cuda refuses in one sentence and auto says why", "[cuda]") {
+    const std::string why = cuda::unavailable();
+    std::string passed_over;
+    const auto chosen = make_backend("auto", 1, &passed_over);
+    if (why.empty()) {
+        CHECK(chosen->info().name == "cuda");
+        CHECK(passed_over.empty());
+        return;
+    }
+    CHECK(chosen->info().name == "cpu");
+    CHECK(passed_over.find(why) != std::string::npos);
+    CHECK(why.find('\n') == std::string::npos);
+    try {
+        make_backend("cuda", 1);
+        FAIL("made a backend without a GPU");
+    } catch (const Error& e) {
+        CHECK(std::string(e.what()).find(why) != std::string::npos);
+    }
+    CHECK_THROWS_AS(cuda::make_backend(), Error);
+}
+
+TEST_CASE("cuda equals reference on whole networks of odd shapes", "[cuda][gpu]") {
+    if (!gpu()) return;
+    const auto backend = cuda::make_backend();
+    for (const auto& dims : std::vector<vit::Dims>{
+             {16, 8, 60, 3, 111, 2, 7, 1e-6f},       // d = 20, hidden odd, 5 tokens
+             {24, 4, 64, 2, 256, 1, 10, 1e-6f},      // d = 32, 37 tokens
+             {40, 5, 21, 3, 50, 1, 3, 1e-6f},        // d = 7, 65 tokens, C not a multiple of anything
+             {8, 8, 70, 1, 130, 1, 65, 1e-6f},       // d = 70, 2 tokens
+             {96, 8, 192, 3, 768, 1, 1000, 1e-6f},   // d = 64, 145 tokens
+             {80, 4, 64, 1, 128, 1, 10, 1e-6f},      // d = 64, 401 tokens: past every fused attention
+             {32, 8, 300, 2, 600, 1, 10, 1e-6f},     // d = 150: no fused attention either
+             {32, 16, 1280, 16, 1024, 1, 5, 1e-6f},  // wide: I-LayerNorm apart from its product
+         }) {
+        const auto model = test::small_model(5, dims);
+        const Calibration calibration = calibration_of(*model);
+        for (const char* spec : {"W8A8", "W4A4"})
+            for (const Fill how : fills) {
+                const auto q = quantize(model, calibration, QuantConfig::from_spec(spec));
+                const int batch = how == Fill::random ? 3 : 1;
+                compare_networks(*backend, q, pictures(dims.image_size, batch, how), batch,
+                                 std::string(spec) + ", width " + std::to_string(dims.width) + ", fill " +
+                                     std::to_string(static_cast<int>(how)));
+            }
+    }
+}
+
+TEST_CASE("cuda equals reference at every width, preset and mode", "[cuda][gpu]") {
+    if (!gpu()) return;
+    const auto backend = cuda::make_backend();
+    const auto model = test::small_model(3, {32, 8, 48, 3, 96, 2, 10, 1e-6f});
+    const Calibration calibration = calibration_of(*model);
+    const auto pixels = pictures(32, 2, Fill::random);
+    std::unique_ptr<IntegerNetwork> previous;
+    const auto check = [&](const QuantConfig& c, const std::string& what) {
+        // Loaded once afresh and once with what the last configuration packed.
+        const auto q = quantize(model, calibration, c);
+        compare_networks(*backend, q, pixels, 2, what);
+        std::unique_ptr<IntegerNetwork> next;
+        compare_networks(*backend, q, pixels, 2, what + ", requantized", previous.get(), &next);
+        previous = std::move(next);
+    };
+    for (const char* preset : {"refined", "paper"}) {
+        for (const char* spec : {"W8A8", "W6A6", "W4A8", "W4A4", "W2A4", "W8A8/8", "W8A8/11"}) {
+            QuantConfig c = QuantConfig::from_spec(spec);
+            c.set_preset(preset);
+            check(c, std::string(preset) + " " + spec);
+        }
+        for (int bits = 4; bits <= 16; bits += 3) {
+            QuantConfig c;
+            c.set_preset(preset);
+            c.logits_bits = bits;
+            c.shiftmax.k = 20 - bits;
+            check(c, std::string(preset) + ", logits " + std::to_string(bits) + ", softmax " +
+                         std::to_string(20 - bits));
+        }
+    }
+    for (int trial = 0; trial < 12; ++trial) {
+        QuantConfig c;
+        for (ShiftParams* p : {&c.shiftmax, &c.shiftgelu}) {
+            p->n = static_cast<int>(uniform(1, 30));
+            p->M = static_cast<int>(uniform(20, 62));
+            p->t = static_cast<int>(uniform(0, 8));
+        }
+        c.shiftgelu.row_pivot = trial % 2 == 1;
+        check(c, "parameters " + c.to_json().dump());
+    }
+    for (const Mode mode : {Mode::exact, Mode::float_ops})
+        for (const char* glob : {"*", "blocks.1.*", "*softmax", "*norm*", "*fc1", "*proj", "input", "head"}) {
+            QuantConfig c;
+            QuantRule rule;
+            rule.glob = glob;
+            rule.mode = mode;
+            c.rules.push_back(rule);
+            check(c, std::string(to_string(mode)) + " " + glob);
+        }
+}
+
+TEST_CASE("cuda: every matrix product kernel gives the same bits", "[cuda][gpu]") {
+    if (!gpu()) return;
+    const auto backend = cuda::make_backend();
+    for (const auto& dims : std::vector<vit::Dims>{{32, 8, 192, 3, 768, 1, 1000, 1e-6f},
+                                                   {24, 4, 60, 3, 111, 2, 7, 1e-6f},
+                                                   {32, 8, 768, 12, 160, 1, 33, 1e-6f}}) {
+        const auto model = test::small_model(9, dims);
+        const Calibration calibration = calibration_of(*model);
+        for (const char* preset : {"refined", "paper"})
+            for (const char* spec : {"W8A8", "W4A4"}) {
+                QuantConfig config = QuantConfig::from_spec(spec);
+                config.set_preset(preset);
+                const auto q = quantize(model, calibration, config);
+                for (const int batch : {1, 2, 13, 40}) {
+                    const auto pixels = pictures(dims.image_size, batch, Fill::random);
+                    const auto expected =
+                        cpu::make_backend(0)->load(q)->run(pixels, batch, {})->integer_logits;
+                    const auto network = backend->load(q);
+                    for (const char* tile : {"", "rows16", "rows32", "rows64", "rows128", "wgmma"}) {
+                        cuda::force_tile(*network, tile);
+                        for (const int micro : {0, 1, 7}) {
+                            cuda::set_micro_batch(*network, micro);
+                            INFO("tile '" << tile << "', width " << dims.width << ", batch " << batch
+                                          << ", micro " << micro << ", " << preset << " " << spec);
+                            REQUIRE(network->run(pixels, batch, {})->integer_logits == expected);
+                        }
+                    }
+                }
+            }
+    }
+}
+
+// Small enough for compute-sanitizer: compute-sanitizer --tool memcheck (racecheck, initcheck) ivit_tests
+// "[sanitize]".
+TEST_CASE("cuda: a small network through every kernel", "[cuda][gpu][sanitize]") {
+    if (!gpu()) return;
+    const auto backend = cuda::make_backend();
+    const vit::Dims dims{24, 4, 128, 2, 160, 1, 10, 1e-6f};  // 37 tokens, d = 64
+    const auto model = test::small_model(6, dims);
+    const Calibration calibration = calibration_of(*model);
+    for (const char* preset : {"refined", "paper"}) {
+        QuantConfig config;
+        config.set_preset(preset);
+        const auto q = quantize(model, calibration, config);
+        const auto network = backend->load(q);
+        for (const int batch : {1, 4}) {
+            const auto pixels = pictures(dims.image_size, batch, Fill::random);
+            const auto expected = reference::make_backend()->load(q)->run(pixels, batch, {})->integer_logits;
+            for (const char* tile : {"", "rows16", "rows32", "rows64", "rows128", "wgmma"}) {
+                cuda::force_tile(*network, tile);
+                INFO("tile '" << tile << "', batch " << batch << ", " << preset);
+                REQUIRE(network->run(pixels, batch, {})->integer_logits == expected);
+            }
+            const auto all = taps_of(*q->graph, [](const Node&) { return true; });
+            REQUIRE(network->run(pixels, batch, all)->integer_logits == expected);
+        }
+    }
+}
+
+TEST_CASE("cuda equals cpu on DeiT-T in batches of 1 to 300", "[cuda][gpu]") {
+    if (!gpu()) return;
+    const auto backend = cuda::make_backend();
+    for (const char* arch : {"deit_tiny_patch16_48", "deit_tiny_patch16_224"}) {
+        const auto model = random_model(arch);
+        const auto q = quantize(model, calibration_of(*model), QuantConfig());
+        const auto network = backend->load(q);
+        const int most = model->graph->image_size > 100 ? 70 : 300;
+        const auto pixels = pictures(model->graph->image_size, most, Fill::random);
+        const auto expected = cpu::make_backend(0)->load(q)->run(pixels, most, {})->integer_logits;
+        const size_t picture = pixels.size() / static_cast<size_t>(most);
+        for (const int batch : {1, 2, 3, 5, 8, 13, 32, 64, 70, 255, 256, 257, 300}) {
+            if (batch > most) break;
+            INFO(arch << ", batch " << batch);
+            const auto got =
+                network->run(std::span(pixels).first(picture * static_cast<size_t>(batch)), batch, {});
+            REQUIRE(got->integer_logits ==
+                    std::vector<int32_t>(expected.begin(),
+                                         expected.begin() + int64_t{batch} * q->graph->classes));
+        }
+    }
+}
+
+TEST_CASE("cuda equals reference on the bundled model", "[cuda][gpu]") {
+    const std::filesystem::path bundled = IVIT_SOURCE_DIR "/assets/vit_tiny_cifar10.safetensors";
+    if (!gpu() || !std::filesystem::exists(bundled)) return;
+    const auto backend = cuda::make_backend();
+    const auto model = load_model(bundled);
+    const Calibration calibration = calibration_of(*model);
+    for (const char* spec : {"W8A8", "W4A8", "W4A4"})
+        compare_networks(*backend, quantize(model, calibration, QuantConfig::from_spec(spec)),
+                         test::picture(model->graph->image_size, 5), 1, spec);
+}
+
+TEST_CASE("cuda runs one node alone as reference does", "[cuda][gpu]") {
+    if (!gpu()) return;
+    const auto backend = cuda::make_backend();
+    const auto model = test::small_model(4, {24, 4, 60, 3, 111, 1, 10, 1e-6f});
+    for (const char* preset : {"refined", "paper"})
+        for (const char* spec : {"W8A8", "W2A4/16"}) {
+            QuantConfig config = QuantConfig::from_spec(spec);
+            config.set_preset(preset);
+            config.logits_bits = spec[1] == '2' ? 12 : 8;
+            const auto q = quantize(model, calibration_of(*model), config);
+            const auto reference = reference::make_backend()->load(q);
+            const auto network = backend->load(q);
+            for (size_t i = 1; i < q->graph->nodes.size(); ++i)
+                for (const Fill how : fills) {
+                    // Inputs no network would make: anything the grids allow.
+                    std::vector<IntTensor> inputs;
+                    for (const int in : q->graph->nodes[i].inputs) {
+                        const auto at = static_cast<size_t>(in);
+                        IntTensor t{q->graph->nodes[at].shape, {}, q->nodes[at]->out};
+                        t.data.resize(static_cast<size_t>(elements(t.shape)));
+                        fill(t.data, t.grid.low(), t.grid.high(), how);
+                        inputs.push_back(std::move(t));
+                    }
+                    std::vector<const IntTensor*> pointers;
+                    for (const IntTensor& t : inputs) pointers.push_back(&t);
+                    INFO(q->graph->nodes[i].name << " " << spec << " " << preset << " fill "
+                                                 << static_cast<int>(how));
+                    const auto a = network->run_node(static_cast<int>(i), pointers),
+                               b = reference->run_node(static_cast<int>(i), pointers);
+                    REQUIRE(a.data == b.data);
+                    REQUIRE(a.shape == b.shape);
+                }
+        }
+}
+
+TEST_CASE("cuda: a stop request ends the run, timings name every node once, bad input is refused",
+          "[cuda][gpu]") {
+    if (!gpu()) return;
+    const auto model = test::small_model(2, {16, 8, 48, 3, 96, 2, 10, 1e-6f});
+    const auto q = quantize(model, calibration_of(*model), QuantConfig());
+    const auto network = cuda::make_backend()->load(q);
+    const auto pixels = pictures(16, 2, Fill::random);
+    std::stop_source source;
+    source.request_stop();
+    RunOptions options;
+    options.stop = source.get_token();
+    CHECK_THROWS_AS(network->run(pixels, 2, options), Cancelled);
+    options = {};
+    options.time_nodes = true;
+    for (const bool taps : {false, true}) {
+        options.taps.assign(q->graph->nodes.size(), taps);
+        const auto trace = network->run(pixels, 2, options);
+        int next = 0;
+        for (const Timing& t : trace->timings) {
+            CHECK(t.first == next);
+            CHECK(t.last >= t.first);
+            CHECK(t.ms >= 0);
+            next = t.last + 1;
+        }
+        CHECK(next == static_cast<int>(q->graph->nodes.size()));
+    }
+    CHECK_THROWS_AS(network->run(std::span(pixels).first(10), 1, {}), Error);
+    CHECK(cuda::device_ms(*network, pixels, 2, 3).size() == 3);
+    CHECK_THROWS_AS(cuda::force_tile(*network, "rows17"), Error);
+}
