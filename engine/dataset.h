@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A folder of pictures, with the class of each where something tells it.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -18,18 +19,20 @@ struct Dataset {
     std::filesystem::path folder;
     std::string layout;  // "class folders", "labels file labels.csv", "no labels"
     bool labelled = false;
+    int64_t without_label = 0;              // pictures nobody tells the class of, in a folder that has labels
+    int64_t without_picture = 0;            // lines of the labels file whose picture is not there
     std::vector<LabelledPicture> pictures;  // sorted by file
 };
 
-// Class folders (by ImageNet wnid, by label, or by index), a labels file (`labels`, or labels.csv|tsv|txt in
-// the folder: one "file label" a line, separated by comma, tab or space, a header line allowed), or no labels
-// at all. Labels compare without regard to case and with '_' for ' '. Throws Error: no pictures, a class
-// folder or label that is no class of the model beside others that are, a labels file that names no picture
-// of the folder.
+// Class folders (by ImageNet wnid, by label, or by index; "val/n01440764/x.JPEG" counts as one too), a labels
+// file (`labels`, or labels.csv|tsv|txt in the folder: one "file label" a line, separated by comma,
+// semicolon, tab or space, either part in double quotes, a header line allowed, the file with or without its
+// ending), or no labels at all. Labels compare without regard to case and with '_' for ' '; a label's first
+// synonym
+// ("tench" of "tench, Tinca tinca") is enough. Throws Error: no pictures, a picture beside class folders that
+// lies in none, a labels file that is broken, names a class the model does not have, one picture twice, or no
+// picture of the folder.
 Dataset open_dataset(const std::filesystem::path& folder, const std::filesystem::path& labels,
                      const ModelInfo& model);
-
-// Index of the class called `name` (label, wnid, or index); -1 when the model has none.
-int class_index(const std::string& name, const ModelInfo& model);
 
 }  // namespace ivit

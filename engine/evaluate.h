@@ -39,22 +39,38 @@ struct EvaluateOptions {
     int batch = 16;
     int decoders = 1;               // threads that read pictures beside the inference
     int64_t shard = 1, shards = 1;  // this run takes every picture with index % shards == shard - 1
-    std::filesystem::path
-        journal;  // one line per picture; an existing one of the same evaluation is resumed. Empty: none
+    // One line per picture; an existing one of the same evaluation is resumed. Empty: none.
+    std::filesystem::path journal;
     std::stop_token stop;
+    // Called once before the first picture (done: what the journal has already), then after every batch.
     std::function<void(int64_t done, int64_t total)> progress;
 };
 
-// The evaluation document: document("evaluate", ...) with "dataset", "images", "skipped": [{"file",
-// "error"}], "float": {"top1", "top5" (per cent; null without labels), "mean_margin"}, "configurations":
-// [{"quant", "preset", "config", "top1", "top5", "agreement", "flips", "mean_kl", "max_kl", "mean_margin",
-// "classes": [...], "worst": [...]}]. It is computed from the records in picture order, so any division into
-// shards gives the same bits.
-Json evaluation_json(Json header, const std::vector<PictureRecord>& records,
-                     const std::vector<std::string>& labels);
+// Gathers what is said of the pictures, which must come in ascending order of index: sums of doubles depend
+// on the order, and so any division into shards gives the same bits. Keeps counts, the pictures skipped and
+// the fifty worst of each configuration; memory does not grow with the pictures.
+class Evaluation {
+  public:
+    // header: of the document, with "configurations": [{"quant", "preset", "config"}]. labels: of the model.
+    Evaluation(Json header, std::vector<std::string> labels);
+    ~Evaluation();
+    void add(PictureRecord record);  // throws Error for one out of order
+    int64_t pictures() const;        // added so far, skipped ones too
 
-// Throws Cancelled (the journal then holds all that is done), Error for a journal of another evaluation.
-// Memory does not grow with the pictures but for the records (about 200 bytes each and configuration).
+    // The evaluation document: document("evaluate", ...) with "dataset", "images", "skipped": [{"file",
+    // "error"}], "float": {"top1", "top5" (per cent; null without labels), "mean_margin"}, "configurations":
+    // [{"quant", "preset", "config", "top1", "top5", "agreement", "flips", "mean_kl", "max_kl",
+    // "mean_margin", "margin_change": mean of the integer's margin minus the float's, "logits_sqnr_db",
+    // "classes": [...], "worst": [...]}].
+    Json document() const;
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+// Runs what is left of the evaluation. Throws Cancelled (the journal then holds all that is done), Error for
+// a journal of another evaluation. Memory: a few batches of pictures, and the list of file names.
 Json evaluate(const Dataset& data, Network& floats, const std::vector<IntegerNetwork*>& configurations,
               const BackendInfo& backend, const std::string& gpu_absent, const EvaluateOptions& options);
 

@@ -134,8 +134,8 @@ Setup prepare(const Options& o, const std::function<Pixels()>& first) {
     return s;
 }
 
-ProgressBar::ProgressBar(std::string what, int64_t total)
-    : what_(std::move(what)), total_(total), start_(now()), terminal_(isatty(2) == 1) {}
+ProgressBar::ProgressBar(std::string what, int64_t total, int64_t already)
+    : what_(std::move(what)), total_(total), already_(already), start_(now()), terminal_(isatty(2) == 1) {}
 
 ProgressBar::~ProgressBar() {
     if (terminal_ && shown_ > 0) fmt::print(stderr, "\r\033[K");
@@ -146,11 +146,17 @@ void ProgressBar::step(int64_t done) {
     const double t = now();
     if (!terminal_ || (t - shown_ < 0.1 && done < total_)) return;
     shown_ = t;
-    const double rate = static_cast<double>(done) / std::max(1e-9, t - start_);
+    const double rate = static_cast<double>(done - already_) / std::max(1e-9, t - start_);
     const int filled = static_cast<int>(30 * done / std::max<int64_t>(1, total_));
-    fmt::print(stderr, "\r\033[K{} [{:<30}] {}/{}  {:.1f}/s  {:.0f} s left", what_,
-               std::string(static_cast<size_t>(filled), '#'), done, total_, rate,
-               static_cast<double>(total_ - done) / std::max(1e-9, rate));
+    std::string left = "...";
+    if (done > already_) {
+        const int64_t seconds = static_cast<int64_t>(static_cast<double>(total_ - done) / rate + 0.5);
+        left = seconds < 60     ? fmt::format("{} s left", seconds)
+               : seconds < 3600 ? fmt::format("{}:{:02} min left", seconds / 60, seconds % 60)
+                                : fmt::format("{}:{:02} h left", seconds / 3600, seconds / 60 % 60);
+    }
+    fmt::print(stderr, "\r\033[K{} [{:<30}] {}/{}  {:.1f}/s  {}", what_,
+               std::string(static_cast<size_t>(filled), '#'), done, total_, rate, left);
     std::fflush(stderr);
 }
 

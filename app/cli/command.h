@@ -50,13 +50,14 @@ Pixels load_pixels(const std::filesystem::path& file, const Graph& g, const Mode
 // Cancelled from step() once Ctrl-C was pressed.
 class ProgressBar {
   public:
-    ProgressBar(std::string what, int64_t total);
+    // already: done before this run began; the rate is of this run's share.
+    ProgressBar(std::string what, int64_t total, int64_t already = 0);
     ~ProgressBar();
     void step(int64_t done);
 
   private:
     std::string what_;
-    int64_t total_;
+    int64_t total_, already_;
     double start_, shown_ = 0;
     bool terminal_;
 };

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <optional>
 
 #include "app/cli/command.h"
 #include "engine/error.h"
@@ -33,19 +34,27 @@ std::pair<int64_t, int64_t> parse_shard(const std::string& text) {
 }  // namespace
 
 std::string evaluation_table(const Json& e) {
-    std::string s = fmt::format("\n{} pictures ({}), {} skipped\n\n", e["images"].get<int64_t>(),
-                                e["dataset"]["layout"].get<std::string>(), e["skipped"].size());
+    const Json& d = e["dataset"];
+    std::string s = fmt::format("\n{} pictures ({}), {} skipped", e["images"].get<int64_t>(),
+                                d["layout"].get<std::string>(), e["skipped"].size());
+    if (const int64_t n = d.value("without_label", int64_t{0})) s += fmt::format(", {} without a label", n);
+    if (const int64_t n = d.value("without_picture", int64_t{0}))
+        s += fmt::format(", {} lines of the labels file name no picture", n);
+    s += "\n";
+    if (e.contains("note")) s += "note: " + e["note"].get<std::string>() + "\n";
+    s += "\n";
     s += ink(Ink::bold,
              fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>10} {:>10}\n", "configuration", "preset",
                          "top-1 %", "top-5 %", "agreement %", "flips", "mean KL", "SQNR dB"));
     s += fmt::format("  {:<24} {:<8} {:>8} {:>8}\n", "float FP32", "", percent(e["float"]["top1"]),
                      percent(e["float"]["top5"]));
     for (const auto& c : e["configurations"])
-        s += fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>10} {:>10}\n",
-                         c["quant"].get<std::string>(), c["preset"].get<std::string>(), percent(c["top1"]),
-                         percent(c["top5"]), percent(c["agreement"]), c["flips"].get<int64_t>(),
-                         c["mean_kl"].is_null() ? "-" : fmt::format("{:.3g}", c["mean_kl"].get<double>()),
-                         c["logits_sqnr_db"].is_null() ? "-" : fmt::format("{:.1f}", c["logits_sqnr_db"].get<double>()));
+        s += fmt::format(
+            "  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>10} {:>10}\n", c["quant"].get<std::string>(),
+            c["preset"].get<std::string>(), percent(c["top1"]), percent(c["top5"]), percent(c["agreement"]),
+            c["flips"].get<int64_t>(),
+            c["mean_kl"].is_null() ? "-" : fmt::format("{:.3g}", c["mean_kl"].get<double>()),
+            c["logits_sqnr_db"].is_null() ? "-" : fmt::format("{:.1f}", c["logits_sqnr_db"].get<double>()));
     for (const auto& c : e["configurations"]) {
         if (!c["classes"].empty() && c["classes"].size() <= 20) {
             s += fmt::format("\n  {}, by class\n", c["quant"].get<std::string>());
@@ -65,7 +74,10 @@ std::string evaluation_table(const Json& e) {
         }
     }
     for (size_t i = 0; i < std::min<size_t>(10, e["skipped"].size()); ++i)
-        s += fmt::format("  skipped {}\n", e["skipped"][i]["error"].get<std::string>());
+        s += fmt::format("  skipped {}: {}\n", e["skipped"][i]["file"].get<std::string>(),
+                         e["skipped"][i]["error"].get<std::string>());
+    if (e["skipped"].size() > 10)
+        s += fmt::format("  ... and {} more (--json lists all)\n", e["skipped"].size() - 10);
     return s;
 }
 
@@ -84,7 +96,9 @@ void add_evaluate(CLI::App& program, Run& run) {
     c->add_option("folder", e->folder,
                   "class folders (wnid, label or index), or a flat folder with a labels file, or no labels")
         ->required();
-    c->add_option("--quant,-q", e->quants, "a configuration; may be given several times (default W8A8)");
+    c->add_option("--quant,-q", e->quants,
+                  "W8A8, W4A8 ... or a configuration as JSON file; may be given several times (default W8A8)")
+        ->allow_extra_args(false);
     c->add_option("--labels", e->labels,
                   "labels file: 'file label' a line (default: labels.csv, .tsv or .txt in the folder)");
     c->add_option("--shard", e->shard, "i/n: only every n-th picture, beginning with the i-th");
@@ -110,24 +124,36 @@ void add_evaluate(CLI::App& program, Run& run) {
             if (e->quants.empty()) e->quants.push_back("");
             const OpenedModel probe = open(*o);
             const Dataset data = open_dataset(e->folder, e->labels, probe.info());
+            // Where there are no ranges they are taken from the first picture that can be read.
             const auto first = [&] {
-                return load_pixels(data.folder / data.pictures.at(0).file, *probe.graph(), probe.info());
+                for (size_t i = 0;; ++i) try {
+                        return load_pixels(data.folder / data.pictures[i].file, *probe.graph(), probe.info());
+                    } catch (const Error&) {
+                        if (i + 1 >= data.pictures.size()) throw;
+                    }
             };
 
-            std::vector<Setup> setups;
-            std::vector<IntegerNetwork*> networks;
-            for (const auto& quant : e->quants) {
-                Options one = *o;
-                one.quant = quant;
-                setups.push_back(prepare(one, first));
-                networks.push_back(setups.back().integers.get());
+            // One model, one set of ranges, one float network; further configurations add their integers.
+            Options one = *o;
+            one.quant = e->quants[0];
+            const Setup s = prepare(one, first);
+            if (!s.floats) throw Error("evaluating needs the float checkpoint beside the integers", o->model);
+            std::vector<std::unique_ptr<IntegerNetwork>> more;
+            std::vector<IntegerNetwork*> networks = {s.integers.get()};
+            for (size_t i = 1; i < e->quants.size(); ++i) {
+                QuantConfig config = QuantConfig::from_spec(e->quants[i]);
+                if (!o->preset.empty()) config.set_preset(o->preset);
+                more.push_back(s.backend->load(quantize(s.opened.model, s.effective.calibration, config)));
+                networks.push_back(more.back().get());
             }
-            if (!setups[0].floats)
-                throw Error("evaluating needs the float checkpoint beside the integers", o->model);
-            ProgressBar bar("evaluating", static_cast<int64_t>(data.pictures.size()));
-            options.progress = [&](int64_t done, int64_t) { bar.step(done); };
-            const Json doc = evaluate(data, *setups[0].floats, networks, setups[0].effective.backend,
-                                      setups[0].effective.gpu_absent, options);
+            std::optional<ProgressBar> bar;
+            options.progress = [&](int64_t done, int64_t total) {
+                if (!bar) bar.emplace("evaluating", total, done);
+                bar->step(done);
+            };
+            const Json doc =
+                evaluate(data, *s.floats, networks, s.effective.backend, s.effective.gpu_absent, options);
+            bar.reset();
             if (!e->output.empty()) {
                 const std::string text = doc.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
                 write_atomically(e->output, std::as_bytes(std::span(text)));
@@ -135,7 +161,7 @@ void add_evaluate(CLI::App& program, Run& run) {
             if (o->json)
                 print_json(doc);
             else
-                fmt::print("{}{}", summary(setups[0].effective), evaluation_table(doc));
+                fmt::print("{}{}", summary(s.effective), evaluation_table(doc));
             return doc["images"] == 0 ? 1 : 0;
         };
     });
