@@ -25,14 +25,17 @@ int main(int argc, char** argv) {
     parser.setApplicationDescription("An integer-only Vision Transformer beside its float original, live.");
     parser.addHelpOption();
     parser.addVersionOption();
-    const QCommandLineOption model({"m", "model"}, "Checkpoint, quantized model, or an architecture's name for random weights.", "M");
+    const QCommandLineOption model(
+        {"m", "model"}, "Checkpoint, quantized model, or an architecture's name for random weights.", "M");
     const QCommandLineOption quant({"q", "quant"}, "Bit-widths (W4A8) or a JSON configuration.", "Q");
     const QCommandLineOption backend("backend", "auto, cpu, cuda or reference.", "B");
     const QCommandLineOption theme("theme", "system, light or dark.", "T");
-    const QCommandLineOption tab("tab", "View in the middle: 1 attention, 2 tensor, 3 distribution, 4 latency.", "N");
+    const QCommandLineOption tab(
+        "tab", "View in the middle: 1 attention, 2 tensor, 3 distribution, 4 latency, 5 operator.", "N");
     const QCommandLineOption node("node", "Node to select, e.g. blocks.3.attn.softmax.", "NAME");
     const QCommandLineOption size("size", "Size of the window, e.g. 1280x800.", "WxH");
-    const QCommandLineOption screenshot("screenshot", "Save a picture of the window when all results are there, and quit.", "FILE");
+    const QCommandLineOption screenshot(
+        "screenshot", "Save a picture of the window when all results are there, and quit.", "FILE");
     const QCommandLineOption empty("empty", "Open neither the bundled model nor its samples.");
     parser.addOptions({model, quant, backend, theme, tab, node, size, screenshot, empty});
     parser.addPositionalArgument("IMAGE", "Pictures or folders of pictures.", "[IMAGE...]");
@@ -42,17 +45,22 @@ int main(int argc, char** argv) {
     MainWindow window;
     if (parser.isSet(size)) {
         const QStringList sides = parser.value(size).split('x');
-        if (sides.size() == 2 && sides[0].toInt() > 0 && sides[1].toInt() > 0) window.resize(sides[0].toInt(), sides[1].toInt());
+        if (sides.size() == 2 && sides[0].toInt() > 0 && sides[1].toInt() > 0)
+            window.resize(sides[0].toInt(), sides[1].toInt());
     }
     if (parser.isSet(theme)) {
         const QString t = parser.value(theme);
-        Theme::instance().set_choice(t == "dark" ? Theme::Choice::dark : t == "light" ? Theme::Choice::light : Theme::Choice::system);
+        Theme::instance().set_choice(t == "dark"    ? Theme::Choice::dark
+                                     : t == "light" ? Theme::Choice::light
+                                                    : Theme::Choice::system);
     }
     window.show();
 
     Workbench& bench = window.bench();
     try {
-        if (parser.isSet(quant)) bench.change_config(ivit::QuantConfig::from_spec(parser.value(quant).toStdString()), parser.value(quant));
+        if (parser.isSet(quant))
+            bench.change_config(ivit::QuantConfig::from_spec(parser.value(quant).toStdString()),
+                                parser.value(quant));
         if (parser.isSet(backend)) {
             Settings s = bench.settings();
             s.backend = parser.value(backend).toStdString();
@@ -69,8 +77,10 @@ int main(int argc, char** argv) {
         } else if (!parser.isSet(empty)) {
             window.open_model(QString::fromStdString(ivit::bundled_model().string()));
         }
-        const std::filesystem::path samples = parser.isSet(empty) ? std::filesystem::path() : ivit::assets() / "samples";
-        if (pictures.isEmpty() && !samples.empty() && std::filesystem::exists(samples)) pictures << QString::fromStdString(samples.string());
+        const std::filesystem::path samples =
+            parser.isSet(empty) ? std::filesystem::path() : ivit::assets() / "samples";
+        if (pictures.isEmpty() && !samples.empty() && std::filesystem::exists(samples))
+            pictures << QString::fromStdString(samples.string());
     } catch (const ivit::Error& e) {
         bench.say(QString::fromUtf8(e.what()), true);  // no assets: an empty window that says so
     }
@@ -78,7 +88,13 @@ int main(int argc, char** argv) {
     if (parser.isSet(node)) {
         const std::string name = parser.value(node).toStdString();
         QObject::connect(&bench, &Workbench::model_changed, &window, [&bench, name] {
-            if (bench.graph() && bench.graph()->find(name) >= 0) bench.selection().set_node(bench.graph()->find(name));
+            if (!bench.graph()) return;
+            const int found = bench.graph()->find(name);
+            if (found < 0)
+                return bench.say(
+                    QStringLiteral("This network has no node called %1").arg(QString::fromStdString(name)),
+                    true);
+            bench.selection().set_node(found);
         });
     }
     if (parser.isSet(tab)) window.tabs()->setCurrentIndex(parser.value(tab).toInt() - 1);

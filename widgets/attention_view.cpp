@@ -299,15 +299,26 @@ class AttentionPanels : public QWidget {
             p.setPen(colour);
             p.drawText(QRect(r.x(), r.y() - caption, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
                        fm.elidedText(title, Qt::ElideRight, r.width()));
-            QString below;
-            if (panel.kind == 2) {
-                below = QStringLiteral("KL %1 nat").arg(numbers::significant(view_.row_kl_));
-            } else {
-                below = QStringLiteral("row sum %1").arg(QString::number(attention::sum(row), 'f', 5));
-                if (g.first > 0) below += QStringLiteral(" · to class %1").arg(numbers::probability(row[0]));
+            // Under each: its row's sum and its divergence from the reference; what has no room is left out
+            // whole.
+            QStringList figures;
+            const QString total = numbers::fixed(attention::sum(row), 5);
+            figures << (panel.kind == 2 ? QStringLiteral("sum %1") : QStringLiteral("row sum %1")).arg(total);
+            if (!b.empty()) {
+                figures << (panel.kind == 1
+                                ? QStringLiteral("KL 0, the reference")
+                                : QStringLiteral("KL %1 nat").arg(numbers::significant(view_.row_kl_)));
             }
+            if (g.first > 0 && panel.kind != 2)
+                figures << QStringLiteral("to class %1").arg(numbers::probability(row[0]));
             p.setFont(theme.figures(11));
             fm = QFontMetrics(p.font());
+            QString below = figures.join(QStringLiteral(" · "));
+            while (figures.size() > 1 && fm.horizontalAdvance(below) > r.width()) {
+                // On the small panels the KL says more than the sum.
+                figures.removeAt(figures.size() > 2 ? figures.size() - 1 : 0);
+                below = figures.join(QStringLiteral(" · "));
+            }
             p.setPen(theme.muted());
             p.drawText(QRect(r.x(), r.y() - caption + 17, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
                        fm.elidedText(below, Qt::ElideRight, r.width()));
@@ -391,6 +402,9 @@ AttentionView::AttentionView(Selection& selection, QWidget* parent)
         "The same integer logits through the true softmax shows the operator's error alone; the "
         "float network's attention also shows what came before it."));
     rollout_->setToolTip(metrics::define("rollout"));
+    rollout_->setAccessibleName(rollout_->text());
+    rollout_->setObjectName("rollout");
+    against_->setObjectName("against");
     fusion_->addItems({QStringLiteral("mean"), QStringLiteral("max"), QStringLiteral("min")});
     fusion_->setAccessibleName(QStringLiteral("Rollout: how heads are fused"));
     fusion_->setToolTip(QStringLiteral("How the heads of a layer become one"));

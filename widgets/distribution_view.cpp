@@ -25,6 +25,7 @@ DistributionView::DistributionView(Selection& selection, QWidget* parent)
     plot_->axisRect()->setRangeZoom(Qt::Horizontal);
     connect(plot_, &QCustomPlot::mouseDoubleClick, this, [this] { refresh(); });
     exporting::offer_image(plot_, QStringLiteral("distribution"));
+    exporting::offer_plot_csv(plot_, QStringLiteral("distribution"));
     float_ = plot_->addGraph();
     integer_ = plot_->addGraph();
     float_->setName(QStringLiteral("float"));

@@ -151,6 +151,41 @@ void offer_image(QWidget* w, const QString& name) {
     w->addActions({save, copy});
 }
 
+QString to_csv(QCustomPlot* plot) {
+    QString csv = QStringLiteral("curve,x,y\r\n");
+    const auto line = [&csv](const QString& name, double x, double y) {
+        csv += quoted(name) + QLatin1Char(',') + QString::number(x, 'g', 9) + QLatin1Char(',') +
+               QString::number(y, 'g', 9) + QStringLiteral("\r\n");
+    };
+    for (int i = 0; i < plot->plottableCount(); ++i) {
+        QCPAbstractPlottable* p = plot->plottable(i);
+        if (!p->visible()) continue;
+        if (auto* graph = qobject_cast<QCPGraph*>(p)) {
+            for (const QCPGraphData& d : *graph->data()) line(p->name(), d.key, d.value);
+        } else if (auto* bars = qobject_cast<QCPBars*>(p)) {
+            for (const QCPBarsData& d : *bars->data()) line(p->name(), d.key, d.value);
+        }
+    }
+    return csv;
+}
+
+void offer_plot_csv(QCustomPlot* plot, const QString& name) {
+    auto* copy = new QAction(QStringLiteral("Copy values as CSV"), plot);
+    QObject::connect(copy, &QAction::triggered, plot,
+                     [plot] { QGuiApplication::clipboard()->setText(to_csv(plot)); });
+    auto* save = new QAction(QStringLiteral("Save values as CSV …"), plot);
+    QObject::connect(save, &QAction::triggered, plot, [plot, name] {
+        const QString file = QFileDialog::getSaveFileName(
+            plot->window(), QStringLiteral("Save values"),
+            folder() + QLatin1Char('/') + name + QStringLiteral(".csv"), QStringLiteral("CSV (*.csv)"));
+        if (file.isEmpty()) return;
+        keep_folder(file);
+        QString problem;
+        if (!write(file, to_csv(plot).toUtf8(), &problem)) QToolTip::showText(QCursor::pos(), problem, plot);
+    });
+    plot->addActions({copy, save});
+}
+
 void offer_csv(QAbstractItemView* view, const QString& name) {
     view->setContextMenuPolicy(Qt::ActionsContextMenu);
     auto* copy = new QAction(QStringLiteral("Copy as CSV"), view);

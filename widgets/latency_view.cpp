@@ -25,6 +25,15 @@ QString machine(const LatencySamples& s) {
     return text;
 }
 
+QString why_no_gpu(const LatencySamples& s) {
+    if (!s.gpu_absent.empty()) return QString::fromStdString(s.gpu_absent);
+    for (const ivit::BackendEntry& b : ivit::backends()) {
+        if (b.name == std::string("cuda"))
+            return QStringLiteral("the %1 backend is chosen").arg(QString::fromStdString(s.backend.name));
+    }
+    return QStringLiteral("this program was built without a GPU backend");
+}
+
 }  // namespace
 
 class LatencyFigures : public QWidget {
@@ -108,8 +117,8 @@ class LatencyFigures : public QWidget {
             below.prepend(QStringLiteral("other programs disturb the clock, no ratio · "));
         p.drawText(QRect(x, 66, width() - x - 12, 18), Qt::AlignVCenter | Qt::AlignLeft,
                    p.fontMetrics().elidedText(below, Qt::ElideRight, width() - x - 12));
-        if (!samples_.gpu_absent.empty()) {
-            const QString why = QStringLiteral("no GPU: %1").arg(QString::fromStdString(samples_.gpu_absent));
+        if (samples_.backend.name != "cuda") {
+            const QString why = QStringLiteral("no GPU: %1").arg(why_no_gpu(samples_));
             p.drawText(QRect(x, 86, width() - x - 12, 18), Qt::AlignVCenter | Qt::AlignLeft,
                        p.fontMetrics().elidedText(why, Qt::ElideRight, width() - x - 12));
         }
@@ -134,6 +143,7 @@ LatencyView::LatencyView(Workbench& bench, QWidget* parent)
         "<p>Median time of every node in milliseconds. Nodes that a backend fuses share their time evenly. "
         "The sum over layers exceeds the whole run: each has a clock of its own.</p>"));
     exporting::offer_image(plot_, QStringLiteral("latency_per_layer"));
+    exporting::offer_plot_csv(plot_, QStringLiteral("latency_per_layer"));
     float_ = new QCPBars(plot_->xAxis, plot_->yAxis);
     integer_ = new QCPBars(plot_->xAxis, plot_->yAxis);
     auto* group = new QCPBarsGroup(plot_);
@@ -154,6 +164,8 @@ LatencyView::LatencyView(Workbench& bench, QWidget* parent)
             static_cast<int>(std::lround(plot_->xAxis->pixelToCoord(e->position().x()))), 0, n - 1));
     });
 
+    keep_running_->setObjectName("keep_running");
+    keep_running_->setAccessibleName(keep_running_->text());
     keep_running_->setToolTip(
         QStringLiteral("Go on timing both networks in the background; a change always comes first"));
     batch_->setRange(1, 256);

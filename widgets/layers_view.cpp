@@ -79,6 +79,7 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     plot_->plotLayout()->setRowStretchFactor(0, 0.001);
     plot_->plotLayout()->setRowSpacing(0);
     exporting::offer_image(plot_, QStringLiteral("sqnr"));
+    exporting::offer_plot_csv(plot_, QStringLiteral("sqnr"));
     connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
         if (e->button() != Qt::LeftButton || model_.rowCount() == 0) return;
         const double x = plot_->xAxis->pixelToCoord(e->position().x());
@@ -128,7 +129,7 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     connect(colour_by_, &QComboBox::currentIndexChanged, this,
             [this] { model_.set_colour_by(static_cast<Id>(colour_by_->currentData().toInt())); });
     connect(worst, &QPushButton::clicked, this, &LayersView::sort_worst_first);
-    connect(order, &QPushButton::clicked, this, [this] { table_->sortByColumn(-1, Qt::AscendingOrder); });
+    connect(order, &QPushButton::clicked, this, &LayersView::sort_by_execution);
     connect(table_->selectionModel(), &QItemSelectionModel::currentRowChanged, this,
             [this](const QModelIndex& now) {
                 if (now.isValid()) this->selection().set_node(sorted_.mapToSource(now).row());
@@ -143,6 +144,8 @@ void LayersView::sort_worst_first() {
                          metrics::metric(id).higher_is_better ? Qt::AscendingOrder : Qt::DescendingOrder);
     table_->scrollToTop();
 }
+
+void LayersView::sort_by_execution() { table_->sortByColumn(-1, Qt::AscendingOrder); }
 
 void LayersView::step(int by) {
     if (model_.rowCount() == 0) return;

@@ -24,6 +24,7 @@ class LayersView : public View {
     QCustomPlot* plot() { return plot_; }
     QWidget* canvas() override;
     void sort_worst_first();
+    void sort_by_execution();
     void step(int by);  // selects the next or previous node as the table shows them
     QSize sizeHint() const override { return {800, 260}; }
 

@@ -36,7 +36,9 @@
 #include "widgets/exporting.h"
 #include "widgets/latency_view.h"
 #include "widgets/layers_view.h"
+#include "widgets/metrics.h"
 #include "widgets/model_card.h"
+#include "widgets/operator_view.h"
 #include "widgets/pictures_view.h"
 #include "widgets/predictions_view.h"
 #include "widgets/quantization_view.h"
@@ -65,6 +67,7 @@ MainWindow::MainWindow()
       attention_(new AttentionView(bench_.selection())),
       tensor_(new TensorView(bench_.selection())),
       distribution_(new DistributionView(bench_.selection())),
+      operators_(new OperatorView(bench_.selection())),
       latency_(new LatencyView(bench_)),
       quantization_(new QuantizationView(bench_)),
       pictures_(new PicturesView(bench_)),
@@ -75,7 +78,7 @@ MainWindow::MainWindow()
     setObjectName("main_window");
     setAcceptDrops(true);
     setDockNestingEnabled(true);
-    views_ = {predictions_, layers_, attention_, tensor_, distribution_, latency_};
+    views_ = {predictions_, layers_, attention_, tensor_, distribution_, operators_, latency_};
 
     tabs_->setDocumentMode(true);
     tabs_->setAccessibleName(QStringLiteral("Views"));
@@ -83,6 +86,7 @@ MainWindow::MainWindow()
     tabs_->addTab(tensor_, QStringLiteral("Tensor"));
     tabs_->addTab(distribution_, QStringLiteral("Distribution"));
     tabs_->addTab(latency_, QStringLiteral("Latency"));
+    tabs_->addTab(operators_, QStringLiteral("Operator"));
     for (int i = 0; i < tabs_->count(); ++i)
         tabs_->setTabToolTip(i, QStringLiteral("%1 (key %2)").arg(tabs_->tabText(i)).arg(i + 1));
     setCentralWidget(tabs_);
@@ -127,7 +131,7 @@ MainWindow::MainWindow()
 
 MainWindow::~MainWindow() {
     qApp->removeEventFilter(this);
-    if (webcam_) webcam_->stop();
+    webcam_->stop();
     bench_.disconnect(this);
     bench_.disconnect(status_);
 }
@@ -343,7 +347,16 @@ void MainWindow::make_menus() {
     webcam_action_ =
         action(file, "&Webcam", "Classify what the first webcam sees", QKeySequence("Ctrl+W"), [] {});
     webcam_action_->setCheckable(true);
+    webcam_action_->setObjectName("webcam");
     connect(webcam_action_, &QAction::toggled, this, &MainWindow::set_webcam);
+    webcam_ = std::make_unique<Webcam>();
+    connect(webcam_.get(), &Webcam::frame, this, [this](const QImage& f) {
+        if (webcam_action_->isChecked()) bench_.show_frame(f, QStringLiteral("webcam"));
+    });
+    connect(webcam_.get(), &Webcam::ended, this, [this](const QString& why) {
+        webcam_action_->setChecked(false);
+        bench_.say(why, true);
+    });
     fill_recent(file->addMenu(QStringLiteral("Recent pictures")), "recent/pictures",
                 [this](const QString& p) { bench_.open_pictures({p}); });
     file->addSeparator();
@@ -423,7 +436,34 @@ void MainWindow::make_menus() {
     pin_->setShortcut(QKeySequence("P"));
     view->addAction(pin_);
     action(view, "Worst layers first", "", QKeySequence("W"), [this] { layers_->sort_worst_first(); });
+    action(view, "Execution order", "", QKeySequence("E"), [this] { layers_->sort_by_execution(); });
     view->addSeparator();
+    const auto next_of = [](QComboBox* box) {
+        if (box && box->isEnabled()) box->setCurrentIndex((box->currentIndex() + 1) % box->count());
+    };
+    action(view, "Class token", "The row of the class token, whichever patch is selected",
+           QKeySequence(Qt::Key_Escape), [this] { bench_.selection().set_token(0); });
+    action(view, "Attention rollout", metrics::define("rollout"), QKeySequence("R"),
+           [this] { attention_->findChild<QCheckBox*>("rollout")->toggle(); });
+    action(view, "Shiftmax against the same logits or the float network", "", QKeySequence("A"),
+           [this, next_of] { next_of(attention_->findChild<QComboBox*>("against")); });
+    action(view, "Tensor as matrix or picture", "", QKeySequence("M"),
+           [this, next_of] { next_of(tensor_->findChild<QComboBox*>("tensor_layout")); });
+    action(view, "Zoom in", "The tensor lens", QKeySequence("+"), [this] { tensor_->zoom(1.5); });
+    action(view, "Zoom out", "The tensor lens", QKeySequence("-"), [this] { tensor_->zoom(1 / 1.5); });
+    action(view, "Whole tensor", "The tensor lens", QKeySequence("F"), [this] { tensor_->zoom(0); });
+    action(view, "Keep timing", "Go on timing both networks in the background", QKeySequence("K"),
+           [this] { latency_->findChild<QCheckBox*>("keep_running")->toggle(); });
+    view->addSeparator();
+    QMenu* go = view->addMenu(QStringLiteral("Go to"));
+    for (size_t i = 0; i < docks_.size(); ++i) {
+        QDockWidget* d = docks_[i];
+        action(go, d->windowTitle(), "", QKeySequence(Qt::Key_F2 + static_cast<int>(i)), [d] {
+            d->show();
+            d->raise();
+            d->widget()->setFocus();
+        });
+    }
     QMenu* docks = view->addMenu(QStringLiteral("Docks"));
     for (QDockWidget* d : docks_) docks->addAction(d->toggleViewAction());
     action(view, "Reset layout", "", QKeySequence("Ctrl+0"), [this] { reset_layout(); });
@@ -458,16 +498,23 @@ void MainWindow::show_keys() {
     dialog->setAttribute(Qt::WA_DeleteOnClose);
     dialog->setWindowTitle(QStringLiteral("Keys"));
     QString html = QStringLiteral("<table cellspacing=0 cellpadding=4>");
-    for (const QAction* menu : menuBar()->actions()) {
-        html += QStringLiteral("<tr><td colspan=2><b>%1</b></td></tr>").arg(menu->text().remove('&'));
-        for (const QAction* a : menu->menu()->actions()) {
+    const auto rows = [&html](const QMenu* menu, const auto& self) -> void {
+        for (const QAction* a : menu->actions()) {
+            if (a->menu()) self(a->menu(), self);
             if (a->shortcut().isEmpty()) continue;
             html += QStringLiteral("<tr><td>%1&nbsp;&nbsp;&nbsp;</td><td>%2</td></tr>")
                         .arg(a->shortcut().toString(QKeySequence::NativeText).toHtmlEscaped(),
                              a->text().remove('&').toHtmlEscaped());
         }
+    };
+    for (const QAction* menu : menuBar()->actions()) {
+        html += QStringLiteral("<tr><td colspan=2><b>%1</b></td></tr>").arg(menu->text().remove('&'));
+        rows(menu->menu(), rows);
     }
     html += QStringLiteral(
+        "<tr><td colspan=2><b>In a list or table</b></td></tr>"
+        "<tr><td>Ctrl+C</td><td>copy as CSV</td></tr>"
+        "<tr><td>Delete</td><td>take the picture out of the strip</td></tr>"
         "<tr><td colspan=2><b>Mouse</b></td></tr>"
         "<tr><td>Click</td><td>a point of a plot, a row, a thumbnail or a patch: the same selection "
         "everywhere</td></tr>"
@@ -578,18 +625,8 @@ void MainWindow::dropEvent(QDropEvent* e) {
 
 void MainWindow::set_webcam(bool on) {
     if (!on) {
-        if (webcam_) webcam_->stop();
+        webcam_->stop();
         return;
-    }
-    if (!webcam_) {
-        webcam_ = std::make_unique<Webcam>();
-        connect(webcam_.get(), &Webcam::frame, this, [this](const QImage& f) {
-            if (webcam_action_->isChecked()) bench_.show_frame(f, QStringLiteral("webcam"));
-        });
-        connect(webcam_.get(), &Webcam::ended, this, [this](const QString& why) {
-            webcam_action_->setChecked(false);
-            bench_.say(why, true);
-        });
     }
     webcam_->start();
 }

@@ -12,6 +12,7 @@ class DistributionView;
 class LatencyView;
 class LayersView;
 class ModelCard;
+class OperatorView;
 class PicturesView;
 class PredictionsView;
 class QActionGroup;
@@ -35,12 +36,14 @@ class MainWindow : public QMainWindow {
     AttentionView* attention() { return attention_; }
     TensorView* tensor() { return tensor_; }
     DistributionView* distribution() { return distribution_; }
+    OperatorView* operators() { return operators_; }
     LatencyView* latency() { return latency_; }
     QuantizationView* quantization() { return quantization_; }
     PicturesView* pictures() { return pictures_; }
     ModelCard* model_card() { return model_card_; }
     StatusArea* status() { return status_; }
     QTabWidget* tabs() { return tabs_; }
+    Webcam& webcam() { return *webcam_; }
 
     // A drop, a paste: pictures, folders, links, picture data. False when there is nothing in it for us.
     bool take(const QMimeData* data);
@@ -79,6 +82,7 @@ class MainWindow : public QMainWindow {
     AttentionView* attention_;
     TensorView* tensor_;
     DistributionView* distribution_;
+    OperatorView* operators_;
     LatencyView* latency_;
     QuantizationView* quantization_;
     PicturesView* pictures_;

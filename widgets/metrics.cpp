@@ -127,6 +127,12 @@ QString define(const char* quantity) {
         {"shiftgelu.pivot",
          "The value the exponentials are taken relative to: the row's maximum (as published), or "
          "max(0, x) of each value (zero pivot), which has no row to lose its small values in."},
+        {"operator_curve",
+         "What the operator made of shifts puts out, beside the function it stands for, in real units; grey: "
+         "how many of this "
+         "picture's inputs fall there. Computed from the node's own integers, I0 and parameters "
+         "(engine/arithmetic.md, Shiftmax "
+         "and ShiftGELU; I-ViT, sections 3.3 and 3.4)."},
         {"weight", "Bits of the weights, symmetric, one scale per output channel. 2 to 8."},
         {"activation", "Bits of the integers a node puts out, symmetric, one scale per tensor. 4 to 8."},
         {"residual", "Bits of the residual stream, 8 to 16. An 8-bit one destroys a ViT."},

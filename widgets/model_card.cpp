@@ -30,7 +30,8 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
       calibrate_(new QPushButton(QStringLiteral("Calibrate on folder …"))),
       save_(new QPushButton(QStringLiteral("Save quantized …"))),
       cancel_(new QPushButton(QStringLiteral("Cancel"))),
-      progress_(new QProgressBar) {
+      progress_(new QProgressBar),
+      method_(new QComboBox) {
     setAccessibleName(QStringLiteral("Model"));
     form_->setContentsMargins(0, 0, 0, 0);
     form_->setVerticalSpacing(5);
@@ -55,8 +56,19 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
     file_ = add(QStringLiteral("File"), QStringLiteral("Path and SHA-256 of the checkpoint"));
     notes_ = add(QStringLiteral("Assumed"),
                  QStringLiteral("What the file does not tell and was taken for granted"));
-    calibrate_->setToolTip(
-        QStringLiteral("Gather activation ranges on up to 256 pictures of a folder, by least squared error"));
+    calibrate_->setToolTip(QStringLiteral(
+        "Gather activation ranges on up to 256 pictures of a folder (engine/arithmetic.md, Scales)"));
+    for (const ivit::RangeMethod m :
+         {ivit::RangeMethod::mse, ivit::RangeMethod::percentile, ivit::RangeMethod::minmax}) {
+        method_->addItem(QString(ivit::to_string(m)), static_cast<int>(m));
+    }
+    method_->setObjectName("range_method");
+    method_->setAccessibleName(QStringLiteral("How activation ranges are chosen"));
+    method_->setToolTip(
+        QStringLiteral("mse: the clip with the least squared rounding and clipping error. percentile: the "
+                       "99.99th percentile of "
+                       "magnitudes. minmax: the greatest magnitude. All three are gathered at once: a change "
+                       "needs no new calibration."));
     save_->setToolTip(
         QStringLiteral("The integer network at the present bit-widths as one safetensors file"));
     cancel_->setToolTip(QStringLiteral("Stop calibrating; the ranges there were stay"));
@@ -72,6 +84,7 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
     row->addWidget(cancel_);
     column->addLayout(row);
     auto* buttons = new QHBoxLayout;
+    buttons->addWidget(method_);
     buttons->addWidget(calibrate_);
     buttons->addWidget(save_);
     buttons->addStretch();
@@ -86,6 +99,14 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
     layout->addWidget(scroll);
     connect(calibrate_, &QPushButton::clicked, this, &ModelCard::choose_calibration_folder);
     connect(save_, &QPushButton::clicked, this, &ModelCard::save_quantized);
+    connect(method_, &QComboBox::activated, this, [this] {
+        Settings s = bench_.settings();
+        if (!s.calibration) return;  // it counts from the next calibration on
+        auto other = std::make_shared<ivit::Calibration>(*s.calibration);
+        other->method = static_cast<ivit::RangeMethod>(method_->currentData().toInt());
+        s.calibration = std::move(other);
+        bench_.change_settings(s, QStringLiteral("ranges by %1").arg(method_->currentText()));
+    });
     connect(cancel_, &QPushButton::clicked, &bench, &Workbench::cancel_calibration);
     connect(&bench, &Workbench::calibration_progress, this, [this](qint64 done, qint64 total) {
         progress_->setRange(0, static_cast<int>(total));
@@ -105,6 +126,9 @@ void ModelCard::refresh() {
     progress_->setVisible(busy);
     cancel_->setVisible(busy);
     calibrate_->setEnabled(bench_.model() && !bench_.quantized() && !busy);
+    method_->setEnabled(calibrate_->isEnabled());
+    if (const auto& c = bench_.settings().calibration)
+        method_->setCurrentIndex(method_->findData(static_cast<int>(c->method)));
     const ivit::ModelInfo* info = bench_.info();
     const ivit::Graph* g = bench_.graph();
     const auto& current = bench_.shown().current;
@@ -181,7 +205,7 @@ void ModelCard::choose_calibration_folder() {
                                           settings.value("calibration/folder", QDir::homePath()).toString());
     if (folder.isEmpty()) return;
     settings.setValue("calibration/folder", folder);
-    bench_.calibrate_on(folder.toStdString(), ivit::RangeMethod::mse);
+    bench_.calibrate_on(folder.toStdString(), static_cast<ivit::RangeMethod>(method_->currentData().toInt()));
 }
 
 void ModelCard::save_quantized() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What is open: architecture, size in FP32 and at the present bit-widths, calibration.
 #pragma once
+#include <QComboBox>
 #include <QFormLayout>
 #include <QLabel>
 #include <QProgressBar>
@@ -25,4 +26,5 @@ class ModelCard : public QWidget {
     QLabel *name_, *architecture_, *parameters_, *size_, *calibration_, *input_, *file_, *notes_;
     QPushButton *calibrate_, *save_, *cancel_;
     QProgressBar* progress_;
+    QComboBox* method_;
 };

@@ -32,6 +32,12 @@ QString significant(double value, int digits) {
     return value < 0 ? minus + text : text;
 }
 
+QString fixed(double value, int decimals) {
+    const QString text = QString::number(std::abs(value), 'f', decimals);
+    // A negative value that rounds to nothing is nothing.
+    return value < 0 && text.toDouble() != 0 ? minus + text : text;
+}
+
 QString decibels(double value) {
     if (value >= ivit::sqnr_cap) return QStringLiteral("exact");
     QString text = QString::number(std::abs(value), 'f', 1) + QStringLiteral(" dB");

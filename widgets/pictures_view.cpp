@@ -78,6 +78,11 @@ class PictureDelegate : public QStyledItemDelegate {
                 p->setPen(theme.muted());
                 p->drawText(QRect(text.left(), y, text.width(), small_metrics.height()), Qt::AlignRight,
                             number);
+                if (full.isEmpty()) {
+                    p->drawText(text.left() + 11, y + small_metrics.ascent(), QStringLiteral("not run yet"));
+                    y += small_metrics.height() + 1;
+                    return;
+                }
                 p->setPen(palette.color(QPalette::Text));
                 p->drawText(text.left() + 11, y + small_metrics.ascent(),
                             small_metrics.elidedText(label.section(QLatin1Char(','), 0, 0), Qt::ElideRight,
@@ -136,6 +141,7 @@ PicturesView::PicturesView(Workbench& bench, QWidget* parent)
             [this](const QModelIndex& now) {
                 if (now.isValid()) bench_.selection().set_picture(now.row());
             });
+    connect(list_, &QListView::clicked, this, [this](const QModelIndex& i) { bench_.show_picture(i.row()); });
     const auto follow = [this] {
         const int row = bench_.selection().picture();
         if (list_->currentIndex().row() != row) list_->setCurrentIndex(bench_.pictures().index(row));

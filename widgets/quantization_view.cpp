@@ -15,6 +15,7 @@
 #include "engine/error.h"
 #include "engine/safetensors.h"
 #include "widgets/config_edit.h"
+#include "widgets/exporting.h"
 #include "widgets/metrics.h"
 #include "widgets/theme.h"
 
@@ -162,6 +163,7 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     tree_->setIndentation(14);
     tree_->setMinimumHeight(150);
     tree_->setFrameShape(QFrame::NoFrame);
+    exporting::offer_csv(tree_, QStringLiteral("quantization"));
     tree_->header()->setStretchLastSection(false);
     tree_->header()->setSectionResizeMode(QuantTreeModel::name_column, QHeaderView::Stretch);
     tree_->header()->setMinimumSectionSize(30);

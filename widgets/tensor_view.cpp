@@ -43,6 +43,7 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
     layout_->addItem(QStringLiteral("tokens × channels"));
     layout_->addItem(QStringLiteral("patches as a picture"));
     layout_->setAccessibleName(QStringLiteral("Layout"));
+    layout_->setObjectName("tensor_layout");
     layout_->setToolTip(QStringLiteral(
         "All values, or one channel (of attention: one row) laid out as the picture's patches"));
     colours_->addItem(QStringLiteral("viridis"));
@@ -117,6 +118,12 @@ void TensorView::set_what(What w) {
 void TensorView::flip() { set_what(what() == integer ? floating : integer); }
 
 void TensorView::show_difference() { set_what(what() == difference ? before_difference_ : difference); }
+
+void TensorView::zoom(double factor) {
+    if (!canvas_) return;
+    if (factor == 0) return canvas_->fit();
+    canvas_->set_zoom(canvas_->zoom() * factor, QPointF(canvas_->width() / 2.0, canvas_->height() / 2.0));
+}
 
 void TensorView::refresh() {
     const ivit::Comparison* c = shown().comparison();

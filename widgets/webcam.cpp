@@ -4,12 +4,23 @@
 #include <chrono>
 #include <opencv2/videoio.hpp>
 
+Webcam::~Webcam() {
+    stop();
+    stopping_.clear();
+}
+
 void Webcam::start() {
     stop();
-    thread_ = std::jthread([this](std::stop_token stop) {
+    stopping_.clear();  // a camera can be opened once
+    thread_ = std::jthread([this, source = source_](std::stop_token stop) {
         QString why;
         try {
-            cv::VideoCapture camera(0);
+            cv::VideoCapture camera;
+            if (source.isEmpty()) {
+                camera.open(0);
+            } else {
+                camera.open(source.toStdString());
+            }
             if (!camera.isOpened()) why = QStringLiteral("There is no webcam, or another program uses it");
             cv::Mat bgr;
             while (why.isEmpty() && !stop.stop_requested()) {
@@ -18,7 +29,7 @@ void Webcam::start() {
                 } else {
                     const QImage view(bgr.data, bgr.cols, bgr.rows, static_cast<qsizetype>(bgr.step),
                                       QImage::Format_BGR888);
-                    emit frame(view.copy());
+                    if (!stop.stop_requested()) emit frame(view.copy());
                     std::this_thread::sleep_for(std::chrono::milliseconds(40));
                 }
             }
@@ -32,5 +43,6 @@ void Webcam::start() {
 void Webcam::stop() {
     if (!thread_.joinable()) return;
     thread_.request_stop();
-    thread_.join();
+    stopping_.push_back(std::move(thread_));
+    thread_ = std::jthread();
 }

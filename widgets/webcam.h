@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Frames of the first webcam, on a thread of their own. Unplugging it ends the stream with a sentence.
+// Frames of a webcam, on a thread of their own. Unplugging it ends the stream with a sentence.
 #pragma once
 #include <QImage>
 #include <QObject>
 #include <thread>
+#include <vector>
 
 class Webcam : public QObject {
     Q_OBJECT
   public:
     using QObject::QObject;
-    ~Webcam() override { stop(); }
+    ~Webcam() override;
+
+    // What to open: empty for the first webcam, else anything OpenCV reads as a video (a device, a file,
+    // "frame_%02d.png").
+    void set_source(const QString& source) { source_ = source; }
     void start();
-    void stop();
+    void stop();  // never waits for the camera, which may be in the middle of opening
     bool running() const { return thread_.joinable(); }
 
   signals:
@@ -19,5 +24,7 @@ class Webcam : public QObject {
     void ended(const QString& why);  // not after stop()
 
   private:
+    QString source_;
     std::jthread thread_;
+    std::vector<std::jthread> stopping_;  // asked to stop; joined by the next start() and at the end
 };

@@ -10,6 +10,7 @@
 #include "engine/safetensors.h"
 #include "widgets/latency_sampler.h"
 #include "widgets/picture_loader.h"
+#include "widgets/run_again.h"
 
 namespace fs = std::filesystem;
 
@@ -85,6 +86,7 @@ Workbench::Workbench(QObject* parent) : QObject(parent), loader_(std::make_uniqu
 Workbench::~Workbench() {
     cancel_calibration();
     if (strip_job_) *strip_job_ = true;
+    if (ghost_job_) *ghost_job_ = true;
     session_.reset();  // joins the worker while everything it posts to is alive
 }
 
@@ -101,7 +103,7 @@ const LatencySamples& Workbench::latency() const { return latency_->samples(); }
 void Workbench::set_latency(bool keep_running, int batch) { latency_->set_mode(keep_running, batch); }
 
 bool Workbench::idle() const {
-    return !opening_ && !stale_ && !strip_busy_ && !calibration_job_ &&
+    return !opening_ && !stale_ && !strip_busy_ && !ghost_job_ && !calibration_job_ &&
            (!latency_->busy() || latency_->keep_running()) &&
            (!shown_.current || shown_.current->complete || shown_.current->error);
 }
@@ -150,6 +152,10 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
     if (!opened.note.empty()) emit message(QString::fromStdString(opened.note), true);
     previous_.reset();
     pin_.reset();
+    again_.reset();
+    again_of_.reset();
+    if (ghost_job_) *ghost_job_ = true;
+    ghost_job_.reset();
     shown_ = {};
     pixels_.clear();
     prepared_id_ = -1;
@@ -250,6 +256,11 @@ void Workbench::remove_picture(int row) {
     } else {
         selection_.set_picture(next);
     }
+}
+
+void Workbench::show_picture(int row) {
+    if (row == selection_.picture()) return picture_selected();
+    selection_.set_picture(row);
 }
 
 void Workbench::show_frame(const QImage& frame, const QString& name) {
@@ -376,6 +387,7 @@ void Workbench::take_result(std::shared_ptr<const ivit::Result> result) {
     set_stale(false);
     emit results_changed();
     if (result->complete) {
+        run_ghost_again();
         latency_->start(result);
         emit latency_changed();
         classify_strip();
@@ -387,14 +399,58 @@ void Workbench::update_ghost() {
         return r && shown_.current && r != shown_.current &&
                r->request->pixels == shown_.current->request->pixels;
     };
+    const auto& base = pin_ ? pin_ : previous_;
     shown_.ghost_pinned = pin_ != nullptr;
-    shown_.ghost = pin_ ? (fits(pin_) ? pin_ : nullptr) : fits(previous_) ? previous_ : nullptr;
+    shown_.ghost = fits(base) ? base : again_of_ == base && fits(again_) ? again_ : nullptr;
+}
+
+// After a step to another picture, the pinned (else the previous) configuration is run on that one too: the
+// ghost stays.
+void Workbench::run_ghost_again() {
+    if (ghost_job_) *ghost_job_ = true;
+    ghost_job_.reset();
+    const auto& base = pin_ ? pin_ : previous_;
+    const auto& now = shown_.current;
+    if (!base || !now || !now->complete || shown_.ghost || base == now || prepared_id_ < 0)
+        return;  // a webcam's frames have no ghost
+    if (!base->request->model || base->request->model != now->request->model || !base->comparison.model ||
+        !now->comparison.float_trace)
+        return;
+    const ivit::Request &a = *base->request, &b = *now->request;
+    if (a.config == b.config && a.calibration == b.calibration) return;  // it would lie on what is shown
+    ghost_job_ = std::make_shared<std::atomic<bool>>(false);
+    session_->submit_idle([this, base, now, superseded = ghost_job_](std::stop_token stop) {
+        if (*superseded) return true;
+        std::shared_ptr<const ivit::Result> again;
+        try {
+            again = run_again(*base, *now, stop);
+        } catch (const ivit::Cancelled&) {
+            return superseded->load();
+        } catch (const ivit::Error&) {
+            // No ghost then: it is there to compare with, and the result itself said what is wrong with the
+            // picture.
+        }
+        QMetaObject::invokeMethod(
+            this,
+            [this, again, base, superseded] {
+                if (superseded != ghost_job_) return;
+                ghost_job_.reset();
+                if (!again) return;
+                again_ = again;
+                again_of_ = base;
+                update_ghost();
+                emit results_changed();
+            },
+            Qt::QueuedConnection);
+        return true;
+    });
 }
 
 void Workbench::set_pinned(bool pinned) {
     pin_ = pinned ? shown_.current : nullptr;
     update_ghost();
     emit results_changed();
+    run_ghost_again();
 }
 
 void Workbench::set_stale(bool stale) {

@@ -56,6 +56,9 @@ class Workbench : public QObject {
     void open_pictures(const QStringList& paths);
     void open_image(const QImage& image, const QString& name);
     void remove_picture(int row);
+    // Shows the picture of this row, also when it is the selected one but a webcam's frame stands in its
+    // place.
+    void show_picture(int row);
     // A webcam's frame: shown and classified, without a place in the strip's history.
     void show_frame(const QImage& frame, const QString& name);
 
@@ -98,6 +101,7 @@ class Workbench : public QObject {
     void picture_selected();
     void picture_prepared(int id, ivit::Pixels pixels, const QImage& sharp);
     void update_ghost();
+    void run_ghost_again();
     void classify_strip();
     void set_stale(bool stale);
 
@@ -114,6 +118,9 @@ class Workbench : public QObject {
 
     Shown shown_;
     std::shared_ptr<const ivit::Result> previous_, pin_;
+    std::shared_ptr<const ivit::Result> again_,
+        again_of_;  // pin_ or previous_ on the present picture, and which it is
+    std::shared_ptr<std::atomic<bool>> ghost_job_;  // true: superseded; null: none is on its way
     uint64_t awaited_ = 0;
     bool stale_ = false, opening_ = false;
     bool answered_ = true;                                // the newest request has its result, or its error

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/operator_view.h"
+
+#include <QGuiApplication>
+#include <QVBoxLayout>
+
+#include "widgets/exporting.h"
+#include "widgets/metrics.h"
+#include "widgets/numbers.h"
+#include "widgets/plotting.h"
+#include "widgets/theme.h"
+
+OperatorView::OperatorView(Selection& selection, QWidget* parent)
+    : View(QStringLiteral("Operator"), selection, parent), plot_(new QCustomPlot), title_(new ElidedLabel) {
+    setToolTip(metrics::define("operator_curve"));
+    title_->set_definition(metrics::define("operator_curve"));
+    title_->setAccessibleName(QStringLiteral("Operator shown, and its error"));
+    plot_->setObjectName("operator_plot");
+    plot_->setAccessibleName(
+        QStringLiteral("The operator by shifts and the function it stands for, over its inputs"));
+    plot_->setToolTip(QStringLiteral("<p>%1</p>").arg(metrics::define("operator_curve").toHtmlEscaped()));
+    exporting::offer_image(plot_, QStringLiteral("operator"));
+    exporting::offer_plot_csv(plot_, QStringLiteral("operator"));
+    QCPAxisRect* curves = plot_->axisRect();
+    curves->setupFullAxesBox();
+    errors_ = new QCPAxisRect(plot_);
+    errors_->setupFullAxesBox();
+    plot_->plotLayout()->addElement(1, 0, errors_);
+    plot_->plotLayout()->setRowStretchFactor(1, 0.45);
+    auto* align = new QCPMarginGroup(plot_);
+    for (QCPAxisRect* rect : {curves, errors_}) {
+        rect->setMarginGroup(QCP::msLeft | QCP::msRight, align);
+        rect->axis(QCPAxis::atTop)->setVisible(false);
+    }
+    errors_->axis(QCPAxis::atRight)->setVisible(false);
+    for (QCPLayerable* l : {static_cast<QCPLayerable*>(errors_->axis(QCPAxis::atBottom)),
+                            static_cast<QCPLayerable*>(errors_->axis(QCPAxis::atLeft))}) {
+        l->setLayer(QStringLiteral("axes"));
+    }
+    inputs_ = plot_->addGraph(curves->axis(QCPAxis::atBottom), curves->axis(QCPAxis::atRight));
+    exact_ = plot_->addGraph(curves->axis(QCPAxis::atBottom), curves->axis(QCPAxis::atLeft));
+    integer_ = plot_->addGraph(curves->axis(QCPAxis::atBottom), curves->axis(QCPAxis::atLeft));
+    error_ = plot_->addGraph(errors_->axis(QCPAxis::atBottom), errors_->axis(QCPAxis::atLeft));
+    error_->removeFromLegend();
+    inputs_->setName(QStringLiteral("inputs"));
+    inputs_->setLineStyle(QCPGraph::lsStepCenter);
+    integer_->setLineStyle(QCPGraph::lsStepCenter);
+    error_->setName(QStringLiteral("integer − exact"));
+    curves->axis(QCPAxis::atLeft)->setLabel(QStringLiteral("output"));
+    curves->axis(QCPAxis::atRight)->setLabel(QStringLiteral("inputs per step"));
+    curves->axis(QCPAxis::atRight)->setVisible(true);
+    curves->axis(QCPAxis::atRight)->setTickLabels(true);
+    curves->axis(QCPAxis::atBottom)->setTickLabels(false);
+    errors_->axis(QCPAxis::atLeft)->setLabel(QStringLiteral("error"));
+    plot_->legend->setVisible(true);
+    curves->insetLayout()->setInsetAlignment(
+        0, Qt::AlignTop | Qt::AlignLeft);  // both functions rise to the right
+    auto* bar = new QHBoxLayout;
+    bar->setContentsMargins(8, 4, 8, 4);
+    bar->addWidget(title_, 1);
+    auto* layout = new QVBoxLayout(this);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->setSpacing(0);
+    layout->addLayout(bar);
+    layout->addWidget(plot_, 1);
+}
+
+QWidget* OperatorView::canvas() { return plot_; }
+
+void OperatorView::refresh() {
+    const Theme& theme = Theme::instance();
+    plotting::style(plot_);
+    curve_ = {};
+    const ivit::Comparison* c = shown().comparison();
+    const int at = shown().graph() ? operator_of(*shown().graph(), selection().node()) : -1;
+    if (c && c->integer_trace && c->model && at >= 0) {
+        curve_ = operator_curve(*c->model, *c->integer_trace, at, selection().head(), selection().token());
+    }
+    exact_->setPen(plotting::pen(theme.float_colour(), 1.8));
+    integer_->setPen(plotting::pen(theme.integer_colour(), 1.8));
+    error_->setPen(plotting::pen(theme.integer_colour(), 1.4));
+    QColor soft = theme.ghost_colour();
+    inputs_->setPen(plotting::pen(soft, 1));
+    soft.setAlpha(50);
+    inputs_->setBrush(soft);
+    const auto list = [](const std::vector<double>& v) { return QVector<double>(v.begin(), v.end()); };
+    const QVector<double> x = list(curve_.x);
+    exact_->setData(x, list(curve_.exact), true);
+    inputs_->setData(x, list(curve_.count), true);
+    QVector<double> difference;
+    if (curve_.by_shifts && !curve_.empty()) {
+        integer_->setData(x, list(curve_.integer), true);
+        for (size_t i = 0; i < curve_.x.size(); ++i) difference << curve_.integer[i] - curve_.exact[i];
+        error_->setData(x, difference, true);
+    } else {
+        integer_->data()->clear();
+        error_->data()->clear();
+    }
+    QCPAxisRect* curves = plot_->axisRect();
+    exact_->setName(curve_.empty() ? QStringLiteral("exact") : QString::fromStdString(curve_.exact_name));
+    integer_->setName(curve_.empty() ? QStringLiteral("integer")
+                                     : QString::fromStdString(curve_.integer_name));
+    if (curve_.empty()) {
+        title_->set_text(shown().graph()
+                             ? QStringLiteral("Select a node of a block to see its Shiftmax or ShiftGELU.")
+                             : QStringLiteral("Nothing to show yet."));
+        errors_->axis(QCPAxis::atBottom)->setLabel(QStringLiteral("input"));
+        plot_->replot(QCustomPlot::rpQueuedReplot);
+        return;
+    }
+    const ivit::Node& n = shown().graph()->nodes[static_cast<size_t>(at)];
+    const bool softmax = n.op == ivit::Op::softmax;
+    const double room = std::max(1e-9, (x.last() - x.first()) * 0.02);
+    for (QCPAxisRect* rect : {curves, errors_})
+        rect->axis(QCPAxis::atBottom)->setRange(x.first() - room, x.last() + room);
+    errors_->axis(QCPAxis::atBottom)
+        ->setLabel(softmax ? QStringLiteral("logit, minus the greatest of its row")
+                           : QStringLiteral("input"));
+    const auto span = [](QCPAxis* axis, std::initializer_list<const QVector<double>*> values) {
+        double low = 0, high = 0;
+        for (const auto* v : values) {
+            for (const double y : *v) {
+                low = std::min(low, y);
+                high = std::max(high, y);
+            }
+        }
+        const double margin = std::max(1e-12, (high - low) * 0.08);
+        axis->setRange(low < 0 ? low - margin : 0, high + margin);
+    };
+    const QVector<double> exact = list(curve_.exact), integer = list(curve_.integer),
+                          count = list(curve_.count);
+    span(curves->axis(QCPAxis::atLeft), {&exact, &integer});
+    span(curves->axis(QCPAxis::atRight), {&count});
+    span(errors_->axis(QCPAxis::atLeft), {&difference});
+    errors_->axis(QCPAxis::atLeft)->ticker()->setTickCount(3);
+
+    QString title = QString::fromStdString(n.name);
+    if (softmax) title += QStringLiteral(", head %1").arg(std::min(selection().head(), n.heads - 1));
+    if (curve_.by_shifts) {
+        title += QStringLiteral(" · error at most %1, RMS %2 over its inputs")
+                     .arg(numbers::significant(curve_.worst), numbers::significant(curve_.rms));
+        title += QStringLiteral(" · I0 %1, n %2, k %3, M %4, t %5")
+                     .arg(curve_.i0)
+                     .arg(curve_.shift.n)
+                     .arg(curve_.shift.k)
+                     .arg(curve_.shift.M)
+                     .arg(curve_.shift.t);
+        if (!softmax && curve_.shift.row_pivot)
+            title += QStringLiteral(", pivot of row %1").arg(selection().token());
+    } else {
+        title += QStringLiteral(" · runs as the function itself, rounded to its output's grid");
+    }
+    title_->set_text(title);
+    plot_->replot(QCustomPlot::rpQueuedReplot);
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/run_again.h"
+
+std::shared_ptr<const ivit::Result> run_again(const ivit::Result& before, const ivit::Result& now,
+                                              std::stop_token stop) {
+    ivit::Request request = *before.request;
+    request.pixels = now.request->pixels;
+    request.picture = now.request->picture;
+    std::shared_ptr<const ivit::QuantizedModel> model = before.comparison.model;
+    if (model->calibration.from_input) {
+        // The picture's own ranges, which the present result was quantized with unless it had a calibration.
+        const ivit::Calibration& present = now.comparison.model->calibration;
+        if (present.from_input) {
+            model = ivit::quantize(request.model, present, request.config);
+        } else {
+            const std::vector<ivit::Pixels> pictures =
+                ivit::augmentations(request.pixels, model->graph->image_size);
+            ivit::Calibration own = ivit::calibrate(
+                *request.model, static_cast<int64_t>(pictures.size()),
+                [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, model->calibration.method,
+                request.threads, [&](int64_t, int64_t) { return !stop.stop_requested(); });
+            own.source = model->calibration.source;
+            own.from_input = true;
+            model = ivit::quantize(request.model, own, request.config);
+        }
+    }
+    if (stop.stop_requested()) throw ivit::Cancelled();
+    auto result = std::make_shared<ivit::Result>();
+    const auto backend = ivit::make_backend(request.backend, request.threads, &result->gpu_absent);
+    const auto integers = backend->load(model);
+    const auto floats = ivit::make_float_network(request.model, request.threads);
+    result->id = before.id;
+    result->comparison =
+        ivit::compare(*floats, *integers, request.pixels, now.comparison.float_trace, true, stop);
+    result->backend = backend->info();
+    result->float_ms = now.float_ms;
+    result->integer_ms = result->comparison.integer_trace->ms;
+    result->complete = true;
+    result->request = std::make_shared<const ivit::Request>(std::move(request));
+    return result;
+}

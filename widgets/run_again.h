@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// An earlier configuration on another picture: the ghost that the views hold a result against.
+#pragma once
+#include <memory>
+#include <stop_token>
+
+#include "engine/session.h"
+
+// `before`'s configuration, calibration and backend on the picture of `now`, whose float trace is used again.
+// Both must be of the same float model, and complete. Ranges that came from the picture at hand are taken
+// from the new one. Slow (an integer run and its isolated errors): for the worker thread. Throws Cancelled,
+// or Error when it cannot be run.
+std::shared_ptr<const ivit::Result> run_again(const ivit::Result& before, const ivit::Result& now,
+                                              std::stop_token stop);
