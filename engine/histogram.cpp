@@ -33,17 +33,16 @@ IVIT_CLONES void bin_indices(const float* x, int64_t n, float inverse, int32_t* 
 // 12 + (x - k step)^3 / 3.
 IVIT_CLONES double integral_of_error(const double* weight, int n, double width, double step, double top) {
     const double inverse = 1 / step, cell = step * step * step / 12;
-    double sum[8] = {};
-    for (int j = 0; j < n; j += 8)
-        for (int l = 0; l < 8; ++l) {
-            const double x = (j + l) * width;
-            double k = __builtin_floor(x * inverse + 0.5);
-            k = k > top ? top : k;
-            const double d = x - k * step;
-            sum[l] += weight[j + l] * (k * cell + d * d * d / 3);
-        }
+    Lanes8d sum = {}, edge = {0, 1, 2, 3, 4, 5, 6, 7};
+    for (int j = 0; j < n; j += 8, edge += 8.0) {
+        const Lanes8d x = edge * width;
+        Lanes8d k = (x * inverse + round_magic_d) - round_magic_d;
+        k = k > top ? Lanes8d{} + top : k;
+        const Lanes8d d = x - k * step;
+        sum += *reinterpret_cast<const Lanes8d*>(weight + j) * (k * cell + d * d * d * (1.0 / 3));
+    }
     double total = 0;
-    for (const double s : sum) total += s;
+    for (int l = 0; l < 8; ++l) total += sum[l];
     return total;
 }
 

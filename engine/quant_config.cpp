@@ -282,7 +282,7 @@ void check_config(const QuantConfig& c) {
     checked(c.weight_bits, weight_width, "quantization");
     checked(c.act_bits, activation_width, "quantization");
     checked(c.residual_bits, residual_width, "quantization");
-    if (c.logits_bits) checked(*c.logits_bits, logits_width, "quantization");
+    checked(c.logits_bits, logits_width, "quantization");
     for (const auto& [bits, where] : {std::pair{&c.patch_embed, "patch_embed"}, std::pair{&c.head, "head"}}) {
         checked(bits->weight.value_or(8), weight_width, where);
         checked(bits->activation.value_or(8), activation_width, where);
@@ -314,7 +314,7 @@ NodeQuant node_default(const QuantConfig& c, const Node& node) {
             q.out_bits = node.to_residual ? 32 : c.act_bits;
             break;
         case Op::attn_logits:
-            q.out_bits = c.logits_bits.value_or(c.act_bits);
+            q.out_bits = c.logits_bits;
             break;
         case Op::softmax:
             q.shift = c.shiftmax;
@@ -336,16 +336,15 @@ NodeQuant node_default(const QuantConfig& c, const Node& node) {
 }
 
 // `broad`: the rule's glob matches ordinary nodes too, so that its activation width does not mean the
-// softmax's output or the residual stream.
-void apply(const QuantRule& r, bool broad, const QuantConfig& c, const Node& node, NodeQuant& q) {
+// logits, the softmax's output or the residual stream.
+void apply(const QuantRule& r, bool broad, const Node& node, NodeQuant& q) {
     const std::string where = rule_name(r) + " at " + node.name;
     const Width width = width_of(node);
     if (has_weight(node.op) && r.bits.weight) q.weight_bits = checked(*r.bits.weight, weight_width, where);
     if (r.bits.activation) {
         const int a = *r.bits.activation;
         if (width == Width::activation) q.out_bits = checked(a, activation_width, where);
-        if (width == Width::logits && !(broad && c.logits_bits))
-            q.out_bits = checked(a, any_activation_width, where);
+        if (width == Width::logits && !broad) q.out_bits = checked(a, any_activation_width, where);
         if (width == Width::softmax && !broad) q.shift.k = checked(a, any_activation_width, where);
         if (width == Width::residual && !broad) q.out_bits = checked(a, {"activation", 8, 16}, where);
     }
@@ -488,7 +487,7 @@ QuantConfig QuantConfig::from_json(const nlohmann::ordered_json& j) {
         if (bits.residual) residual = bits.residual;
     }
     c.residual_bits = residual.value_or(c.residual_bits);
-    c.logits_bits = integer_field(j, logits_width, where);
+    c.logits_bits = integer_field(j, logits_width, where).value_or(c.logits_bits);
     if (const Json* f = field(j, "patch_embed"))
         c.patch_embed = pair_from_json(*f, "patch_embed", c.patch_embed);
     if (const Json* f = field(j, "head")) c.head = pair_from_json(*f, "head", c.head);
@@ -528,7 +527,7 @@ nlohmann::ordered_json QuantConfig::to_json() const {
     j["preset"] = preset;
     j["residual"] = residual_bits;
     j["softmax"] = shiftmax.k;
-    if (logits_bits) j["logits"] = *logits_bits;
+    j["logits"] = logits_bits;
     j["patch_embed"] = pair_text(patch_embed);
     j["head"] = pair_text(head);
     j["shiftmax"] = shift_to_json(shiftmax, false);
@@ -556,6 +555,11 @@ nlohmann::ordered_json QuantConfig::to_json() const {
 std::string QuantConfig::label() const {
     std::string text = fmt::format("W{}A{}", weight_bits, act_bits);
     if (residual_bits != 16) text += fmt::format("/{}", residual_bits);
+    const QuantConfig usual;
+    if (logits_bits != usual.logits_bits) text += fmt::format(", logits {}", logits_bits);
+    if (shiftmax.k != usual.shiftmax.k) text += fmt::format(", softmax {}", shiftmax.k);
+    if (!(patch_embed == usual.patch_embed)) text += ", patches " + pair_text(patch_embed);
+    if (!(head == usual.head)) text += ", head " + pair_text(head);
     if (!rules.empty()) text += fmt::format(" + {} rule{}", rules.size(), rules.size() == 1 ? "" : "s");
     return text;
 }
@@ -584,7 +588,7 @@ std::vector<NodeQuant> resolve(const QuantConfig& c, const Graph& g) {
             throw Error("sets n, k, M or t but matches no softmax and no GELU", rule_name(r));
         }
         if (r.row_pivot && !gelu) throw Error("sets pivot but matches no GELU", rule_name(r));
-        for (size_t i : matches) apply(r, broad, c, g.nodes[i], result[i]);
+        for (size_t i : matches) apply(r, broad, g.nodes[i], result[i]);
     }
     // The patches are written straight onto the residual stream that pos_embed begins.
     for (size_t i = 0; i < g.nodes.size(); ++i) {

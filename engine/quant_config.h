@@ -49,15 +49,15 @@ struct QuantRule {
 //    "rules": {"blocks.*.mlp.fc2": "W4A8", "blocks.3.*": {"mode": "float"}}}
 // "rules" may also be a list, [{"glob": "blocks.3.*", "mode": "float"}], where one glob may come twice.
 //
-// A rule's `activation` means the nodes that have an activation width (and the logits, unless "logits" is
-// set). Softmax and residual nodes obey it only when the glob matches nothing else: {"blocks.3.*": "W4A6"}
-// leaves the softmax at 16 bits, {"blocks.3.attn.softmax": {"activation": 8}} does not. Where it is the
-// softmax, 4..16 is allowed and sets k; logits 4..16, residual nodes 8..16. A rule's `residual` means the
+// A rule's `activation` means the nodes that have an activation width. Logits, softmax and residual nodes
+// obey it only when the glob matches nothing else: {"blocks.3.*": "W4A6"} leaves the softmax at 16 bits,
+// {"blocks.3.attn.softmax": {"activation": 8}} does not. Where it is the softmax, 4..16 is allowed and sets
+// k; logits 4..16, residual nodes 8..16. A rule's `residual` means the
 // residual nodes that match.
 struct QuantConfig {
     int weight_bits = 8, act_bits = 8;
     int residual_bits = 16;           // 8..16
-    std::optional<int> logits_bits;   // 4..16; unset: follows act_bits
+    int logits_bits = 8;              // 4..16; like the two around it, a width of its own
     BitSpec patch_embed{8, 8, {}};    // patch_embed.proj and the input
     BitSpec head{8, 8, {}};           // head, and the final norm it reads
     std::string preset = "refined";   // "paper" | "refined"; what shiftmax and shiftgelu started from
@@ -73,7 +73,7 @@ struct QuantConfig {
     static QuantConfig from_json(const nlohmann::ordered_json& j);
     static QuantConfig from_json(const nlohmann::json& j) = delete;
     nlohmann::ordered_json to_json() const;  // complete: every default spelled out
-    std::string label() const;  // "W4A8", "W8A8/8", "W4A8 + 2 rules": short, for tables and titles
+    std::string label() const;  // "W4A8", "W8A8/8, softmax 8", "W4A8 + 2 rules": short, for tables and titles
 };
 
 // What the config means for one node.

@@ -37,8 +37,6 @@ constexpr double bias_limit =
 
 double top_of(int bits) { return static_cast<double>((1 << (bits - 1)) - 1); }
 
-// Least-squares clip of one output channel: below 8 bits, rounding outweighs clipping a few outliers. Tries
-// the full range and eleven shares of it. x [n]; returns the scale.
 IVIT_CLONES float greatest_magnitude(const float* x, int64_t n) {
     float best = 0;
     for (int64_t i = 0; i < n; ++i) {
@@ -48,28 +46,43 @@ IVIT_CLONES float greatest_magnitude(const float* x, int64_t n) {
     return best;
 }
 
-// Sum over x [n] of (x - scale * q(x))^2. Sixteen partial sums in a fixed order: vectors, and the same bits
-// on every CPU.
-IVIT_CLONES float rounding_error(const float* x, int64_t n, float scale, float top) {
-    const float inverse = 1.0f / scale;
-    float sum[16] = {};
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int j = 0; j < 16; ++j) {
-            float q = __builtin_floorf(x[i + j] * inverse + 0.5f);
-            q = q > top ? top : q;
-            q = q < -top - 1 ? -top - 1 : q;
-            const float e = x[i + j] - q * scale;
-            sum[j] += e * e;
+// The clips that weight_scale tries, as shares of the full range. At 2 bits the grid is -2..1 and the best
+// clip lies far below the maximum; at 7 bits it is nearly all of it.
+constexpr int clips = 12;
+constexpr float clip_share(int i) { return 1.0f - 0.06f * static_cast<float>(i); }
+
+// error[i] = sum over x [n] of (x - scale[i] * q(x))^2. The order of the sums is fixed: the same bits on
+// every CPU.
+IVIT_CLONES void rounding_errors(const float* x, int64_t n, const float* scale, float top, float* error) {
+    constexpr int group = 4;  // clips per pass over x
+    static_assert(clips % group == 0);
+    for (int first = 0; first < clips; first += group) {
+        const float* s = scale + first;
+        float inverse[group];
+        Lanes16f sum[group] = {};
+        for (int g = 0; g < group; ++g) inverse[g] = 1.0f / s[g];
+        const auto add = [&](const Lanes16f v) {
+            for (int g = 0; g < group; ++g) {
+                Lanes16f q = (v * inverse[g] + round_magic_f) - round_magic_f;
+                q = q > top ? Lanes16f{} + top : q;
+                q = q < -top - 1 ? Lanes16f{} + (-top - 1) : q;
+                const Lanes16f e = v - q * s[g];
+                sum[g] += e * e;
+            }
+        };
+        int64_t i = 0;
+        for (; i + 16 <= n; i += 16) add(*reinterpret_cast<const Lanes16f*>(x + i));
+        if (i < n) {
+            Lanes16f rest = {};  // zeros are exact on every grid
+            for (int l = 0; i + l < n; ++l) rest[l] = x[i + l];
+            add(rest);
         }
-    for (; i < n; ++i) {
-        float q = __builtin_floorf(x[i] * inverse + 0.5f);
-        q = q > top ? top : q < -top - 1 ? -top - 1 : q;
-        sum[0] += (x[i] - q * scale) * (x[i] - q * scale);
+        for (int g = 0; g < group; ++g) {
+            float total = 0;
+            for (int l = 0; l < 16; ++l) total += sum[g][l];
+            error[first + g] = total;
+        }
     }
-    float total = 0;
-    for (const float s : sum) total += s;
-    return total;
 }
 
 IVIT_CLONES void round_weights(const float* x, int64_t n, double scale, double top, int8_t* q) {
@@ -81,21 +94,16 @@ IVIT_CLONES void round_weights(const float* x, int64_t n, double scale, double t
     }
 }
 
+// Least-squares clip of one output channel: below 8 bits, rounding outweighs clipping a few outliers. x [n];
+// returns the scale.
 double weight_scale(const float* x, int64_t n, int bits) {
     const float top = static_cast<float>(top_of(bits)), full = greatest_magnitude(x, n);
     if (full == 0 || bits == 8) return static_cast<double>(full) / top;
-    float best_error = INFINITY, best = full;
-    for (int step = 0; step < 12; ++step) {
-        // At 2 bits the grid is -2..1 and the best clip lies far below the maximum; at 7 bits it is nearly
-        // all of it.
-        const float clip = full * (1.0f - 0.06f * static_cast<float>(step));
-        const float error = rounding_error(x, n, clip / top, top);
-        if (error < best_error) {
-            best_error = error;
-            best = clip;
-        }
-    }
-    return static_cast<double>(best) / top;
+    float scale[clips], error[clips];
+    for (int i = 0; i < clips; ++i) scale[i] = full * clip_share(i) / top;
+    rounding_errors(x, n, scale, top, error);
+    const auto best = std::min_element(error, error + clips) - error;
+    return static_cast<double>(full * clip_share(static_cast<int>(best))) / top;
 }
 
 class Quantizer {

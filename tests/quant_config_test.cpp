@@ -107,7 +107,7 @@ TEST_CASE("quant config: defaults of every kind of node") {
     CHECK(at(c, "blocks.0.norm1").out_bits == 6);
     CHECK(at(c, "blocks.0.attn.qkv").weight_bits == 4);
     CHECK(at(c, "blocks.0.attn.qkv").out_bits == 6);
-    CHECK(at(c, "blocks.0.attn.logits").out_bits == 6);
+    CHECK(at(c, "blocks.0.attn.logits").out_bits == 8);
     CHECK(at(c, "blocks.0.attn.softmax").out_bits == 16);
     CHECK(at(c, "blocks.0.attn.softmax").shift.k == 16);
     CHECK(at(c, "blocks.0.attn.context").out_bits == 6);
@@ -133,14 +133,15 @@ TEST_CASE("quant config: defaults of every kind of node") {
 
 TEST_CASE("quant config: a broad rule means the ordinary widths") {
     const char* everything = R"({"rules": {"*": "W4A6"}})";
-    for (const char* name : {"input", "blocks.0.norm1", "blocks.0.attn.qkv", "blocks.1.attn.logits",
-                             "blocks.0.attn.context", "blocks.1.mlp.act", "norm"}) {
+    for (const char* name : {"input", "blocks.0.norm1", "blocks.0.attn.qkv", "blocks.0.attn.context",
+                             "blocks.1.mlp.act", "norm"}) {
         INFO(name);
         CHECK(at(everything, name).out_bits == 6);
     }
     for (const char* name : {"patch_embed.proj", "blocks.0.attn.qkv", "blocks.0.mlp.fc2", "head"}) {
         CHECK(at(everything, name).weight_bits == 4);
     }
+    CHECK(at(everything, "blocks.1.attn.logits").out_bits == 8);
     CHECK(at(everything, "blocks.0.attn.softmax").out_bits == 16);
     CHECK(at(everything, "blocks.0.add1").out_bits == 16);
     CHECK(at(everything, "blocks.0.attn.proj").out_bits == 32);
@@ -286,4 +287,7 @@ TEST_CASE("quant config: round trip and label") {
     CHECK(QuantConfig::from_spec("w8a8/8").label() == "W8A8/8");
     CHECK(QuantConfig::from_json(Json::parse(R"({"default": "W4A8", "rules": {"a": "W8A8", "b": "W8A8"}})"))
               .label() == "W4A8 + 2 rules");
+    CHECK(
+        QuantConfig::from_json(Json::parse(R"({"softmax": 8, "logits": 12, "residual": 8, "head": "W4A8"})"))
+            .label() == "W8A8/8, logits 12, softmax 8, head W4A8");
 }

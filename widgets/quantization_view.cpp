@@ -112,11 +112,11 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
         network->addWidget(label, row, col * 2);
         network->addWidget(box, row, col * 2 + 1);
     };
-    logits_->addItem(QStringLiteral("auto"), 0);  // refresh() adds what that is
     for (int b = 16; b >= 4; --b) logits_->addItem(QString::number(b), b);
     logits_->setAccessibleName(QStringLiteral("Attention logits bits"));
-    logits_->setToolTip(QStringLiteral(
-        "Bits of the attention logits that Shiftmax reads, 4 to 16. auto: as wide as the activations."));
+    logits_->setToolTip(
+        QStringLiteral("Bits of the attention logits that Shiftmax reads, 4 to 16. 8 by default, whatever "
+                       "the activations have."));
     logits_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
     logits_->setMinimumContentsLength(6);
     put(0, 0, QStringLiteral("Weights"), weights_);
@@ -203,8 +203,7 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     config_combo(activations_, "activations %1 bits", [](ivit::QuantConfig& c, int b) { c.act_bits = b; });
     config_combo(residual_, "residual stream %1 bits",
                  [](ivit::QuantConfig& c, int b) { c.residual_bits = b; });
-    config_combo(logits_, "attention logits %1 bits",
-                 [](ivit::QuantConfig& c, int b) { c.logits_bits = b ? std::optional(b) : std::nullopt; });
+    config_combo(logits_, "attention logits %1 bits", [](ivit::QuantConfig& c, int b) { c.logits_bits = b; });
     connect(preset_, &QComboBox::activated, this, [this] {
         ivit::QuantConfig c = bench_.settings().config;
         c.set_preset(preset_->currentText().toStdString());
@@ -357,8 +356,7 @@ void QuantizationView::refresh() {
     choose(weights_, c.weight_bits);
     choose(activations_, c.act_bits);
     choose(residual_, c.residual_bits);
-    logits_->setItemText(0, QStringLiteral("auto (%1)").arg(c.act_bits));
-    choose(logits_, c.logits_bits.value_or(0));
+    choose(logits_, c.logits_bits);
     // A preset whose sliders have been moved is none any more, and says so.
     ivit::QuantConfig pristine;
     pristine.set_preset(c.preset);
