@@ -151,6 +151,12 @@ void offer_image(QWidget* w, const QString& name) {
     w->addActions({save, copy});
 }
 
+QString csv_line(const QStringList& fields) {
+    QStringList line;
+    for (const QString& f : fields) line << quoted(f);
+    return line.join(QLatin1Char(',')) + QStringLiteral("\r\n");
+}
+
 QString to_csv(QCustomPlot* plot) {
     QString csv = QStringLiteral("curve,x,y\r\n");
     const auto line = [&csv](const QString& name, double x, double y) {

@@ -23,6 +23,7 @@ QString to_csv(const QAbstractItemModel& model, const QModelIndexList& rows = {}
 
 // Right click: save or copy as image. The context menu of `w` is replaced.
 void offer_image(QWidget* w, const QString& name);
+QString csv_line(const QStringList& fields);  // quoted where needed, with its line end
 // Right click: copy what a plot shows as CSV, one line per point of every curve and bar.
 QString to_csv(QCustomPlot* plot);
 void offer_plot_csv(QCustomPlot* plot, const QString& name);

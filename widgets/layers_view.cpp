@@ -24,6 +24,8 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     table_->setModel(&sorted_);
     table_->setObjectName("layers");
     table_->setAccessibleName(QStringLiteral("Layers, one row per node"));
+    table_->setToolTip(QStringLiteral(
+        "One row per node, in execution order or worst first; the headers define the metrics"));
     table_->setSortingEnabled(true);
     table_->sortByColumn(-1, Qt::AscendingOrder);
     table_->setSelectionBehavior(QAbstractItemView::SelectRows);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/main_window.h"
 
+#include <QAbstractButton>
 #include <QActionGroup>
 #include <QApplication>
 #include <QClipboard>
@@ -21,6 +22,7 @@
 #include <QScreen>
 #include <QSettings>
 #include <QStatusBar>
+#include <QTabBar>
 #include <QTextBrowser>
 #include <QTimer>
 #include <QToolBar>
@@ -124,6 +126,9 @@ MainWindow::MainWindow()
     restoreGeometry(settings.value("window/geometry").toByteArray());
     if (!restoreState(settings.value("window/state").toByteArray())) reset_layout();
     tabs_->setCurrentIndex(settings.value("window/tab", 0).toInt());
+    name_tab_bars();
+    for (QDockWidget* d : docks_)
+        connect(d, &QDockWidget::dockLocationChanged, this, &MainWindow::name_tab_bars, Qt::QueuedConnection);
     refresh_models();
     refresh_settings();
     refresh_results();
@@ -148,6 +153,13 @@ void MainWindow::make_docks() {
         dock->setObjectName(name);
         dock->setAccessibleName(title);
         dock->setWidget(content);
+        for (QAbstractButton* b :
+             dock->findChildren<QAbstractButton*>(QString(), Qt::FindDirectChildrenOnly)) {
+            b->setToolTip(b->objectName() == "qt_dockwidget_closebutton"
+                              ? QStringLiteral("Hide %1; View > Docks brings it back").arg(title)
+                              : QStringLiteral("Take %1 out of the window, or put it back").arg(title));
+            b->setAccessibleName(b->toolTip());
+        }
         addDockWidget(area, dock);
         docks_.push_back(dock);
         return dock;
@@ -164,10 +176,25 @@ void MainWindow::make_docks() {
     auto* history = new QUndoView(&bench_.undo_stack());
     history->setEmptyLabel(QStringLiteral("as opened"));
     history->setAccessibleName(QStringLiteral("History of changes"));
+    history->setToolTip(
+        QStringLiteral("Every change since the model was opened; click one to go back to it"));
     history->setFrameShape(QFrame::NoFrame);
     QDockWidget* changes = add(QStringLiteral("History"), "dock_history", history, Qt::RightDockWidgetArea);
     tabifyDockWidget(model, changes);
     quantization->raise();
+}
+
+// Qt makes a tab bar for docks that lie on each other, and names neither the bar nor its tabs.
+void MainWindow::name_tab_bars() {
+    for (QTabBar* bar : findChildren<QTabBar*>()) {
+        if (bar->accessibleName().isEmpty())
+            bar->setAccessibleName(bar->parentWidget() == this ? QStringLiteral("Docks")
+                                                               : QStringLiteral("Views"));
+        for (int i = 0; i < bar->count(); ++i) {
+            if (bar->tabToolTip(i).isEmpty())
+                bar->setTabToolTip(i, QStringLiteral("Show %1").arg(bar->tabText(i)));
+        }
+    }
 }
 
 void MainWindow::reset_layout() {
@@ -704,8 +731,9 @@ void MainWindow::fill_recent(QMenu* menu, const QString& list, std::function<voi
         menu->clear();
         for (const QString& path : QSettings().value(list).toStringList()) {
             if (!QFileInfo::exists(path)) continue;
-            QAction* a = menu->addAction(
-                menu->fontMetrics().elidedText(QFileInfo(path).fileName(), Qt::ElideMiddle, 340));
+            QAction* a = menu->addAction(menu->fontMetrics()
+                                             .elidedText(QFileInfo(path).fileName(), Qt::ElideMiddle, 340)
+                                             .replace(QLatin1Char('&'), QLatin1String("&&")));
             a->setToolTip(path);
             connect(a, &QAction::triggered, this, [open, path] { open(path); });
         }

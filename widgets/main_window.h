@@ -64,6 +64,7 @@ class MainWindow : public QMainWindow {
     void make_toolbar();
     void make_menus();
     void reset_layout();
+    void name_tab_bars();
     QAction* action(QMenu* menu, const QString& text, const QString& tip, const QKeySequence& key,
                     std::function<void()> run);
     void refresh_results();

@@ -14,40 +14,48 @@ const std::vector<Metric>& all() {
          "Signal to quantization noise, cumulative: 20 log10(|fp| / |fp − q|) in dB of this node's output, "
          "integer network "
          "against float network, with every error made upstream in it. 6 dB is one bit. Capped at 150 dB "
-         "(\"exact\").",
+         "(\"exact\"). From both networks on the picture shown (engine/compare.h).",
          true, false},
         {Id::sqnr_isolated, "isolated",
          "SQNR of this node alone (layer-wise): the node in integers on the float network's inputs, "
          "quantized. What it adds "
-         "by itself, with none of the errors made before it.",
+         "by itself, with none of the errors made before it. From both networks on the picture shown "
+         "(engine/compare.h).",
          true, false},
         {Id::cosine, "cosine",
          "Cosine similarity of the node's integer output (as real values) and the float output, both "
-         "flattened, cumulative. 1 is the same direction; it does not see a wrong length.",
+         "flattened, cumulative. 1 is the same direction; it does not see a wrong length. From both networks "
+         "on the picture shown (engine/compare.h).",
          true, false},
         {Id::mse, "MSE",
-         "Mean squared error of the node's output, cumulative, in squared units of the activation itself.",
+         "Mean squared error of the node's output, cumulative, in squared units of the activation itself. "
+         "From both networks on the picture shown (engine/compare.h).",
          false, true},
         {Id::max_abs_error, "max error",
-         "Greatest absolute error of any single value of the node's output, cumulative.", false, true},
+         "Greatest absolute error of any single value of the node's output, cumulative. From both networks "
+         "on the picture shown (engine/compare.h).",
+         false, true},
         {Id::saturation, "saturated",
          "Share of the output's integers that sit at a clamp limit of their grid. Nothing clamps where it "
-         "says —.",
+         "says —. From both networks on the picture shown (engine/compare.h).",
          false, false},
         {Id::range_used, "range used",
          "Greatest |integer| of the output over the greatest integer of its grid. Far below 100 %: the scale "
-         "wastes bits.",
+         "wastes bits. From both networks on the picture shown (engine/compare.h).",
          true, false},
         {Id::row_sum, "row sum",
          "Softmax nodes: the greatest distance of an attention row's sum from 1. Shiftmax's integer division "
-         "truncates.",
+         "truncates. From both networks on the picture shown (engine/compare.h).",
          false, true},
         {Id::integer_ms, "integer",
          "Median wall time of the node in the integer network, in milliseconds. A backend may "
-         "fuse neighbours: their common time is then split evenly among them.",
+         "fuse neighbours: their common time is then split evenly among them. From runs timed in the "
+         "background on this machine.",
          false, true},
-        {Id::float_ms, "float", "Median wall time of the node in the FP32 network, in milliseconds.", false,
-         true},
+        {Id::float_ms, "float",
+         "Median wall time of the node in the FP32 network, in milliseconds. From runs timed in the "
+         "background on this machine.",
+         false, true},
     };
     return list;
 }
@@ -101,50 +109,73 @@ QString define(const char* quantity) {
         {"probability",
          "Softmax of the logits, computed in double precision for display. The integer network decides on "
          "its "
-         "integer logits; no float takes part in that."},
+         "integer logits; no float takes part in that. From the logits of the picture shown."},
         {"margin",
-         "Probability of the first class minus that of the second: how far the answer is from changing."},
-        {"agreement", "Whether both networks put the same class first (top-1)."},
-        {"kl_logits", "KL(float || integer) of the class probabilities, in nats. 0: the same distribution."},
-        {"sqnr_logits", "SQNR of the logits in dB: 20 log10(|fp| / |fp − q|)."},
+         "Probability of the first class minus that of the second: how far the answer is from changing. From "
+         "the logits of the picture shown."},
+        {"agreement",
+         "Whether both networks put the same class first (top-1). From the logits of the picture shown."},
+        {"kl_logits",
+         "KL(float || integer) of the class probabilities, in nats. 0: the same distribution. From both "
+         "networks on the picture shown (engine/compare.h)."},
+        {"sqnr_logits",
+         "SQNR of the logits in dB: 20 log10(|fp| / |fp − q|). From both networks on the picture shown "
+         "(engine/compare.h)."},
         {"kl_attention",
-         "KL(softmax || Shiftmax) of the row shown, in nats: what the reader of this row loses."},
-        {"row_sum", "Sum of the row's probabilities. Softmax gives 1; Shiftmax truncates and may miss it."},
+         "KL(softmax || Shiftmax) of the row shown, in nats: what the reader of this row loses. From the "
+         "taps of the picture shown, both rows normalised."},
+        {"row_sum",
+         "Sum of the row's probabilities. Softmax gives 1; Shiftmax truncates and may miss it. From the taps "
+         "of the picture shown."},
         {"rollout",
          "Attention rollout (Abnar & Zuidema 2020): heads fused, identity added for the residual path, rows "
-         "normalised, layers multiplied. The discard ratio drops the weakest entries of each layer first."},
+         "normalised, layers multiplied. The discard ratio drops the weakest entries of each layer first. "
+         "From every softmax of the picture shown."},
         {"shiftmax.n",
          "n: how far Shiftmax's exponential reaches. Values below 2^-n become zero (I-ViT, section 3.3)."},
-        {"shiftmax.k", "k: bits of the attention probabilities that Shiftmax puts out."},
-        {"shiftmax.M", "M: bits of the division 2^M / sum. 31 as published; 47 keeps the row sums at 1."},
+        {"shiftmax.k",
+         "k: bits of the attention probabilities that Shiftmax puts out. (engine/arithmetic.md, Shiftmax)"},
+        {"shiftmax.M",
+         "M: bits of the division 2^M / sum. 31 as published; 47 keeps the row sums at 1. "
+         "(engine/arithmetic.md, Shiftmax)"},
         {"shiftmax.t",
-         "t: bits by which the logits are shifted up first, so that I0 rounds finely. 0 as published."},
+         "t: bits by which the logits are shifted up first, so that I0 rounds finely. 0 as published. "
+         "(engine/arithmetic.md, Shiftmax)"},
         {"shiftgelu.n",
          "n: how far the exponential inside ShiftGELU's sigmoid reaches (I-ViT, section 3.3)."},
-        {"shiftgelu.k", "k: bits of the sigmoid."},
-        {"shiftgelu.M", "M: bits of the division 2^M / d. 31 as published."},
-        {"shiftgelu.t", "t: bits by which the input is shifted up first. 0 as published."},
+        {"shiftgelu.k", "k: bits of the sigmoid. (engine/arithmetic.md, ShiftGELU)"},
+        {"shiftgelu.M",
+         "M: bits of the division 2^M / d. 31 as published. (engine/arithmetic.md, ShiftGELU)"},
+        {"shiftgelu.t",
+         "t: bits by which the input is shifted up first. 0 as published. (engine/arithmetic.md, ShiftGELU)"},
         {"shiftgelu.pivot",
          "The value the exponentials are taken relative to: the row's maximum (as published), or "
-         "max(0, x) of each value (zero pivot), which has no row to lose its small values in."},
+         "max(0, x) of each value (zero pivot), which has no row to lose its small values in. "
+         "(engine/arithmetic.md, ShiftGELU)"},
         {"operator_curve",
          "What the operator made of shifts puts out, beside the function it stands for, in real units; grey: "
          "how many of this "
          "picture's inputs fall there. Computed from the node's own integers, I0 and parameters "
          "(engine/arithmetic.md, Shiftmax "
          "and ShiftGELU; I-ViT, sections 3.3 and 3.4)."},
-        {"weight", "Bits of the weights, symmetric, one scale per output channel. 2 to 8."},
-        {"activation", "Bits of the integers a node puts out, symmetric, one scale per tensor. 4 to 8."},
-        {"residual", "Bits of the residual stream, 8 to 16. An 8-bit one destroys a ViT."},
+        {"weight",
+         "Bits of the weights, symmetric, one scale per output channel. 2 to 8. (engine/arithmetic.md, "
+         "Scales)"},
+        {"activation",
+         "Bits of the integers a node puts out, symmetric, one scale per tensor. 4 to 8. "
+         "(engine/arithmetic.md, Widths)"},
+        {"residual",
+         "Bits of the residual stream, 8 to 16. An 8-bit one destroys a ViT. (engine/arithmetic.md, Widths)"},
         {"mode",
          "integer: shifts and adds only. exact: the true softmax, GELU or LayerNorm on integer data. float: "
          "the node "
-         "in FP32, rounded to its output grid."},
+         "in FP32, rounded to its output grid. (engine/quant_config.h)"},
         {"latency",
-         "Wall time of one run, pixels to logits, after warm-up; median, and the 95th percentile beside it."},
+         "Wall time of one run, pixels to logits, after warm-up; median, and the 95th percentile beside it. "
+         "From runs timed in the background on this machine."},
         {"speedup",
          "Median of the float network over median of the integer network, same machine, same threads, same "
-         "batch."},
+         "batch. From runs timed in the background on this machine."},
     };
     const auto it = definitions.find(quantity);
     return it == definitions.end() ? QString() : it->second;

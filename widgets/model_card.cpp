@@ -57,7 +57,7 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
     notes_ = add(QStringLiteral("Assumed"),
                  QStringLiteral("What the file does not tell and was taken for granted"));
     calibrate_->setToolTip(QStringLiteral(
-        "Gather activation ranges on up to 256 pictures of a folder (engine/arithmetic.md, Scales)"));
+        "Gather activation ranges on up to 256 pictures of a folder (engine/arithmetic.md, Widths)"));
     for (const ivit::RangeMethod m :
          {ivit::RangeMethod::mse, ivit::RangeMethod::percentile, ivit::RangeMethod::minmax}) {
         method_->addItem(QString(ivit::to_string(m)), static_cast<int>(m));

@@ -2,6 +2,8 @@
 #include "widgets/pictures_view.h"
 
 #include <QAction>
+#include <QClipboard>
+#include <QGuiApplication>
 #include <QLabel>
 #include <QPainter>
 #include <QStackedLayout>
@@ -112,6 +114,9 @@ PicturesView::PicturesView(Workbench& bench, QWidget* parent)
     setAccessibleName(QStringLiteral("Pictures"));
     list_->setAccessibleName(QStringLiteral("Pictures"));
     list_->setObjectName("pictures");
+    list_->setToolTip(
+        QStringLiteral("What both networks say of every picture; ≠ marks where they differ. Drop files, "
+                       "folders or pictures anywhere."));
     list_->setModel(&bench.pictures());
     list_->setItemDelegate(new PictureDelegate(list_));
     list_->setUniformItemSizes(true);  // 2000 of them scroll as 20 do
@@ -153,6 +158,12 @@ PicturesView::PicturesView(Workbench& bench, QWidget* parent)
     remove->setShortcutContext(Qt::WidgetWithChildrenShortcut);
     connect(remove, &QAction::triggered, this,
             [this] { bench_.remove_picture(list_->currentIndex().row()); });
+    auto* copy = new QAction(QStringLiteral("Copy as CSV"), this);
+    copy->setShortcut(QKeySequence::Copy);
+    copy->setShortcutContext(Qt::WidgetShortcut);
+    connect(copy, &QAction::triggered, this,
+            [this] { QGuiApplication::clipboard()->setText(bench_.pictures().to_csv()); });
+    list_->addAction(copy);
     list_->addAction(remove);
     list_->setContextMenuPolicy(Qt::ActionsContextMenu);
 }

@@ -30,6 +30,7 @@ PredictionsView::PredictionsView(Selection& selection, QWidget* parent)
     connect(copy, &QAction::triggered, this, [this] { QGuiApplication::clipboard()->setText(to_csv()); });
     addAction(copy);
     setFocusPolicy(Qt::ClickFocus);
+    setToolTip(metrics::define("probability"));  // event() says more, of what is under the mouse
 }
 
 void PredictionsView::refresh() {

@@ -158,6 +158,9 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     tree_->setItemDelegate(new ChoiceDelegate(tree_));
     tree_->setEditTriggers(QAbstractItemView::SelectedClicked | QAbstractItemView::DoubleClicked |
                            QAbstractItemView::EditKeyPressed);
+    tree_->setToolTip(
+        QStringLiteral("A click on a bit-width or an operator changes it for that block or node; bold: it "
+                       "differs from what is above it"));
     tree_->setUniformRowHeights(true);
     tree_->setAlternatingRowColors(true);
     tree_->setIndentation(14);
@@ -270,7 +273,8 @@ QWidget* QuantizationView::make_operator(Operator& o, const char* key) {
     if (!o.params) {
         more->setArrowType(Qt::NoArrow);
         more->setEnabled(false);  // I-LayerNorm has no parameters; the button keeps the names in line
-        more->setToolTip({});
+        more->setToolTip(
+            QStringLiteral("%1 has no parameters: its integer square root is exact").arg(o.name));
         return box;
     }
     o.details = new QWidget;

@@ -39,7 +39,10 @@ StatusArea::StatusArea(QWidget* parent)
     connect(menu, &QMenu::aboutToShow, menu, [this, menu] {
         menu->clear();
         for (auto it = history_.crbegin(); it != history_.crend(); ++it)
-            menu->addAction(*it)->setEnabled(false);
+            menu->addAction(menu->fontMetrics()
+                                .elidedText(*it, Qt::ElideMiddle, 900)
+                                .replace(QLatin1Char('&'), QLatin1String("&&")))
+                ->setEnabled(false);
         if (history_.isEmpty()) menu->addAction(QStringLiteral("Nothing so far"))->setEnabled(false);
     });
     row->addWidget(figures_);

@@ -3,7 +3,9 @@
 
 #include <imgui.h>
 
+#include <QHelpEvent>
 #include <QMouseEvent>
+#include <QToolTip>
 #include <QWheelEvent>
 #include <cmath>
 
@@ -454,6 +456,16 @@ void TensorCanvas::draw_readout() {
 }
 
 // ---- mouse
+
+// Over a value the readout speaks; the tooltip is for the rest: legend and strips.
+bool TensorCanvas::event(QEvent* e) {
+    int row = 0, column = 0;
+    if (e->type() == QEvent::ToolTip && value_at(static_cast<QHelpEvent*>(e)->pos(), &row, &column)) {
+        QToolTip::hideText();
+        return true;
+    }
+    return GlCanvas::event(e);
+}
 
 void TensorCanvas::wheelEvent(QWheelEvent* e) {
     set_zoom(zoom_ * std::pow(1.25, e->angleDelta().y() / 120.0), e->position());

@@ -37,6 +37,7 @@ class TensorCanvas : public GlCanvas {
     void tear_down() override;
     void draw() override;
     void overlay() override;
+    bool event(QEvent* e) override;
     void wheelEvent(QWheelEvent* e) override;
     void mousePressEvent(QMouseEvent* e) override;
     void mouseMoveEvent(QMouseEvent* e) override;

@@ -57,6 +57,7 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
     contrast_->setToolTip(QStringLiteral(
         "Share of the values that the colours span; what lies beyond takes the end colour. A few outlier "
         "channels would hide all others."));
+    channel_->setObjectName("tensor_channel");
     channel_->setAccessibleName(QStringLiteral("Channel"));
     token_->setAccessibleName(QStringLiteral("Token"));
     channel_->setToolTip(QStringLiteral("The channel shown: the selected one everywhere"));
@@ -79,6 +80,11 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
         canvas_ = new TensorCanvas;
         canvas_->setObjectName("tensor_canvas");
         canvas_->setAccessibleName(QStringLiteral("Tensor of the selected node"));
+        canvas_->setToolTip(
+            QStringLiteral("<p>The selected node's output on the picture shown. Wheel, drag, double click: "
+                           "zoom, move, all of it; "
+                           "a click selects. The strips are root mean square errors, integer − float, of "
+                           "every row and column.</p>"));
         canvas_->setMinimumSize(240, 140);
         exporting::offer_image(canvas_, QStringLiteral("tensor"));
         connect(canvas_, &TensorCanvas::picked, this, [this](int row, int col) {

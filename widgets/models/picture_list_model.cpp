@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "widgets/exporting.h"
 #include "widgets/numbers.h"
 
 namespace {
@@ -33,12 +34,14 @@ QVariant PictureListModel::data(const QModelIndex& index, int role) const {
         case error_role:
             return p.error;
         case Qt::ToolTipRole: {
-            QString text = p.file.empty() ? p.name : QString::fromStdString(p.file.string());
-            if (!p.error.isEmpty()) return text + QLatin1Char('\n') + p.error;
-            if (p.float_top) text += QStringLiteral("\nfloat: ") + top_text(p.float_top);
-            if (p.integer_top) text += QStringLiteral("\ninteger: ") + top_text(p.integer_top);
-            if (p.differs()) text += QStringLiteral("\nThe networks disagree on this picture.");
-            return text;
+            QStringList lines{p.file.empty() ? p.name : QString::fromStdString(p.file.string())};
+            if (!p.error.isEmpty()) lines << p.error;
+            if (p.float_top) lines << QStringLiteral("float: ") + top_text(p.float_top);
+            if (p.integer_top) lines << QStringLiteral("integer: ") + top_text(p.integer_top);
+            if (p.differs()) lines << QStringLiteral("The networks disagree on this picture.");
+            // A name may look like markup, and a long one must break somewhere: at any letter.
+            return QStringLiteral("<p style='white-space: pre-wrap; word-break: break-all'>%1</p>")
+                .arg(lines.join(QLatin1Char('\n')).toHtmlEscaped());
         }
         case Qt::AccessibleTextRole: {
             if (!p.error.isEmpty()) return p.name + QStringLiteral(", cannot be read");
@@ -50,6 +53,26 @@ QVariant PictureListModel::data(const QModelIndex& index, int role) const {
         default:
             return {};
     }
+}
+
+QString PictureListModel::to_csv() const {
+    QString csv = exporting::csv_line(
+        {"picture", "float", "float probability", "integer", "integer probability", "agree", "problem"});
+    const auto label = [](const std::optional<Prediction>& p) { return p ? p->label : QString(); };
+    const auto value = [](const std::optional<Prediction>& p) {
+        return p ? QString::number(p->probability, 'g', 9) : QString();
+    };
+    for (const Picture& p : pictures_) {
+        const bool both = p.float_top && p.integer_top;
+        csv += exporting::csv_line({p.file.empty() ? p.name : QString::fromStdString(p.file.string()),
+                                    label(p.float_top), value(p.float_top), label(p.integer_top),
+                                    value(p.integer_top),
+                                    !both         ? QString()
+                                    : p.differs() ? "no"
+                                                  : "yes",
+                                    p.error});
+    }
+    return csv;
 }
 
 QHash<int, QByteArray> PictureListModel::roleNames() const {

@@ -35,6 +35,8 @@ class PictureListModel : public QAbstractListModel {
 
     int rowCount(const QModelIndex& parent = {}) const override;
     QVariant data(const QModelIndex& index, int role) const override;
+    QString to_csv()
+        const;  // file, both predictions with their probabilities, whether they agree, what is wrong with it
     QHash<int, QByteArray> roleNames() const override;
 
     int add(std::vector<Picture> pictures);  // gives them ids; yields the row of the first
