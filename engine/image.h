@@ -34,7 +34,7 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name);
 // or the result would have more than 200 million pixels. Runs on two threads where that pays.
 Image resize_bicubic(const Image& image, int width, int height);
 
-// The evaluation transform of torchvision and timm: the shorter side becomes round(size / crop_pct), the
+// The evaluation transform of torchvision and timm: the shorter side becomes floor(size / crop_pct), the
 // longer keeps the ratio (cut off to an integer), then the centre size x size is cropped. Yields RGB bytes
 // [size, size, 3]. Only what survives the crop is computed, so that time and memory go with the crop, not
 // with the picture's length. Throws Error for size outside 1..4096, crop_pct outside 0.01..1 or NaN, no

@@ -19,7 +19,7 @@ struct ModelInfo {
     std::string sha256;  // of the checkpoint file, lower-case hex; empty for random weights
     std::string dtype;   // of the stored weights: "F32", "F16", "BF16"
     std::array<double, 3> mean{0.5, 0.5, 0.5}, std{0.5, 0.5, 0.5};  // of pixels in 0..1, RGB
-    double crop_pct = 0.875;  // centre crop's share of the resized shorter side (timm's crop_pct: 224 of 256)
+    double crop_pct = 0.9;  // centre crop's share of the resized shorter side, as in timm (0.9: 224 of 248)
     std::vector<std::string> labels;  // one per class; "class 17" where nothing tells
     int64_t parameters = 0;
     std::vector<std::string>

@@ -11,6 +11,7 @@ are never copied into the repository, nor are pixels made of them.
 """
 import argparse
 import json
+import math
 import pathlib
 
 import PIL
@@ -56,9 +57,9 @@ def make(kind, width, height):
 
 
 def network_input(image, size, crop_pct):
-    """torchvision's Resize(round(size / crop_pct), BICUBIC) and CenterCrop(size), in Pillow alone."""
+    """timm's Resize(floor(size / crop_pct), BICUBIC) and CenterCrop(size), in Pillow alone."""
     width, height = image.size
-    shorter = round(size / crop_pct)
+    shorter = math.floor(size / crop_pct + 1e-6)
     if width <= height:
         full = (shorter, int(shorter * height / width))
     else:

@@ -271,9 +271,9 @@ class Loader {
         if (settings_.crop_pct) {
             info.crop_pct = *settings_.crop_pct;
         } else {
-            // As timm's configurations have them: small pictures and 384 whole, ViT 0.9, DeiT 0.875.
+            // As timm's configurations have them, for ViT and DeiT alike.
             const bool whole = dims_.image_size < 64 || dims_.image_size >= 384;
-            info.crop_pct = whole ? 1.0 : title.find("vit_") != std::string::npos && !deit ? 0.9 : 0.875;
+            info.crop_pct = whole ? 1.0 : 0.9;
             std::string text = std::to_string(info.crop_pct);
             text.erase(text.find_last_not_of('0') + 1);
             if (text.back() == '.') text.pop_back();
