@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(
-    g++ cmake ninja-build ccache pkg-config python3 binutils
+    g++ cmake ninja-build ccache pkg-config python3 python3-jsonschema binutils
     libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libdnnl-dev libcairo2-dev
     libopencv-core-dev libopencv-imgcodecs-dev libopencv-videoio-dev
     catch2 libbenchmark-dev

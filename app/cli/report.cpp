@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <fstream>
-#include <random>
 
 #include "app/cli/command.h"
 #include "engine/error.h"
@@ -17,16 +17,6 @@ namespace ivit::cli {
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string shell_word(const std::string& s) {
-    if (!s.empty() &&
-        s.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,") ==
-            std::string::npos)
-        return s;
-    std::string q = "'";
-    for (const char c : s) q += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    return q + "'";
-}
 
 std::vector<ReportInput> compare_all(Setup& s, const std::vector<std::string>& images) {
     std::vector<ReportInput> inputs;
@@ -41,46 +31,132 @@ std::vector<ReportInput> compare_all(Setup& s, const std::vector<std::string>& i
     return inputs;
 }
 
-// Reproduces `report` from what it records: same model file by hash, same ranges, same pictures by hash.
-Json replay(const Json& report, const Options& o, const std::vector<std::string>& replacements) {
-    Options with = o;
-    if (with.model.empty() && with.arch.empty()) with.model = report["model"]["source"];
-    OpenedModel m = open(with);
-    if (!m.model) throw Error("the float checkpoint is needed to replay a report", with.model);
-    if (m.model->info.sha256 != report["model"]["sha256"])
-        throw Error("this is not the model of the report: its SHA-256 is " + m.model->info.sha256,
-                    m.model->info.source, "name the right file with --model");
-    Setup s;
-    s.quantized = quantize(m.model, Calibration::from_json(report["calibration_ranges"]),
-                           QuantConfig::from_json(report["config"]));
-    std::string gpu_absent;
-    s.backend = make_backend(o.backend, o.threads, &gpu_absent);
-    s.integers = s.backend->load(s.quantized);
-    s.floats = make_float_network(m.model, o.threads);
-    s.effective = effective(*s.quantized, s.backend->info(), gpu_absent);
-
-    std::vector<std::string> files;
-    int top = 1;
-    std::string head;
-    for (const auto& image : report["images"]) {
-        std::string file = image["file"];
-        for (const auto& r : replacements)
-            if (fs::is_regular_file(r) && sha256_file(r) == image["sha256"].get<std::string>()) file = r;
-        if (!fs::is_regular_file(file))
-            throw Error("the picture is not where it was", file, "name it with --image FILE");
-        if (sha256_file(file) != image["sha256"].get<std::string>())
-            throw Error("the picture has changed since: its SHA-256 is another", file,
-                        "name the right one with --image FILE");
-        files.push_back(file);
-        top = static_cast<int>(image["predictions"]["float"].size());
+// The model the report was made with: the file it names (or the one given), or the same random weights again.
+OpenedModel recorded_model(const Json& report, const Options& o) {
+    const Json& m = report["model"];
+    const std::string sha = m["sha256"], source = m["source"];
+    if (o.model.empty() && sha.empty()) {
+        const size_t seed = source.find("(seed ");
+        OpenedModel opened;
+        opened.model = random_model(
+            m["name"], seed == std::string::npos ? 1 : std::strtoull(source.c_str() + seed + 6, nullptr, 10));
+        if (opened.model->info.source != source)
+            throw Error("the report does not say which random weights it was made with", source);
+        return opened;
     }
-    ReportOptions options;
-    options.top = top;
-    return build_report(s.effective, compare_all(s, files), options);
+    const fs::path file = o.model.empty() ? fs::path(source) : fs::path(o.model);
+    if (!fs::exists(file))
+        throw Error("the model is not where it was", file.string(), "name it with --model FILE");
+    OpenedModel opened = open_model(file);
+    if (!opened.model)
+        throw Error("the float checkpoint is needed to replay a report", file.string(),
+                    "name it with --model FILE");
+    if (opened.model->info.sha256 != sha)
+        throw Error("this is not the model of the report: its SHA-256 is " + opened.model->info.sha256 +
+                        ", recorded is " + (sha.empty() ? "none" : sha),
+                    opened.model->info.source, "name the right file with --model");
+    return opened;
 }
 
-std::string value_text(const Json& v) {
-    return v.is_null() ? "(absent)" : v.is_number_float() ? fmt::format("{:.6g}", v.get<double>()) : v.dump();
+// The recorded picture: where it was, or among `replacements` by its hash.
+std::string recorded_picture(const Json& image, const std::vector<std::string>& replacements) {
+    const std::string file = image["file"], sha = image["sha256"];
+    for (const auto& r : replacements)
+        if (fs::is_regular_file(r) && sha256_file(r) == sha) return r;
+    if (!fs::is_regular_file(file))
+        throw Error("the picture is not where it was", file, "name it with --image FILE");
+    if (sha256_file(file) != sha)
+        throw Error("the picture has changed since: its SHA-256 is another", file,
+                    "name the right one with --image FILE");
+    return file;
+}
+
+// Makes `report` again from what it records: the same model file by hash, the same ranges and configuration,
+// the same pictures by hash, on the backend and with the threads of then where nothing else is asked for.
+Json replay(const Json& report, const Options& o, const std::vector<std::string>& replacements) {
+    for (const auto& r : replacements)
+        if (!fs::is_regular_file(r)) throw Error("there is no such picture", r, "check --image");
+    std::vector<std::string> files;
+    for (const auto& image : report["images"]) files.push_back(recorded_picture(image, replacements));
+    Setup s;
+    s.opened = recorded_model(report, o);
+    const auto& model = s.opened.model;
+    s.quantized = quantize(model, Calibration::from_json(report["calibration_ranges"]),
+                           QuantConfig::from_json(report["config"]));
+    std::string backend = o.backend, gpu_absent;
+    if (backend == "recorded") {
+        backend = report.value("backend", std::string("auto"));
+        for (const BackendEntry& b : backends())
+            if (b.name == backend && b.unavailable && !b.unavailable().empty()) {
+                fmt::print(stderr, "ivit: note: the report's backend {} is not available here: {}\n", backend,
+                           b.unavailable());
+                backend = "auto";
+                break;
+            }
+    }
+    int threads = o.threads;
+    if (threads == 0 && report.contains("machine")) threads = report["machine"].value("threads", 0);
+    s.backend = make_backend(backend, threads, &gpu_absent);
+    s.integers = s.backend->load(s.quantized);
+    s.floats = make_float_network(model, threads);
+    s.effective = effective(*s.quantized, s.backend->info(), gpu_absent);
+    ReportOptions options;
+    options.top = report["options"]["top"];
+    options.head = report["options"]["head"];
+    Json now = build_report(s.effective, compare_all(s, files), options);
+    if (report.value("program", "") != now["program"])
+        fmt::print(stderr, "ivit: note: the report is by {}, this is {}\n",
+                   report.value("program", "another program"), now["program"].get<std::string>());
+    const Json then = report.value("machine", Json::object());
+    for (const char* field : {"isa", "threads"})
+        if (then.value(field, Json()) != now["machine"][field]) {
+            fmt::print(
+                stderr,
+                "ivit: note: the report was made with {} {}, this is {}: the float network's last digits "
+                "may differ\n",
+                field, then.value(field, Json()).dump(), now["machine"][field].dump());
+        }
+    return now;
+}
+
+// In full: what differs may be the last digit.
+std::string value_text(const Json& v) { return v.is_null() ? "(absent)" : v.dump(); }
+
+// The greatest relative difference, when all that differs are numbers; else 0.
+double greatest_change(const std::vector<Difference>& differences) {
+    double most = 0;
+    for (const auto& d : differences) {
+        if (!d.a.is_number() || !d.b.is_number()) return 0;
+        const double a = d.a, b = d.b;
+        most = std::max(most, std::fabs(a - b) / std::max({std::fabs(a), std::fabs(b), 1e-300}));
+    }
+    return most;
+}
+
+// What each report was made of and with, where that is not the same.
+void print_facts(const Json& a, const Json& b) {
+    using Rows = std::vector<std::pair<std::string, std::string>>;
+    const auto rows = [](const Json& r) {
+        Rows rows = report_facts(r), config = config_rows(r);
+        rows.insert(rows.end(), config.begin(), config.end());
+        if (r.contains("latency")) rows.emplace_back("Latency", latency_sentence(r["latency"]));
+        if (r.contains("evaluation"))
+            for (const auto& row : ivit::evaluation_table(r["evaluation"]).rows)
+                rows.emplace_back("top-1, " + row[0], row[1] + " %, agreement " + row[3] + " %");
+        return rows;
+    };
+    const auto value = [](const Rows& rows, const std::string& key) {
+        for (const auto& [k, v] : rows)
+            if (k == key) return v;
+        return std::string("-");
+    };
+    const Rows x = rows(a), y = rows(b);
+    Rows keys = x;
+    for (const auto& row : y)
+        if (value(x, row.first) == "-") keys.push_back(row);
+    for (const auto& [key, unused] : keys)
+        if (const std::string u = value(x, key), v = value(y, key); u != v)
+            fmt::print("  {:<20} a  {}\n  {:<20} b  {}\n", key, u, "", v);
 }
 
 int print_differences(const std::vector<Difference>& differences, bool json, const std::string& kind,
@@ -96,6 +172,7 @@ int print_differences(const std::vector<Difference>& differences, bool json, con
         print_json(doc);
         return differences.empty() ? 0 : 1;
     }
+    if (kind == "diff") print_facts(a, b);
     if (differences.empty()) {
         fmt::print("every value is the same\n");
         return 0;
@@ -116,7 +193,10 @@ int print_differences(const std::vector<Difference>& differences, bool json, con
                                r.name, r.cumulative_db, q.cumulative_db, q.cumulative_db - r.cumulative_db,
                                r.isolated_db, q.isolated_db, q.isolated_db - r.isolated_db);
     }
-    fmt::print("\n{} values differ\n", differences.size());
+    fmt::print("\n{}\n", differences.size() == 1 ? "1 value differs"
+                                                 : fmt::format("{} values differ", differences.size()));
+    if (const double most = greatest_change(differences); kind == "replay" && most > 0)
+        fmt::print("numbers only, the greatest relative change is {:.1e}\n", most);
     constexpr size_t shown = 40;
     for (size_t i = 0; i < std::min(shown, differences.size()); ++i)
         fmt::print("  {}: {} -> {}\n", differences[i].where, value_text(differences[i].a),
@@ -149,6 +229,7 @@ void add_report(CLI::App& program, Run& run) {
         ->capture_default_str();
     c->callback([=, &run] {
         run = [=] {
+            for (const auto& file : r->outputs) check_report_name(file);
             const OpenedModel probe = open(*o);
             Setup s =
                 prepare(*o, [&] { return load_pixels(r->images.front(), *probe.graph(), probe.info()); });
@@ -168,23 +249,24 @@ void add_report(CLI::App& program, Run& run) {
                 std::ifstream in(r->evaluation, std::ios::binary);
                 if (!in) throw Error("cannot open the evaluation", r->evaluation);
                 options.evaluation = Json::parse(in, nullptr, false);
-                if (options.evaluation->is_discarded() ||
+                if (!options.evaluation->is_object() ||
                     options.evaluation->value("format", "") != "ivit-evaluate")
                     throw Error("this is not a document of `ivit evaluate`", r->evaluation);
             }
-            std::string command = "ivit report";
-            for (const auto& image : r->images) command += " " + shell_word(image);
-            if (!o->model.empty()) command += " --model " + shell_word(o->model);
-            if (!o->arch.empty())
-                command += " --arch " + shell_word(o->arch) + " --seed " + std::to_string(o->seed);
-            if (!o->quant.empty()) command += " --quant " + shell_word(o->quant);
-            if (!o->preset.empty()) command += " --preset " + o->preset;
-            if (!o->calibration.empty()) command += " --calibration " + shell_word(o->calibration);
-            if (!o->method.empty()) command += " --method " + o->method;
-            if (!r->head.empty()) command += " --head " + shell_word(r->head);
-            command += " --backend " + s.effective.backend.name + " --threads " +
-                       std::to_string(s.effective.backend.threads) + " -o report.html -o report.json";
-            options.commands = {command, "ivit replay report.json"};
+            std::vector<std::string> more;
+            const auto add = [&](const char* option, const std::string& value) {
+                if (!value.empty()) more.insert(more.end(), {option, value});
+            };
+            add("--model", o->model);
+            add("--arch", o->arch);
+            if (!o->arch.empty()) add("--seed", std::to_string(o->seed));
+            add("--calibration", o->calibration);
+            add("--method", o->method);
+            add("--head", r->head);
+            add("--evaluation", r->evaluation);
+            add("--top", std::to_string(o->top));
+            add("--runs", std::to_string(r->runs));
+            options.commands = reproduce_commands(s.effective, r->images, more);
             const Json report = build_report(s.effective, inputs, options);
             for (const auto& file : r->outputs) write_report(report, file);
             if (o->json)
@@ -204,14 +286,16 @@ void add_replay(CLI::App& program, Run& run) {
     c->add_option("report", *file, "report.json")->required();
     c->add_option("--model,-m", o->model, "the checkpoint, when it is not where it was");
     c->add_option("--image", *images, "a picture, when it is not where it was");
-    c->add_option("--backend,-b", o->backend, "auto, reference, cpu or cuda")->capture_default_str();
-    c->add_option("--threads,-t", o->threads, "kernel threads; 0: all cores")->check(CLI::Range(0, 1024));
+    o->backend = "recorded";
+    c->add_option("--backend,-b", o->backend, "recorded, auto, reference, cpu or cuda")
+        ->capture_default_str();
+    c->add_option("--threads,-t", o->threads, "kernel threads; 0: as recorded")->check(CLI::Range(0, 1024));
     c->add_flag("--json", o->json, "one JSON document on standard output");
     c->callback([=, &run] {
         run = [=] {
             const Json old = read_report(*file);
             const Json now = replay(old, *o, *images);
-            return print_differences(report_differences(old, now), o->json, "replay", old, now);
+            return print_differences(report_differences(old, now, true), o->json, "replay", old, now);
         };
     });
 }

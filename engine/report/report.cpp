@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/report/report.h"
 
+#include <sys/utsname.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <ctime>
 #include <fstream>
 
+#include "engine/cpu_info.h"
 #include "engine/error.h"
 #include "engine/png.h"
+#include "engine/report/report_parts.h"
 #include "engine/safetensors.h"
 
 namespace ivit {
@@ -118,6 +122,7 @@ Json attention(const Comparison& c, const std::string& head_name) {
     for (double& v : softmax) v /= sum;
     Json j = {{"node", n.name},
               {"head", head},
+              {"chosen", !head_name.empty()},
               {"query", "class token"},
               {"grid", g.image_size / g.patch_size},
               {"kl", c.cumulative[static_cast<size_t>(node)].kl_per_head[static_cast<size_t>(head)]},
@@ -132,12 +137,26 @@ Json latency_json(const Latency& l) {
     return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}};
 }
 
+// The runs scatter so much that another program must have taken the cores.
+bool disturbed(const BenchResult& b) {
+    return b.integers.p95 > 1.5 * b.integers.median || b.floats.p95 > 1.5 * b.floats.median;
+}
+
+std::string operating_system() {
+    utsname u{};
+    return uname(&u) == 0 ? std::string(u.sysname) + " " + u.release + " " + u.machine : "unknown";
+}
+
 }  // namespace
 
 Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, const ReportOptions& o) {
     Json report = document("report", e);
     report["created"] = now_utc();
     report["versions"] = {{"ivit", IVIT_VERSION}, {"compiler", __VERSION__}, {"report", 1}};
+    report["machine"]["cpu"] = cpu_name();
+    report["machine"]["cores"] = available_cores();
+    report["machine"]["system"] = operating_system();
+    report["options"] = {{"top", o.top}, {"head", o.head}};
     report["reproduce"] = o.commands;
     report["calibration_ranges"] = e.calibration.to_json();
     report["images"] = Json::array();
@@ -169,7 +188,8 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
             {"batch", o.batch},
             {"float_ms", latency_json(o.latency->floats)},
             {"integer_ms", latency_json(o.latency->integers)},
-            {"speedup", o.latency->speedup}};
+            {"speedup", o.latency->speedup},
+            {"disturbed", disturbed(*o.latency)}};
         if (!o.latency->layers.empty()) {
             report["latency"]["layers"] = Json::array();
             for (const BenchLayer& l : o.latency->layers)
@@ -180,26 +200,79 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
                      {"integer_ms", l.integer_ms}});
         }
     }
-    if (o.evaluation) report["evaluation"] = *o.evaluation;
-    return report;
+    if (o.evaluation) {
+        if (o.evaluation->at("model").at("sha256") != e.model.sha256)
+            throw Error("the evaluation is of another model: " +
+                        o.evaluation->at("model").value("name", std::string("unknown")));
+        report["evaluation"] = *o.evaluation;
+    }
+    // File names need not be UTF-8, and no form may depend on it: what every rendering reads is what the JSON
+    // form will say.
+    return Json::parse(report.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+std::string shell_word(const std::string& s) {
+    if (!s.empty() &&
+        s.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%") ==
+            std::string::npos)
+        return s;
+    std::string q = "'";
+    for (const char c : s) q += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return q + "'";
+}
+
+std::vector<std::string> reproduce_commands(const Effective& e, const std::vector<std::string>& pictures,
+                                            const std::vector<std::string>& more) {
+    std::vector<std::string> commands;
+    // "W4A8/8": what can be said in a word is; the residual's width is named where it is not 16.
+    std::string spec = "W" + std::to_string(e.config.weight_bits) + "A" + std::to_string(e.config.act_bits);
+    if (e.config.residual_bits != 16) spec += "/" + std::to_string(e.config.residual_bits);
+    QuantConfig said = QuantConfig::from_spec(spec);
+    if (e.config.preset != said.preset) said.set_preset(e.config.preset);
+    std::string quant = " --quant " + spec + " --preset " + e.config.preset;
+    if (!(said == e.config)) {
+        commands.push_back("cat > ivit-config.json <<'END'\n" + e.config.to_json().dump() + "\nEND");
+        quant = " --quant ivit-config.json";
+    }
+    std::string command = "ivit report";
+    for (const auto& p : pictures) command += " " + shell_word(p);
+    command += quant;
+    for (const auto& word : more) command += " " + shell_word(word);
+    command += " --backend " + e.backend.name;
+    if (e.backend.threads > 0) command += " --threads " + std::to_string(e.backend.threads);
+    commands.push_back(command + " -o report.html -o report.json");
+    commands.push_back("ivit replay report.json");
+    return commands;
+}
+
+namespace {
+
+// "html" of "Report.HTML".
+std::string kind_of(const fs::path& file) {
+    std::string kind = file.extension().string();
+    if (!kind.empty()) kind.erase(0, 1);
+    for (char& c : kind) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return kind == "htm" ? "html" : kind;
+}
+
+}  // namespace
+
+void check_report_name(const fs::path& file) {
+    const std::string kind = kind_of(file);
+    for (const char* known : {"html", "pdf", "json", "csv", "md"})
+        if (kind == known) return;
+    throw Error("cannot tell the kind of report from '" + file.extension().string() + "'", file.string(),
+                "end the name in .html, .pdf, .json, .csv or .md");
 }
 
 void write_report(const Json& report, const fs::path& file) {
-    const std::string kind = file.extension().string();
-    std::string bytes;
-    if (kind == ".html" || kind == ".htm")
-        bytes = report_html(report);
-    else if (kind == ".json")
-        bytes = report.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
-    else if (kind == ".csv")
-        bytes = report_csv(report);
-    else if (kind == ".md")
-        bytes = report_markdown(report);
-    else if (kind == ".pdf")
-        bytes = report_pdf(report);
-    else
-        throw Error("cannot tell the kind of report from '" + kind + "'", file.string(),
-                    "end the name in .html, .pdf, .json, .csv or .md");
+    check_report_name(file);
+    const std::string kind = kind_of(file);
+    const std::string bytes = kind == "html"  ? report_html(report)
+                              : kind == "csv" ? report_csv(report)
+                              : kind == "md"  ? report_markdown(report)
+                              : kind == "pdf" ? report_pdf(report)
+                                              : report.dump(1) + "\n";
     write_atomically(file, std::as_bytes(std::span(bytes)));
 }
 
@@ -212,12 +285,20 @@ Json read_report(const fs::path& file) {
     } catch (const Json::exception&) {
         throw Error("this is not JSON", file.string(), "a report is replayed and compared in its .json form");
     }
-    if (!j.is_object() || j.value("format", "") != "ivit-report")
+    if (!j.is_object() || !j.contains("format") || j["format"] != "ivit-report")
         throw Error("this is not a report of ivit", file.string());
-    if (j.value("version", 0) != 1)
+    if (!j.contains("version") || j["version"] != 1)
         throw Error("this report is of a version this program does not know", file.string());
-    for (const char* field : {"model", "quant", "config", "calibration_ranges", "images"})
+    for (const char* field :
+         {"model", "quant", "preset", "config", "calibration", "calibration_ranges", "images", "options"})
         if (!j.contains(field)) throw Error(std::string("the report lacks '") + field + "'", file.string());
+    try {
+        check_parts(j);
+    } catch (const Json::exception& e) {
+        const std::string what = e.what();  // "[json.exception.type_error.302] type must be ..."
+        throw Error("the report is damaged: " + what.substr(std::min(what.size(), what.find("] ") + 2)),
+                    file.string());
+    }
     return j;
 }
 
@@ -242,13 +323,20 @@ void differences(const std::string& where, const Json& a, const Json& b, std::ve
 Json keyed_layers(const Json& layers) {
     Json keyed = Json::object();
     for (const auto& l : layers)
-        keyed["[" + l["name"].get<std::string>() + ", " + l["scope"].get<std::string>() + "]"] = l;
+        keyed[l["name"].get<std::string>() + ", " + l["scope"].get<std::string>()] = l;
     return keyed;
+}
+
+void layer_differences(const std::string& where, const Json& a, const Json& b, std::vector<Difference>& out) {
+    for (const auto& [key, value] : a.items())
+        differences(where + "[" + key + "]", value, b.value(key, Json()), out);
+    for (const auto& [key, value] : b.items())
+        if (!a.contains(key)) differences(where + "[" + key + "]", Json(), value, out);
 }
 
 }  // namespace
 
-std::vector<Difference> report_differences(const Json& a, const Json& b) {
+std::vector<Difference> report_differences(const Json& a, const Json& b, bool drawn) {
     std::vector<Difference> out;
     for (const char* field : {"quant", "preset", "integer_only", "config", "calibration"})
         differences(field, a.value(field, Json()), b.value(field, Json()), out);
@@ -266,7 +354,9 @@ std::vector<Difference> report_differences(const Json& a, const Json& b) {
         const Json &x = a["images"][i], &y = b["images"][i];
         for (const char* field : {"sha256", "pixels_sha256", "predictions", "logits"})
             differences(where + "." + field, x.value(field, Json()), y.value(field, Json()), out);
-        differences(where + ".layers", keyed_layers(x["layers"]), keyed_layers(y["layers"]), out);
+        layer_differences(where + ".layers", keyed_layers(x["layers"]), keyed_layers(y["layers"]), out);
+        for (const char* field : {"worst", "attention"})
+            if (drawn) differences(where + "." + field, x.value(field, Json()), y.value(field, Json()), out);
     }
     return out;
 }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -17,6 +18,8 @@ std::string number(double v, int digits) {
     return fmt::format("{:.{}f}", v, std::max(0, digits - before));
 }
 
+double real(const Json& j) { return j.is_null() ? NAN : j.get<double>(); }
+
 std::vector<std::pair<std::string, std::string>> report_facts(const Json& r) {
     const Json &m = r["model"], &a = m["architecture"];
     std::vector<std::pair<std::string, std::string>> facts;
@@ -25,6 +28,7 @@ std::vector<std::pair<std::string, std::string>> report_facts(const Json& r) {
                                    m["name"].get<std::string>(), m["family"].get<std::string>(),
                                    a["depth"].get<int>(), a["width"].get<int>(), a["tokens"].get<int>(),
                                    m["parameters"].get<double>() / 1e6, m["dtype"].get<std::string>()));
+    facts.emplace_back("Model file", m["source"].get<std::string>());
     if (!m["sha256"].get<std::string>().empty())
         facts.emplace_back("Model SHA-256", m["sha256"].get<std::string>());
     for (const auto& s : m["assumptions"]) facts.emplace_back("Assumed", s.get<std::string>());
@@ -41,8 +45,40 @@ std::vector<std::pair<std::string, std::string>> report_facts(const Json& r) {
     if (r["machine"].contains("gpu_absent"))
         facts.emplace_back("No GPU", r["machine"]["gpu_absent"].get<std::string>());
     facts.emplace_back(
-        "Made", fmt::format("{} by {}", r["created"].get<std::string>(), r["program"].get<std::string>()));
+        "Machine", fmt::format("{}, {} cores, {}", r["machine"]["cpu"].get<std::string>(),
+                               r["machine"]["cores"].get<int>(), r["machine"]["system"].get<std::string>()));
+    facts.emplace_back(
+        "Made", fmt::format("{} by {} (compiler {}, report format {})", r["created"].get<std::string>(),
+                            r["program"].get<std::string>(), r["versions"]["compiler"].get<std::string>(),
+                            r["versions"]["report"].get<int>()));
     return facts;
+}
+
+namespace {
+
+// {"n": 15, "k": 16} as "n 15, k 16".
+std::string plain(const Json& v) {
+    if (v.is_string()) return v.get<std::string>();
+    if (!v.is_object()) return v.dump();
+    std::string s;
+    for (const auto& [key, value] : v.items()) s += (s.empty() ? "" : ", ") + key + " " + plain(value);
+    return s;
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> config_rows(const Json& r) {
+    std::vector<std::pair<std::string, std::string>> rows;
+    for (const auto& [key, value] : r["config"].items()) {
+        if (key != "rules") {
+            rows.emplace_back(key, plain(value) + (value.is_number() ? " bits" : ""));
+            continue;
+        }
+        for (const auto& [glob, rule] : value.items())
+            rows.emplace_back("rule " + (value.is_array() ? rule.value("glob", glob) : glob), plain(rule));
+        if (value.empty()) rows.emplace_back("rules", "none");
+    }
+    return rows;
 }
 
 std::string verdict(const Json& image) {
@@ -53,45 +89,217 @@ std::string verdict(const Json& image) {
                                 : fmt::format("They differ: float says {}, integers say {}.",
                                               f["label"].get<std::string>(), q["label"].get<std::string>());
     return fmt::format("{} Logits SQNR {} dB, KL {} nats, margin {} float, {} integer.", who,
-                       number(l["sqnr_db"]), number(l["kl"]), number(l["margin_float"]),
-                       number(l["margin_integer"]));
+                       number(real(l["sqnr_db"])), number(real(l["kl"])), number(real(l["margin_float"])),
+                       number(real(l["margin_integer"])));
 }
 
 std::string latency_sentence(const Json& l) {
     return fmt::format(
-        "Integers {} ms, float {} ms (median of {} runs; p95 {} and {} ms), {} times as fast at batch {}; "
+        "Integers {} ms, float {} ms (median of {} runs; p95 {} and {} ms), {} times as fast at batch {}{}; "
         "{}. Baseline: {}.",
-        number(l["integer_ms"]["median"]), number(l["float_ms"]["median"]),
-        l["integer_ms"]["runs"].get<int>(), number(l["integer_ms"]["p95"]), number(l["float_ms"]["p95"]),
-        number(l["speedup"]), l["batch"].get<int>(), l["method"].get<std::string>(),
-        l["baseline"].get<std::string>());
+        number(real(l["integer_ms"]["median"])), number(real(l["float_ms"]["median"])),
+        l["integer_ms"]["runs"].get<int>(), number(real(l["integer_ms"]["p95"])),
+        number(real(l["float_ms"]["p95"])), number(real(l["speedup"])), l["batch"].get<int>(),
+        l.value("disturbed", false)
+            ? " (disturbed: the runs scatter, another program took the cores; measure again)"
+            : "",
+        l["method"].get<std::string>(), l["baseline"].get<std::string>());
+}
+
+std::string health(const Json& image) {
+    const auto rows = layer_rows(image);
+    const LayerRow *most = nullptr, *least = nullptr;
+    for (const LayerRow& r : rows) {
+        if (r.saturation > 0 && (!most || r.saturation > most->saturation)) most = &r;
+        if (r.bits < 32 && r.range_used > 0 && (!least || r.range_used < least->range_used)) least = &r;
+    }
+    std::string s = most ? fmt::format("At a clamp limit: most in {} ({} % of its values).", most->name,
+                                       number(100 * most->saturation))
+                         : "No value is at a clamp limit.";
+    if (least)
+        s += fmt::format(" Range used least by {} ({} % of its grid).", least->name,
+                         number(100 * least->range_used));
+    return s;
+}
+
+std::string clamp_sentence(const Json& histogram) {
+    if (!histogram.contains("clamp")) return "32 bits: nothing clamps";
+    return fmt::format("clamps at {} and {}", number(real(histogram["clamp"][0])),
+                       number(real(histogram["clamp"][1])));
+}
+
+std::pair<double, double> attention_range(const Json& a) {
+    double most = 0, worst = 0;
+    for (size_t i = 0; i < a["shiftmax"].size(); ++i) {
+        const double p = real(a["shiftmax"][i]), t = real(a["softmax"][i]);
+        most = std::max({most, p, t});
+        worst = std::max(worst, std::fabs(p - t));
+    }
+    return {most, worst};
+}
+
+MapColour map_colour(double t, bool diverging) {
+    t = std::isfinite(t) ? std::clamp(t, -1.0, 1.0) : 0;
+    if (diverging) {
+        const double alpha = 0.15 + 0.75 * std::fabs(t);
+        return t < 0 ? MapColour{0, 0.447, 0.698, alpha} : MapColour{0.835, 0.369, 0, alpha};
+    }
+    return {0.99 * t, 0.13 + 0.77 * t, 0.30 - 0.16 * t, 0.72};
+}
+
+std::string attention_title(const Json& a) {
+    return fmt::format("Shiftmax against softmax: {}, head {} ({}), row of the {}",
+                       a["node"].get<std::string>(), a["head"].get<int>(),
+                       a.value("chosen", false) ? "chosen" : "the worst by KL",
+                       a["query"].get<std::string>());
+}
+
+std::string attention_sentence(const Json& a, double most, double worst) {
+    return fmt::format(
+        "Colour from 0 to {} for the first two, ±{} for the difference. Class token on itself: Shiftmax {}, "
+        "softmax {}. Row sum {}, KL of the head {} nats.",
+        number(most), number(worst), number(real(a["class_token"]["shiftmax"])),
+        number(real(a["class_token"]["softmax"])), number(real(a["row_sum"]), 5), number(real(a["kl"])));
 }
 
 std::vector<LayerRow> layer_rows(const Json& image) {
     std::map<std::string, double> isolated;
     for (const auto& l : image["layers"])
-        if (l["scope"] == "isolated") isolated[l["name"]] = l["sqnr_db"];
+        if (l["scope"] == "isolated") isolated[l["name"]] = real(l["sqnr_db"]);
     std::vector<LayerRow> rows;
     for (const auto& l : image["layers"])
         if (l["scope"] == "cumulative")
-            rows.push_back({l["name"], l["op"], l["bits"], l["sqnr_db"],
-                            isolated.count(l["name"]) ? isolated[l["name"]] : NAN, l["cosine"], l["mse"],
-                            l["max_abs_error"], l["saturation"], l["range_used"]});
+            rows.push_back({static_cast<int>(rows.size()), l["name"], l["op"], l["bits"], real(l["sqnr_db"]),
+                            isolated.count(l["name"]) ? isolated[l["name"]] : NAN, real(l["cosine"]),
+                            real(l["mse"]), real(l["max_abs_error"]), real(l["saturation"]),
+                            real(l["range_used"])});
     return rows;
 }
 
-std::vector<std::array<std::string, 5>> evaluation_rows(const Json& e) {
-    const auto text = [](const Json& j, const char* field, int digits) {
-        return j.contains(field) && !j[field].is_null() ? number(j[field].get<double>(), digits)
-                                                        : std::string("-");
+std::vector<LayerRow> worst_first(std::vector<LayerRow> rows) {
+    const auto key = [](const LayerRow& r) {
+        return std::isfinite(r.cumulative_db) ? r.cumulative_db : -1e9;
     };
-    std::vector<std::array<std::string, 5>> rows = {
-        {"float FP32", text(e["float"], "top1", 4), text(e["float"], "top5", 4), "-", "-"}};
-    for (const auto& c : e["configurations"])
-        rows.push_back({c["quant"].get<std::string>() + ", " + c["preset"].get<std::string>(),
-                        text(c, "top1", 4), text(c, "top5", 4), text(c, "agreement", 4),
-                        text(c, "mean_kl", 3)});
+    std::stable_sort(rows.begin(), rows.end(),
+                     [&](const LayerRow& a, const LayerRow& b) { return key(a) < key(b); });
     return rows;
+}
+
+std::vector<std::pair<size_t, std::string>> block_marks(const std::vector<LayerRow>& rows) {
+    std::vector<std::pair<size_t, std::string>> marks;
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const std::string& name = rows[i].name;
+        if (!name.starts_with("blocks.")) continue;
+        const std::string number = name.substr(7, name.find('.', 7) - 7);
+        if (marks.empty() || marks.back().second != number) marks.emplace_back(i, number);
+    }
+    return marks;
+}
+
+namespace {
+
+std::string cell(const Json& j, const char* field, int digits) {
+    return j.contains(field) && !j[field].is_null() ? number(j[field].get<double>(), digits)
+                                                    : std::string("-");
+}
+
+}  // namespace
+
+TextTable latency_table(const Json& l) {
+    TextTable t{{"nodes", "float ms", "integer ms"}, {}};
+    if (!l.contains("layers")) return t;
+    for (const auto& r : l["layers"]) {
+        const std::string first = r["name"], last = r["last"];
+        t.rows.push_back({first == last ? first : first + " … " + last, number(real(r["float_ms"])),
+                          number(real(r["integer_ms"]))});
+    }
+    return t;
+}
+
+TextTable evaluation_table(const Json& e) {
+    TextTable t{{"configuration", "top-1 %", "top-5 %", "agreement %", "flips", "mean KL", "mean margin",
+                 "logits SQNR dB"},
+                {}};
+    t.rows.push_back({"float FP32", cell(e["float"], "top1", 4), cell(e["float"], "top5", 4), "-", "-", "-",
+                      cell(e["float"], "mean_margin", 3), "-"});
+    for (const auto& c : e["configurations"])
+        t.rows.push_back({c["quant"].get<std::string>() + ", " + c["preset"].get<std::string>(),
+                          cell(c, "top1", 4), cell(c, "top5", 4), cell(c, "agreement", 4),
+                          std::to_string(c["flips"].get<int64_t>()), cell(c, "mean_kl", 3),
+                          cell(c, "mean_margin", 3), cell(c, "logits_sqnr_db", 3)});
+    return t;
+}
+
+TextTable class_table(const Json& e, size_t configuration) {
+    TextTable t{{"class", "pictures", "float top-1 %", "integer top-1 %", "agreement %"}, {}};
+    for (const auto& c : e["configurations"][configuration]["classes"])
+        t.rows.push_back({c["label"].get<std::string>(), std::to_string(c["images"].get<int64_t>()),
+                          cell(c, "float_top1", 4), cell(c, "top1", 4), cell(c, "agreement", 4)});
+    return t;
+}
+
+TextTable worst_table(const Json& e, size_t configuration, size_t most) {
+    TextTable t{{"picture", "float", "integer", "label", "KL", "margin float", "margin integer"}, {}};
+    for (const auto& w : e["configurations"][configuration]["worst"]) {
+        if (t.rows.size() == most) break;
+        t.rows.push_back({w["file"].get<std::string>(), w["float"].get<std::string>(),
+                          w["integer"].get<std::string>(), w.value("label", std::string("-")),
+                          cell(w, "kl", 3), cell(w, "margin_float", 3), cell(w, "margin_integer", 3)});
+    }
+    return t;
+}
+
+std::string evaluation_sentence(const Json& e) {
+    const Json& d = e["dataset"];
+    std::string s =
+        fmt::format("{} pictures of {} ({}), {} skipped.", e["images"].get<int64_t>(),
+                    d["folder"].get<std::string>(), d["layout"].get<std::string>(), e["skipped"].size());
+    if (e.contains("note")) s += " Note: " + e["note"].get<std::string>() + ".";
+    return s;
+}
+
+void check_parts(const Json& report) {
+    // at() throws where operator[] on a const document may not be asked.
+    for (const char* field : {"name", "family", "source", "sha256", "dtype"})
+        report.at("model").at(field).get<std::string>();
+    report.at("model").at("parameters").get<int64_t>();
+    for (const char* field : {"depth", "width", "tokens"})
+        report.at("model").at("architecture").at(field).get<int>();
+    for (const char* field : {"quant", "preset"}) report.at(field).get<std::string>();
+    report.at("calibration").at("summary").get<std::string>();
+    if (!report.at("config").is_object()) report.at("config").at("object");
+    report.at("options").at("top").get<int>();
+    report.at("options").at("head").get<std::string>();
+    report.at("images").at(0);
+    for (const auto& image : report["images"]) {
+        for (const char* field : {"file", "sha256", "pixels_sha256"}) image.at(field).get<std::string>();
+        for (const char* kind : {"float", "integer"}) {
+            image.at("predictions").at(kind).at(0);
+            for (const auto& p : image["predictions"][kind]) {
+                p.at("label").get<std::string>();
+                p.at("index").get<int>();
+                real(p.at("probability"));
+            }
+        }
+        image.at("logits").at("agree").get<bool>();
+        for (const char* field : {"sqnr_db", "kl", "margin_float", "margin_integer"})
+            real(image["logits"].at(field));
+        for (const auto& l : image.at("layers")) {
+            for (const char* field : {"name", "op", "scope"}) l.at(field).get<std::string>();
+            l.at("bits").get<int>();
+            for (const char* field :
+                 {"sqnr_db", "cosine", "mse", "max_abs_error", "saturation", "range_used"})
+                real(l.at(field));
+        }
+    }
+    if (!report.contains("evaluation")) return;
+    const Json& e = report["evaluation"];
+    for (const char* field : {"dataset", "images", "skipped", "float", "configurations"}) e.at(field);
+    for (const auto& c : e["configurations"]) {
+        for (const char* field : {"quant", "preset"}) c.at(field).get<std::string>();
+        c.at("flips").get<int64_t>();
+        for (const char* field : {"top1", "top5", "agreement", "mean_kl"}) real(c.at(field));
+    }
 }
 
 }  // namespace ivit

@@ -13,23 +13,58 @@ namespace ivit {
 // Three significant digits (or `digits`), never an exponent between 1e-3 and 1e6.
 std::string number(double v, int digits = 3);
 
+// A number of the report; NaN for null, which is how JSON says it.
+double real(const Json& j);
+
 // Configuration, model and hash, calibration, machine, versions: in reading order.
 std::vector<std::pair<std::string, std::string>> report_facts(const Json& report);
+// The effective configuration in full: "shiftmax" -> "n 15, k 16, M 47, t 4"; a row for every rule.
+std::vector<std::pair<std::string, std::string>> config_rows(const Json& report);
 
 // "Both networks say cat. Logits SQNR 34.9 dB, KL 1.2e-4 nats, margin 0.91 float, 0.9 integer."
 std::string verdict(const Json& image);
 std::string latency_sentence(const Json& latency);
+// Which nodes saturate most and use least of their range.
+std::string health(const Json& image);
+// "clamps at -1.2 and 1.19" or that nothing clamps.
+std::string clamp_sentence(const Json& histogram);
+// The greatest attention of both maps, and the greatest difference between them.
+std::pair<double, double> attention_range(const Json& attention);
+// The colour of one patch, 0..1 each, laid over the picture with `alpha`. t: -1..1 of the scale. Sequential:
+// dark blue to yellow. Diverging: blue below, orange above, and the more the difference the less the picture
+// shows.
+struct MapColour {
+    double r, g, b, alpha;
+};
+MapColour map_colour(double t, bool diverging);
+std::string attention_title(const Json& attention);
+// most, worst: what the colours of the maps and of the difference end at.
+std::string attention_sentence(const Json& attention, double most, double worst);
 
 struct LayerRow {
+    int place = 0;  // in execution order, from 0
     std::string name, op;
     int bits = 0;
     double cumulative_db = 0, isolated_db = 0, cosine = 0, mse = 0, max_abs_error = 0, saturation = 0,
            range_used = 0;
 };
-std::vector<LayerRow> layer_rows(const Json& image);  // in execution order, both scopes in one row
+std::vector<LayerRow> layer_rows(const Json& image);            // in execution order, both scopes in one row
+std::vector<LayerRow> worst_first(std::vector<LayerRow> rows);  // by cumulative SQNR
+// Where each block begins: place in execution order and the block's number.
+std::vector<std::pair<size_t, std::string>> block_marks(const std::vector<LayerRow>& rows);
 
-// Float first, then each configuration: name, top-1, top-5, agreement, mean KL, as text ("-" where there is
-// none).
-std::vector<std::array<std::string, 5>> evaluation_rows(const Json& evaluation);
+// Rows of text, "-" where there is no value, with their heads.
+struct TextTable {
+    std::vector<std::string> head;
+    std::vector<std::vector<std::string>> rows;
+};
+TextTable latency_table(const Json& latency);        // step by step; no rows when it was not measured
+TextTable evaluation_table(const Json& evaluation);  // float first, then each configuration
+TextTable class_table(const Json& evaluation, size_t configuration);
+TextTable worst_table(const Json& evaluation, size_t configuration, size_t most);
+std::string evaluation_sentence(const Json& evaluation);  // of which pictures
+
+// Walks all of the above and throws Json::exception where something is missing or of another type.
+void check_parts(const Json& report);
 
 }  // namespace ivit

@@ -2,6 +2,10 @@
 // Reports as Markdown and CSV.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <map>
+
 #include "engine/report/report.h"
 #include "engine/report/report_parts.h"
 
@@ -44,24 +48,116 @@ std::string csv_cell(const Json& v) {
 }  // namespace
 
 std::string report_csv(const Json& report) {
-    const std::vector<std::string> columns = {
-        "name", "op",   "scope",         "bits",       "mode",       "sqnr_db", "cosine",
-        "mse",  "nmse", "max_abs_error", "saturation", "range_used", "scale",   "row_sum_error"};
-    std::string s = "file";
-    for (const auto& c : columns) s += "," + c;
+    const std::vector<std::string> scoped = {"sqnr_db",       "cosine",     "mse",        "nmse",
+                                             "max_abs_error", "saturation", "range_used", "row_sum_error"};
+    std::string s = "file,node,op,bits,weight_bits,mode,scale,range";
+    for (const char* scope : {"cumulative", "isolated"})
+        for (const auto& c : scoped) s += std::string(",") + scope + "_" + c;
     s += "\r\n";
-    for (const auto& image : report["images"])
+    for (const auto& image : report["images"]) {
+        std::map<std::string, const Json*> isolated;
+        for (const auto& l : image["layers"])
+            if (l["scope"] == "isolated") isolated[l["name"]] = &l;
         for (const auto& l : image["layers"]) {
+            if (l["scope"] != "cumulative") continue;
             s += csv_cell(image["file"]);
-            for (const auto& c : columns) s += "," + csv_cell(l.contains(c) ? l[c] : Json());
+            for (const char* c : {"name", "op", "bits", "weight_bits", "mode", "scale", "range"})
+                s += "," + csv_cell(l.contains(c) ? l[c] : Json());
+            const auto other = isolated.find(l["name"]);
+            for (const Json* of : {&l, other == isolated.end() ? nullptr : other->second})
+                for (const auto& c : scoped) s += "," + csv_cell(of && of->contains(c) ? (*of)[c] : Json());
             s += "\r\n";
         }
+    }
     return s;
 }
+
+namespace {
+
+// First column to the left, the others to the right.
+std::string md_table(const std::vector<std::string>& head,
+                     const std::vector<std::vector<std::string>>& rows) {
+    std::string s = "\n|", rule = "|";
+    for (size_t i = 0; i < head.size(); ++i) {
+        s += " " + md(head[i]) + " |";
+        rule += i ? "---:|" : "---|";
+    }
+    s += "\n" + rule + "\n";
+    for (const auto& row : rows) {
+        s += "|";
+        for (const auto& c : row) s += " " + md(c) + " |";
+        s += "\n";
+    }
+    return s;
+}
+
+// The counts of a histogram in sixteen characters, logarithmic as in the drawn ones.
+std::string sparkline(const Json& counts) {
+    static const char* const steps[] = {"\u2800", "\u2581", "\u2582", "\u2583", "\u2584",
+                                        "\u2585", "\u2586", "\u2587", "\u2588"};
+    constexpr size_t columns = 16;
+    double bins[columns] = {}, most = 1;
+    for (size_t i = 0; i < counts.size(); ++i) bins[i * columns / counts.size()] += real(counts[i]);
+    for (const double b : bins) most = std::max(most, b);
+    std::string s;
+    for (const double b : bins)
+        s += steps[static_cast<size_t>(std::ceil(8 * std::log1p(b) / std::log1p(most)))];
+    return s;
+}
+
+std::string evaluation_markdown(const Json& e) {
+    const TextTable t = evaluation_table(e);
+    std::string s = "\n## Evaluation\n\n" + md(evaluation_sentence(e)) + "\n" + md_table(t.head, t.rows);
+    for (size_t k = 0; k < e["configurations"].size(); ++k) {
+        const std::string name = md(e["configurations"][k]["quant"]);
+        const TextTable classes = class_table(e, k), worst = worst_table(e, k, 10);
+        if (!classes.rows.empty())
+            s += "\n### " + name + ", by class\n" + md_table(classes.head, classes.rows);
+        if (!worst.rows.empty())
+            s += "\n### " + name + ", greatest disagreement\n" + md_table(worst.head, worst.rows);
+    }
+    return s;
+}
+
+std::string image_markdown(const Json& image) {
+    std::string s = "\n## " + md(image["file"]) + "\n\n" + md(verdict(image)) + "\n\nSHA-256 " +
+                    md(image["sha256"]) + "\n";
+    const auto &f = image["predictions"]["float"], &q = image["predictions"]["integer"];
+    std::vector<std::vector<std::string>> rows;
+    for (size_t i = 0; i < std::min(f.size(), q.size()); ++i)
+        rows.push_back({f[i]["label"], number(100 * real(f[i]["probability"])), q[i]["label"],
+                        number(100 * real(q[i]["probability"]))});
+    s += md_table({"float", "%", "integer", "%"}, rows);
+    const Json& a = image["attention"];
+    const auto [most, difference] = attention_range(a);
+    s += "\n### " + md(attention_title(a)) + "\n\n" + md(attention_sentence(a, most, difference)) + "\n";
+    rows.clear();
+    for (const auto& w : image["worst"]) {
+        const Json& h = w["histogram"];
+        rows.push_back({w["name"], number(real(w["sqnr_db"])), sparkline(h["float"]), sparkline(h["integer"]),
+                        number(real(h["low"])), number(real(h["high"])), clamp_sentence(h)});
+    }
+    s += "\n### The ten worst nodes\n\nHistograms of both networks' values, logarithmic counts.\n" +
+         md_table({"node", "SQNR dB", "float", "integer", "from", "to", "limits"}, rows);
+    rows.clear();
+    for (const auto& r : worst_first(layer_rows(image)))
+        rows.push_back({r.name, std::to_string(r.place), r.op, std::to_string(r.bits),
+                        number(r.cumulative_db), number(r.isolated_db), number(r.cosine, 6), number(r.mse),
+                        number(r.max_abs_error), number(100 * r.saturation), number(100 * r.range_used)});
+    return s + "\n### Every node, worst first\n\n" + md(health(image)) + "\n" +
+           md_table({"node", "place", "op", "bits", "cumulative SQNR dB", "isolated SQNR dB", "cosine", "MSE",
+                     "max error", "at limit %", "range used %"},
+                    rows);
+}
+
+}  // namespace
 
 std::string report_markdown(const Json& report) {
     std::string s = "# I-ViT report\n\n";
     for (const auto& [key, value] : report_facts(report)) s += fmt::format("- **{}**: {}\n", key, md(value));
+    s += "\n## Effective configuration\n\n";
+    for (const auto& [key, value] : config_rows(report))
+        s += fmt::format("- **{}**: {}\n", md(key), md(value));
     if (!report["reproduce"].empty()) {
         s += "\n## Reproduce\n\n```sh\n";
         for (const auto& c : report["reproduce"]) {
@@ -71,29 +167,14 @@ std::string report_markdown(const Json& report) {
         }
         s += "```\n";
     }
-    for (const auto& image : report["images"]) {
-        s += "\n## " + md(image["file"]) + "\n\n" + md(verdict(image)) +
-             "\n\n| float | % | integer | % |\n|---|---:|---|---:|\n";
-        const auto &f = image["predictions"]["float"], &q = image["predictions"]["integer"];
-        for (size_t i = 0; i < std::min(f.size(), q.size()); ++i)
-            s += fmt::format("| {} | {} | {} | {} |\n", md(f[i]["label"]),
-                             number(100 * f[i]["probability"].get<double>()), md(q[i]["label"]),
-                             number(100 * q[i]["probability"].get<double>()));
-        s += "\n| node | op | bits | cumulative SQNR dB | isolated SQNR dB | cosine | MSE | at limit % | "
-             "range used % |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n";
-        for (const auto& row : layer_rows(image))
-            s += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", md(row.name), row.op,
-                             row.bits, number(row.cumulative_db), number(row.isolated_db),
-                             number(row.cosine, 6), number(row.mse), number(100 * row.saturation),
-                             number(100 * row.range_used));
+    if (report.contains("latency")) {
+        const Json& l = report["latency"];
+        s += "\n## Latency\n\n" + md(latency_sentence(l)) + "\n";
+        const TextTable steps = latency_table(l);
+        if (!steps.rows.empty()) s += md_table(steps.head, steps.rows);
     }
-    if (report.contains("latency")) s += "\n## Latency\n\n" + md(latency_sentence(report["latency"])) + "\n";
-    if (report.contains("evaluation")) {
-        s += "\n## Evaluation\n\n| configuration | top-1 % | top-5 % | agreement % | mean KL "
-             "|\n|---|---:|---:|---:|---:|\n";
-        for (const auto& row : evaluation_rows(report["evaluation"]))
-            s += fmt::format("| {} | {} | {} | {} | {} |\n", md(row[0]), row[1], row[2], row[3], row[4]);
-    }
+    if (report.contains("evaluation")) s += evaluation_markdown(report["evaluation"]);
+    for (const auto& image : report["images"]) s += image_markdown(image);
     return s;
 }
 

@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The programs as a person calls them: command_line.py IVIT SOURCE_FOLDER [unittest's arguments].
+
+Evaluations are killed and resumed, divided and joined; reports are made in every form, checked against the published
+schema and against `ivit compare`, run again, tampered with, and written where there is no room.
+"""
+import csv
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+IVIT, SOURCE = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+SAMPLES = os.path.join(SOURCE, "assets", "samples")
+FORMS = ["html", "pdf", "json", "csv", "md"]
+
+
+def read(path, mode="r"):
+    with open(path, mode) as f:
+        return f.read()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="ivit-cli-")
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+    def at(self, *parts):
+        return os.path.join(self.dir, *parts)
+
+    def ivit(self, *arguments, code=0, **more):
+        """Runs ivit; yields what it printed. Whatever goes wrong is one sentence, with a hint at most."""
+        p = subprocess.run([IVIT, *arguments], cwd=self.dir, capture_output=True, timeout=300, **more)
+        self.assertEqual(p.returncode, code, (arguments, p.stderr.decode(errors="replace")))
+        if code not in (0, 130) and not p.stdout:
+            lines = [l for l in p.stderr.decode(errors="replace").splitlines() if not l.startswith("ivit: note:")]
+            self.assertIn(len(lines), (1, 2), lines)
+            self.assertTrue(lines[0].startswith("ivit: "), lines)
+        self.stderr = p.stderr.decode(errors="replace")
+        return p.stdout
+
+    def refused(self, word, *arguments, **more):
+        self.assertEqual(self.ivit(*arguments, code=1, **more), b"")
+        self.assertIn(word, self.stderr)
+
+    def pictures(self, copies=1):
+        """Class folders, each sample `copies` times, and three files that are no pictures."""
+        for name in sorted(os.listdir(SAMPLES)):
+            label = name.split("_")[0]
+            os.makedirs(self.at("set", label), exist_ok=True)
+            for i in range(copies):
+                shutil.copy(os.path.join(SAMPLES, name), self.at("set", label, "%d.jpg" % i))
+        whole = read(os.path.join(SAMPLES, "cat_1.jpg"), "rb")
+        for name, content in {"<script>.png": b"no picture", "empty.jpg": b"", "half.jpg": whole[:len(whole) // 2]}.items():
+            with open(self.at("set", "cat", name), "wb") as f:
+                f.write(content)
+        return self.at("set")
+
+
+class Evaluate(Case):
+    def test_document(self):
+        self.pictures()
+        out = self.ivit("evaluate", "set", "--quant", "W8A8", "--quant", "W4A8", "--json", "-o", "e.json")
+        doc = json.loads(out)  # and nothing else on standard output
+        self.assertEqual(doc, json.loads(read(self.at("e.json"))))
+        self.assertEqual(doc["images"], 10)
+        self.assertEqual(sorted(s["file"] for s in doc["skipped"]), ["cat/<script>.png", "cat/empty.jpg", "cat/half.jpg"])
+        self.assertTrue(all(s["error"] for s in doc["skipped"]))
+        self.assertEqual([c["quant"] for c in doc["configurations"]], ["W8A8", "W4A8"])
+        for entry in [doc["float"]] + doc["configurations"]:
+            self.assertTrue(0 <= entry["top1"] <= entry["top5"] <= 100)
+        for c in doc["configurations"]:
+            self.assertTrue(0 <= c["agreement"] <= 100 and c["mean_kl"] >= 0)
+        self.assertNotIn("evaluating", self.stderr)  # progress is for terminals
+
+    def test_configuration_file(self):
+        self.pictures()
+        with open(self.at("q.json"), "w") as f:
+            json.dump({"default": "W4A8", "rules": {"blocks.0.*": {"mode": "float"}}}, f)
+        doc = json.loads(self.ivit("evaluate", "set", "-q", "q.json", "-q", "W8A8", "--json"))
+        self.assertEqual([c["quant"] for c in doc["configurations"]], ["W4A8 + 1 rule", "W8A8"])
+
+    def test_killed_anywhere(self):
+        self.pictures(24)
+        command = ["evaluate", "set", "-q", "W8A8", "-q", "W4A4", "-o", "k.json", "--journal", "k.jsonl"]
+        started = time.monotonic()
+        self.ivit(*[a.replace("k.", "whole.") for a in command])
+        took = time.monotonic() - started
+        kills = 0
+        for _ in range(200):
+            p = subprocess.Popen([IVIT, *command], cwd=self.dir, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            # At least six kills, anywhere in the run; then let it come to its end.
+            if kills < 6:
+                time.sleep(took * random.uniform(0.05, 0.8))
+                p.send_signal(signal.SIGKILL)
+            if p.wait(timeout=300) == 0:
+                break
+            kills += 1
+        self.assertGreaterEqual(kills, 1)
+        self.assertEqual(read(self.at("k.json")), read(self.at("whole.json")))
+        self.assertEqual(read(self.at("k.jsonl")), read(self.at("whole.jsonl")))
+
+    def test_shards(self):
+        self.pictures(2)
+        self.ivit("evaluate", "set", "-q", "W8A8", "-q", "W4A8", "-o", "single.json")
+        journals = []
+        for i in (2, 3, 1):
+            journals.append("s%d.jsonl" % i)
+            self.ivit("evaluate", "set", "-q", "W8A8", "-q", "W4A8", "--shard", "%d/3" % i, "--journal", journals[-1])
+        self.assertEqual(self.ivit("merge", *journals, "--json", "-o", "merged.json"), read(self.at("single.json"), "rb"))
+        self.assertEqual(read(self.at("merged.json")), read(self.at("single.json")))
+        self.refused("in none of these journals", "merge", *journals[:2])
+        self.refused("is there twice", "merge", *journals, journals[0])
+        self.ivit("evaluate", "set", "-q", "W8A8", "--shard", "1/3", "--journal", "other.jsonl")
+        self.refused("another evaluation", "merge", "other.jsonl", *journals[:2])
+        self.refused("another evaluation", "evaluate", "set", "-q", "W6A8", "--shard", "1/3", "--journal", "other.jsonl")
+        self.refused("1 <= i <= n", "evaluate", "set", "--shard", "4/3", "--journal", "x")
+        self.refused("needs --journal", "evaluate", "set", "--shard", "1/3")
+        self.assertFalse(os.path.exists(self.at("x")))
+
+
+class Report(Case):
+    pictures_given = [os.path.join(SAMPLES, n) for n in ("cat_1.jpg", "ship_1.jpg")]
+
+    def made(self, *more, forms=("json",)):
+        outputs = [a for form in forms for a in ("-o", "r." + form)]
+        self.ivit("report", *self.pictures_given, *outputs, "--runs", "2", *more)
+        return json.loads(read(self.at("r.json")))
+
+    def test_equals_compare(self):
+        report = self.made("-q", "W4A8", forms=FORMS)
+        compared = json.loads(self.ivit("compare", *self.pictures_given, "-q", "W4A8", "--json"))
+        for mine, theirs in zip(report["images"], compared["images"]):
+            for field in ("file", "predictions", "logits", "layers"):
+                self.assertEqual(mine[field], theirs[field])
+        with open(self.at("r.csv"), newline="") as f:
+            rows = list(csv.DictReader(f))
+        layers = [l for i in compared["images"] for l in i["layers"] if l["scope"] == "cumulative"]
+        self.assertEqual(len(rows), len(layers))
+        for row, layer in zip(rows, layers):
+            self.assertEqual(row["node"], layer["name"])
+            self.assertEqual(float(row["cumulative_sqnr_db"]), layer["sqnr_db"])
+        html = read(self.at("r.html"))
+        shown = [float(v) for v in re.findall(r"<td>\d+</td><td data-v='([-.\de+]+)'>", html)]
+        self.assertEqual(sorted(shown), sorted(l["sqnr_db"] for l in layers))
+
+    def test_schema(self):
+        os.makedirs(self.at("set", "cat"))
+        shutil.copy(self.pictures_given[0], self.at("set", "cat"))
+        self.ivit("evaluate", "set", "-q", "W8A8", "-q", "W4A8", "-o", "e.json")
+        with open(self.at("q.json"), "w") as f:
+            json.dump({"default": "W4A6/12", "preset": "paper", "logits": 10,
+                       "rules": {"blocks.1.*": {"mode": "float"}, "blocks.*.mlp.fc2": "W4A8", "blocks.2.mlp.act": {"n": 20, "pivot": "row"}}}, f)
+        self.ivit("report", self.pictures_given[0], "-o", "a.json", "--evaluation", "e.json", "--runs", "2")
+        self.ivit("report", self.pictures_given[1], "-o", "b.json", "-q", "q.json", "--head", "blocks.3.attn.softmax:1", "--runs", "0")
+        broken = json.loads(read(self.at("a.json")))
+        broken["images"][0]["layers"][0].pop("sqnr_db")
+        with open(self.at("broken.json"), "w") as f:
+            json.dump(broken, f)
+        check = ("import json,sys\nfrom jsonschema import Draft202012Validator as V\ns=json.load(open(sys.argv[1]));V.check_schema(s)\n"
+                 "for f in sys.argv[2:]:\n e=[(list(x.absolute_path),x.message[:200]) for x in V(s).iter_errors(json.load(open(f)))]\n"
+                 " print(f,len(e),e[:3])")
+        python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+        if subprocess.run([python, "-c", "import jsonschema"], capture_output=True).returncode != 0:
+            self.skipTest("python3-jsonschema is not installed")
+        p = subprocess.run([python, "-c", check, os.path.join(SOURCE, "assets", "report.schema.json"), "a.json", "b.json", "broken.json"],
+                           cwd=self.dir, capture_output=True, text=True)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        lines = p.stdout.splitlines()
+        self.assertTrue(lines[0].startswith("a.json 0 ") and lines[1].startswith("b.json 0 "), p.stdout)
+        self.assertFalse(lines[2].startswith("broken.json 0 "), p.stdout)  # the schema is worth something
+
+    def test_replay(self):
+        for more in (["-q", "W4A8", "--head", "blocks.2.attn.softmax:1", "--top", "3"], ["--arch", "deit_tiny_patch16_64", "--seed", "5"]):
+            report = self.made(*more)
+            self.assertIn(b"every value is the same", self.ivit("replay", "r.json"))
+        # The commands it tells make the same report.
+        report["images"][1]["logits"]["kl"] += 1e-12
+        with open(self.at("r.json"), "w") as f:
+            json.dump(report, f)
+        out = self.ivit("replay", "r.json", code=1).decode()
+        self.assertIn("1 value differs", out)
+        self.assertIn("images[1].logits.kl", out)
+        doc = json.loads(self.ivit("replay", "r.json", "--json", code=1))
+        self.assertEqual([d["where"] for d in doc["differences"]], ["images[1].logits.kl"])
+
+    def test_replay_of_something_else(self):
+        shutil.copy(self.pictures_given[0], self.at("mine.jpg"))
+        self.ivit("report", "mine.jpg", "-o", "r.json", "--runs", "0")
+        shutil.copy(self.pictures_given[1], self.at("mine.jpg"))
+        self.refused("the picture has changed", "replay", "r.json")
+        os.remove(self.at("mine.jpg"))
+        self.refused("not where it was", "replay", "r.json")
+        self.assertIn(b"every value is the same", self.ivit("replay", "r.json", "--image", self.pictures_given[0]))
+        report = json.loads(read(self.at("r.json")))
+        report["model"]["sha256"] = "0" * 64
+        with open(self.at("other.json"), "w") as f:
+            json.dump(report, f)
+        self.refused("not the model of the report", "replay", "other.json", "--image", self.pictures_given[0])
+        self.refused("model is not where it was", "replay", "r.json", "--model", "none", "--image", self.pictures_given[0])
+
+    def test_reproduce(self):
+        report = self.made("-q", "W4A8", "--preset", "paper")
+        commands = report["reproduce"]
+        self.assertTrue(commands[-1].startswith("ivit replay"))
+        os.symlink(IVIT, self.at("ivit"))
+        again = dict(os.environ, PATH=self.dir + ":" + os.environ["PATH"])
+        for command in commands:
+            subprocess.run(command, shell=True, cwd=self.dir, env=again, check=True, capture_output=True)
+        self.assertEqual(json.loads(read(self.at("report.json")))["images"], report["images"])
+
+    def test_diff(self):
+        a = self.made("-q", "W8A8")
+        os.rename(self.at("r.json"), self.at("a.json"))
+        b = self.made("-q", "W4A8")
+        self.assertIn(b"every value is the same", self.ivit("diff", "a.json", "a.json"))
+        out = self.ivit("diff", "a.json", "r.json", code=1).decode()
+        self.assertIn("W8A8", out)
+        first = next(l for l in a["images"][0]["layers"] if l["name"] == "head")["sqnr_db"]
+        second = next(l for l in b["images"][0]["layers"] if l["name"] == "head")["sqnr_db"]
+        self.assertRegex(out, r"head +%.1f +%.1f +%+.1f" % (first, second, second - first))
+        doc = json.loads(self.ivit("diff", "a.json", "r.json", "--json", code=1))
+        self.assertEqual(doc["differences"][0], {"where": "quant", "a": "W8A8", "b": "W4A8"})
+
+    def test_no_room(self):
+        self.made(forms=FORMS)
+        size = {form: os.path.getsize(self.at("r." + form)) for form in FORMS}
+        before = {form: read(self.at("r." + form), "rb") for form in FORMS}
+
+        def small_files():  # a write fails half way, as on a full disk
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+        for form in FORMS:
+            self.assertGreater(size[form], 8192)
+            self.refused("cannot write the file", "report", self.pictures_given[0], "-o", "r." + form, "--runs", "0", preexec_fn=small_files)
+            self.assertEqual(read(self.at("r." + form), "rb"), before[form])
+        os.symlink("/dev/full", self.at("full.html"))
+        self.refused("No space left", "report", self.pictures_given[0], "-o", "full.html", "--runs", "0")
+        self.refused("cannot write the file", "report", self.pictures_given[0], "-o", "none/r.html", "--runs", "0")
+        self.refused("cannot tell the kind", "report", self.pictures_given[0], "-o", "r.txt")
+        self.pictures_of_one()
+        self.refused("cannot write the journal", "evaluate", "set", "--journal", "none/j")
+        self.refused("cannot write the file", "evaluate", "set", "-o", "none/e.json")
+        self.assertEqual(sorted(os.listdir(self.dir)), sorted(["r." + f for f in FORMS] + ["full.html", "set"]))
+
+    def pictures_of_one(self):
+        os.makedirs(self.at("set", "cat"))
+        shutil.copy(self.pictures_given[0], self.at("set", "cat"))
+
+    def test_hostile_names(self):
+        name = "<script>alert(1)<&>\"'.jpg"
+        shutil.copy(self.pictures_given[0], self.at(name))
+        shutil.copy(self.pictures_given[0], self.at("x" * 200 + ".jpg"))
+        self.ivit("report", name, "x" * 200 + ".jpg", "--runs", "0", *[a for f in FORMS for a in ("-o", "h." + f)])
+        html = read(self.at("h.html"))
+        self.assertEqual(html.count("<script>"), 1)
+        self.assertIn("&lt;script&gt;alert(1)&lt;&amp;&gt;&quot;&#39;.jpg", html)
+        self.assertIsNone(re.search(r"https?:|src=|url\(|@import|<link|<iframe", html))
+        self.assertIn(b"every value is the same", self.ivit("replay", "h.json"))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=["command_line"] + sys.argv[3:], verbosity=2)
