@@ -165,15 +165,16 @@ class Quantizer {
         }
         const FloatTensor& w = model_->weight(n.weight);
         const int64_t C = n.cols(), K = static_cast<int64_t>(w.data.size()) / C;
-        q.weight.resize(w.data.size());
+        std::vector<int8_t> weight(w.data.size());
         q.weight_scale.resize(static_cast<size_t>(C));
         for (int64_t c = 0; c < C; ++c) {
             const double scale = weight_scale(&w.data[static_cast<size_t>(c * K)], K, q.quant.weight_bits);
             q.weight_scale[static_cast<size_t>(c)] = scale;
             if (scale > 0)
                 round_weights(&w.data[static_cast<size_t>(c * K)], K, scale, top_of(q.quant.weight_bits),
-                              &q.weight[static_cast<size_t>(c * K)]);
+                              &weight[static_cast<size_t>(c * K)]);
         }
+        q.weight = std::move(weight);
     }
 
     // Bias on the grid Sx * Sw[c]. A channel whose weights are next to nothing beside its bias gets the scale
@@ -183,16 +184,19 @@ class Quantizer {
         const FloatTensor& b = model_->weight(n.bias);
         const int64_t C = n.cols(), K = static_cast<int64_t>(w.data.size()) / C;
         q.bias.resize(static_cast<size_t>(C));
+        std::vector<int8_t> changed;  // a copy of the weights, once a channel needs another scale
         for (size_t c = 0; c < q.bias.size(); ++c) {
             const double B = b.data[c];
             double& Sw = q.weight_scale[c];
             if (std::fabs(B) > bias_limit * Sx * Sw || Sw == 0) {
+                if (changed.empty()) changed.assign(q.weight.begin(), q.weight.end());
                 Sw = B == 0 ? 1.0 : std::fabs(B) / (Sx * bias_limit);
                 round_weights(&w.data[c * static_cast<size_t>(K)], K, Sw, top_of(q.quant.weight_bits),
-                              &q.weight[c * static_cast<size_t>(K)]);
+                              &changed[c * static_cast<size_t>(K)]);
             }
             q.bias[c] = static_cast<int32_t>(std::floor(B / (Sx * Sw) + 0.5));
         }
+        if (!changed.empty()) q.weight = std::move(changed);
     }
 
     static void push_ratio(QuantNode& q, double ratio) {

@@ -83,10 +83,11 @@ Json nodes_to_json(const Graph& g, const std::vector<NodeQuant>& quants, const s
 class Writer {
   public:
     template <class T>
-    void add(const std::string& name, const char* dtype, Shape shape, const std::vector<T>& data) {
-        TensorOut t{name, dtype, std::move(shape), std::vector<std::byte>(data.size() * sizeof(T))};
+    void add(const std::string& name, const char* dtype, Shape shape, const T& data) {
+        constexpr size_t width = sizeof(data[0]);
+        TensorOut t{name, dtype, std::move(shape), std::vector<std::byte>(data.size() * width)};
         if (!data.empty()) std::memcpy(t.bytes.data(), data.data(), t.bytes.size());
-        tensors_[sizeof(T)].push_back(std::move(t));
+        tensors_[width].push_back(std::move(t));
     }
     // Widest elements first, so that every tensor begins at a multiple of its element's size.
     std::vector<TensorOut> take() {
@@ -224,10 +225,12 @@ class Loader {
         read_.insert(name);
         auto data = file_.integers<T>(name, shape);
         for (const T v : data) {
-            if (v < low || v > high)
-                throw wrong(name, fmt::format("holds {}, expected {} to {}", v, low, high));
+            check_within(name, v, low, high);
         }
         return data;
+    }
+    void check_within(const std::string& name, int64_t v, int64_t low, int64_t high) const {
+        if (v < low || v > high) throw wrong(name, fmt::format("holds {}, expected {} to {}", v, low, high));
     }
     Error wrong(const std::string& tensor, const std::string& what) const {
         return Error("tensor " + tensor + " " + what, file_.name());
@@ -235,7 +238,9 @@ class Loader {
 
     void read_weight(const Node& n, QuantNode& q, const Grid& in) {
         const int64_t top = int64_t{1} << (q.quant.weight_bits - 1), C = n.cols();
-        q.weight = within<int8_t>(n.weight, weight_shape(graph_, n), -top, top - 1);
+        read_.insert(n.weight);
+        q.weight = file_.weights(n.weight, weight_shape(graph_, n));
+        for (const int8_t w : q.weight) check_within(n.weight, w, -top, top - 1);
         q.bias = within<int32_t>(n.bias, {C}, -constant_limit, constant_limit);
         // No accumulator may pass 32 bits whatever the input.
         const size_t K = q.weight.size() / static_cast<size_t>(C);
@@ -246,6 +251,7 @@ class Loader {
                 throw wrong(n.weight, fmt::format("makes sums that pass 32 bits in row {}", c));
             }
         }
+        q.weight.let_go();
         const std::string name = n.name + ".weight_scale";
         read_.insert(name);
         const TensorView& view = file_.get(name);

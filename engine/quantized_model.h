@@ -10,6 +10,7 @@
 #include "engine/calibration.h"
 #include "engine/model.h"
 #include "engine/quant_config.h"
+#include "engine/weights.h"
 
 namespace ivit {
 
@@ -19,7 +20,7 @@ struct QuantNode {
     Grid out;  // of the node's output
 
     // linear, patch_embed, head: [cols, K] row-major; K = 3*p*p in the order [3, p, p] for patch_embed.
-    std::vector<int8_t> weight;
+    Weights weight;
     std::vector<double> weight_scale;  // [cols]; only for people: no backend reads it
     std::vector<int32_t> bias;         // [cols], on the grid Sx * Sw[c]
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/tensor.h"
+#include "engine/weights.h"
 
 namespace ivit {
 
@@ -20,7 +21,7 @@ struct TensorView {
     std::span<const std::byte> bytes;  // into the mapping; valid while the Safetensors lives
 };
 
-class Safetensors {
+class Safetensors : public std::enable_shared_from_this<Safetensors> {
   public:
     // Maps the file and checks all of its header (length, JSON, dtypes, shapes, offsets inside the file, no
     // overlap, no gap). Throws Error in one sentence; allocates nothing on the file's word.
@@ -42,6 +43,9 @@ class Safetensors {
     // Exact integer types only (I8, I16, I32, I64), same checks.
     template <class T>
     std::vector<T> integers(const std::string& tensor, const Shape& expected) const;
+    // An I8 tensor where it lies in the mapping, which stays as long as the result; of bytes in memory a
+    // copy.
+    Weights weights(const std::string& tensor, const Shape& expected) const;
 
     ~Safetensors();
 

@@ -97,7 +97,7 @@ void check_requant(Backend& backend, const json& cases, Checker& check) {
         Probe p(narrow ? Op::linear : Op::patch_embed, narrow ? Shape{1, 12} : Shape{3, 2, 2}, {1, C});
         p.graph.nodes[1].patch = 2;
         p.graph.image_size = p.graph.patch_size = 2;
-        p.node.weight.assign(static_cast<size_t>(12 * C), 0);
+        p.node.weight = std::vector<int8_t>(static_cast<size_t>(12 * C));
         p.node.bias = x;
         p.node.m.assign(x.size(), c.at("m"));
         p.node.s.assign(x.size(), c.at("s"));

@@ -160,6 +160,7 @@ std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int nod
                 p->panels = previous->panels;
             else
                 p->panels = std::make_shared<Panels>(pack_weights(q.weight.data(), N, K));
+            q.weight.let_go();
             p->init = Buffer<int32_t>(rounded(N, tile_cols));
             for (int64_t c = 0; c < N; ++c)
                 p->init[c] = without_bias_128(q.bias[static_cast<size_t>(c)], p->panels->sums[c]);
