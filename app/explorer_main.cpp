@@ -27,6 +27,8 @@ int main(int argc, char** argv) {
     parser.addVersionOption();
     const QCommandLineOption model(
         {"m", "model"}, "Checkpoint, quantized model, or an architecture's name for random weights.", "M");
+    const QCommandLineOption arch(
+        "arch", "An architecture with seeded random weights, e.g. deit_small_patch16_224.", "NAME");
     const QCommandLineOption quant({"q", "quant"}, "Bit-widths (W4A8) or a JSON configuration.", "Q");
     const QCommandLineOption backend("backend", "auto, cpu, cuda or reference.", "B");
     const QCommandLineOption theme("theme", "system, light or dark.", "T");
@@ -37,7 +39,7 @@ int main(int argc, char** argv) {
     const QCommandLineOption screenshot(
         "screenshot", "Save a picture of the window when all results are there, and quit.", "FILE");
     const QCommandLineOption empty("empty", "Open neither the bundled model nor its samples.");
-    parser.addOptions({model, quant, backend, theme, tab, node, size, screenshot, empty});
+    parser.addOptions({model, arch, quant, backend, theme, tab, node, size, screenshot, empty});
     parser.addPositionalArgument("IMAGE", "Pictures or folders of pictures.", "[IMAGE...]");
     parser.process(app);
 
@@ -72,8 +74,8 @@ int main(int argc, char** argv) {
     }
     QStringList pictures = parser.positionalArguments();
     try {
-        if (parser.isSet(model)) {
-            window.open_model(parser.value(model));
+        if (parser.isSet(model) || parser.isSet(arch)) {
+            window.open_model(parser.value(parser.isSet(model) ? model : arch));
         } else if (!parser.isSet(empty)) {
             window.open_model(QString::fromStdString(ivit::bundled_model().string()));
         }

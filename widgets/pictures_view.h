@@ -11,6 +11,7 @@ class PicturesView : public QWidget {
     explicit PicturesView(Workbench& bench, QWidget* parent = nullptr);
     QListView* list() { return list_; }
     QSize sizeHint() const override { return {190, 500}; }
+    QSize minimumSizeHint() const override { return {170, 120}; }
 
   private:
     Workbench& bench_;

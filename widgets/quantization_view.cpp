@@ -118,7 +118,7 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
         QStringLiteral("Bits of the attention logits that Shiftmax reads, 4 to 16. 8 by default, whatever "
                        "the activations have."));
     logits_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
-    logits_->setMinimumContentsLength(6);
+    logits_->setMinimumContentsLength(2);
     put(0, 0, QStringLiteral("Weights"), weights_);
     put(0, 1, QStringLiteral("Activations"), activations_);
     put(1, 0, QStringLiteral("Residual"), residual_);
@@ -178,7 +178,7 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     tree_->header()->resizeSection(QuantTreeModel::mode_column, 66);
     column->addWidget(tree_, 1);
 
-    auto* scroll = new QScrollArea;
+    auto* scroll = scroll_ = new QScrollArea;
     scroll->setWidget(content);
     scroll->setWidgetResizable(true);
     scroll->setFrameShape(QFrame::NoFrame);
@@ -345,6 +345,11 @@ QWidget* QuantizationView::make_operator(Operator& o, const char* key) {
         details->setVisible(on);
     });
     return box;
+}
+
+QSize QuantizationView::minimumSizeHint() const {
+    const int bar = scroll_->verticalScrollBar()->sizeHint().width();
+    return {scroll_->widget()->minimumSizeHint().width() + bar, QWidget::minimumSizeHint().height()};
 }
 
 void QuantizationView::refresh() {

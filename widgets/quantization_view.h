@@ -4,6 +4,7 @@
 #include <QComboBox>
 #include <QLabel>
 #include <QPushButton>
+#include <QScrollArea>
 #include <QSlider>
 #include <QTreeView>
 
@@ -17,6 +18,7 @@ class QuantizationView : public QWidget {
     QuantTreeModel& model() { return model_; }
     QTreeView* tree() { return tree_; }
     QSize sizeHint() const override { return {300, 420}; }
+    QSize minimumSizeHint() const override;  // so wide that nothing is cut off at the side
     void save_config();
     void load_config();
     bool load_config(const QString& file);
@@ -42,6 +44,7 @@ class QuantizationView : public QWidget {
     void refresh();
 
     Workbench& bench_;
+    QScrollArea* scroll_;
     QuantTreeModel model_;
     QTreeView* tree_;
     QComboBox *weights_, *activations_, *residual_, *logits_, *preset_;

@@ -95,9 +95,9 @@ void StatusArea::set_results(const Shown& shown, const LatencySamples& latency) 
     parts << backend;
     figures_->setText(parts.join(QStringLiteral("&nbsp;&nbsp; ")));
     QStringList origin;
+    if (r.comparison.model) origin << QString::fromStdString(r.comparison.model->calibration.summary());
     if (!r.gpu_absent.empty())
         origin << QStringLiteral("no GPU (%1)").arg(QString::fromStdString(r.gpu_absent));
-    if (r.comparison.model) origin << QString::fromStdString(r.comparison.model->calibration.summary());
     origin_->set_text(origin.join(QStringLiteral(" · ")));
     QString spoken = (parts + origin).join(QStringLiteral(", "));
     figures_->setAccessibleDescription(spoken.remove(QStringLiteral("<b>")).remove(QStringLiteral("</b>")));

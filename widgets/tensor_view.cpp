@@ -36,6 +36,7 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
         b->setToolTip(tips[i]);
         b->setAccessibleName(QStringLiteral("Show %1").arg(QString(names[i]).toLower()));
         b->setObjectName(QStringLiteral("tensor_%1").arg(QString(names[i]).toLower()));
+        b->setFixedWidth(b->fontMetrics().horizontalAdvance(b->text()) + 22);  // the row is full as it is
         what_->addButton(b, i);
         group->addWidget(b);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The window and each canvas against committed pictures of them (tests/widgets/reference).
-// IVIT_RENEW_REFERENCES=1 writes them anew, after somebody has looked at them. What differs lies in the build
-// folder as reference_NAME.png.
+// IVIT_RENEW_REFERENCES=1 writes them anew, after somebody has looked at them. What they look
+// like now lies in the build folder as reference_NAME.png.
 #include <qcustomplot.h>
 #include <QDir>
 #include <QOpenGLWidget>
@@ -73,11 +73,13 @@ QString file_of(const char* name) {
 void check_against(const char* name, const QImage& now) {
     INFO(name);
     REQUIRE_FALSE(now.isNull());
+    const QString kept = QStringLiteral(IVIT_BINARY_DIR "/reference_%1.png").arg(name);
+    now.save(kept);
     if (qEnvironmentVariableIsSet("IVIT_RENEW_REFERENCES")) {
         // Half the size is enough for people, and a quarter of the bytes.
         const QImage half = now.convertToFormat(QImage::Format_RGB32)
                                 .scaled(now.size() / 2, Qt::IgnoreAspectRatio, Qt::SmoothTransformation);
-        REQUIRE(half.convertToFormat(QImage::Format_Indexed8, Qt::DiffuseDither).save(file_of(name)));
+        REQUIRE(half.save(file_of(name)));
         return;
     }
     const QImage reference(file_of(name));
@@ -85,8 +87,6 @@ void check_against(const char* name, const QImage& now) {
     CHECK(std::abs(reference.width() - now.width() / 2) <= 8);
     CHECK(std::abs(reference.height() - now.height() / 2) <= 8);
     const Difference d = difference(reference, now, now.size());
-    const QString kept = QStringLiteral(IVIT_BINARY_DIR "/reference_%1.png").arg(name);
-    if (!d.acceptable()) now.save(kept);
     INFO("mean difference " << d.mean << ", cells that differ strongly " << 100 * d.strong
                             << " %; what it looks like now: " << kept.toStdString());
     CHECK(d.acceptable());
