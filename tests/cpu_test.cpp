@@ -505,3 +505,13 @@ TEST_CASE("cpu: a stop request ends the run, and timings name every node once", 
     CHECK(next == static_cast<int>(q->graph->nodes.size()));
     CHECK_THROWS_AS(network->run(std::span(pixels).first(10), 1, {}), Error);
 }
+
+TEST_CASE("cpu: every vector instruction set has a measured limit") {
+    for (const Isa isa : {Isa::avx2, Isa::avxvnni, Isa::avx512vnni}) {
+        if (isa > best_isa()) continue;
+        INFO(to_string(isa));
+        // A slow clock of 1 GHz does one multiplying instruction of 8 products a cycle.
+        CHECK(cpu::make_backend(1, isa)->measure_peak() > 8e9 / 4);
+    }
+    CHECK(cpu::make_backend(1, Isa::scalar)->measure_peak() == 0);
+}

@@ -65,15 +65,21 @@ void add_bench(CLI::App& program, Run& run) {
             doc["integer_ms"] = latency_json(r.integers);
             if (s.floats) doc["speedup"] = r.speedup;
             doc["baseline"] = "FP32, oneDNN, the same threads, alternating";
+            // In the same run, so that both know the same clock.
+            const double peak = options.per_layer ? s.backend->measure_peak() : 0;
+            const auto gmacs = [](const BenchLayer& l) {
+                return static_cast<double>(l.macs) * 1e-6 / std::max(1e-9, l.integer_ms);
+            };
             if (options.per_layer) {
+                if (peak > 0) doc["peak_gmacs_per_s"] = peak * 1e-9;
                 doc["layers"] = Json::array();
                 for (const auto& l : r.layers) {
                     Json row = {{"name", g.nodes[static_cast<size_t>(l.first)].name},
                                 {"last", g.nodes[static_cast<size_t>(l.last)].name},
                                 {"integer_ms", l.integer_ms},
                                 {"macs", l.macs},
-                                {"integer_gmacs_per_s",
-                                 static_cast<double>(l.macs) * 1e-6 / std::max(1e-9, l.integer_ms)}};
+                                {"integer_gmacs_per_s", gmacs(l)}};
+                    if (peak > 0) row["share_of_peak"] = gmacs(l) / (peak * 1e-9);
                     if (s.floats) row["float_ms"] = l.float_ms;
                     doc["layers"].push_back(row);
                 }
@@ -94,14 +100,21 @@ void add_bench(CLI::App& program, Run& run) {
                 fmt::print("  {}\n",
                            ink(Ink::bold, fmt::format("integers are {:.2f} times as fast", r.speedup)));
             if (options.per_layer) {
-                fmt::print("\n  {:<32} {:>10} {:>10} {:>7} {:>10}\n", "nodes", "float ms", "integer ms",
-                           "ratio", "GMAC/s");
+                fmt::print("\n  {:<32} {:>10} {:>10} {:>7} {:>10} {:>8}\n", "nodes", "float ms", "integer ms",
+                           "ratio", "GMAC/s", "of peak");
                 for (const auto& l : r.layers)
-                    fmt::print("  {:<32} {:>10.4f} {:>10.4f} {:>7.2f} {:>10}\n", nodes_of(g, l), l.float_ms,
-                               l.integer_ms, l.float_ms / std::max(1e-9, l.integer_ms),
-                               l.macs ? fmt::format("{:.1f}", static_cast<double>(l.macs) * 1e-6 /
-                                                                  std::max(1e-9, l.integer_ms))
-                                      : "-");
+                    fmt::print("  {:<32} {:>10.4f} {:>10.4f} {:>7.2f} {:>10} {:>8}\n", nodes_of(g, l),
+                               l.float_ms, l.integer_ms, l.float_ms / std::max(1e-9, l.integer_ms),
+                               l.macs ? fmt::format("{:.1f}", gmacs(l)) : "-",
+                               l.macs && peak > 0 ? fmt::format("{:.0f} %", gmacs(l) / peak * 1e11) : "-");
+                double all = 0;
+                for (const auto& l : r.layers) all += static_cast<double>(l.macs);
+                const double whole = all * 1e-6 / r.integers.median;
+                fmt::print("  the network, untimed inside: {:.1f} GMAC/s", whole);
+                if (peak > 0)
+                    fmt::print(", {:.0f} % of the {:.1f} GMAC/s measured here on registers alone",
+                               whole / peak * 1e11, peak * 1e-9);
+                fmt::print("\n");
             }
             return 0;
         };

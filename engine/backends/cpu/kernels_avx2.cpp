@@ -243,6 +243,26 @@ void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const Lay
     for (int64_t r = 0; r < rows; ++r) layernorm_row(x + r * ldx, C, q, out + r * C);
 }
 
+// The limit: kernels.h, multiply_only.
+int32_t multiply_only(int64_t rounds) {
+    __m256i acc[12];
+    const __m256i a = _mm256_set1_epi32(static_cast<int32_t>(rounds)), b = _mm256_set1_epi32(0x01020304);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; ++i) acc[i] = _mm256_set1_epi32(i);  // all different, or one would do for all
+    for (int64_t i = 0; i < rounds; ++i)
+#pragma GCC unroll 12
+        for (__m256i& x : acc) {
+            __m256i each = a;
+            asm volatile("" : "+x"(each));  // else the product would be made once
+            x = _mm256_add_epi32(x, _mm256_madd_epi16(each, b));
+        }
+    __m256i sum = acc[0];
+    for (const __m256i& x : acc) sum = _mm256_xor_si256(_mm256_slli_epi32(sum, 1), x);
+    alignas(32) int32_t words[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(words), sum);
+    return words[0] ^ words[5];
+}
+
 }  // namespace
 
 const Kernels& avx2_kernels() {
@@ -255,7 +275,9 @@ const Kernels& avx2_kernels() {
                               scalar_kernels.pack_k,
                               scalar_kernels.pack_v,
                               lookup,
-                              scalar_kernels.patch};
+                              scalar_kernels.patch,
+                              multiply_only,
+                              12 * 16};
     return k;
 }
 

@@ -576,11 +576,25 @@ void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tabl
     patch16_vbmi(pixels, stride, tables, out);
 }
 
+// ---- The limit ----
+
+int32_t multiply_only(int64_t rounds) {
+    __m512i acc[12];
+    const __m512i a = _mm512_set1_epi32(static_cast<int32_t>(rounds)), b = _mm512_set1_epi32(0x01020304);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; ++i) acc[i] = _mm512_set1_epi32(i);  // all different, or one would do for all
+    for (int64_t i = 0; i < rounds; ++i)
+#pragma GCC unroll 12
+        for (__m512i& x : acc) x = _mm512_dpbusd_epi32(x, a, b);
+    for (const __m512i& x : acc) acc[0] = _mm512_xor_si512(_mm512_slli_epi32(acc[0], 1), x);
+    return _mm512_reduce_add_epi32(acc[0]);
+}
+
 }  // namespace
 
 const Kernels& avx512vnni_kernels() {
-    static const Kernels k = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm,
-                              shiftmax,  pack_k,     pack_v,      lookup,       patch};
+    static const Kernels k = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm,     shiftmax,
+                              pack_k,    pack_v,     lookup,      patch,        multiply_only, 12 * 64};
     return k;
 }
 

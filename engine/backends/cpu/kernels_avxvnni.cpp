@@ -67,12 +67,30 @@ void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_
     }
 }
 
+// The limit: kernels.h, multiply_only.
+int32_t multiply_only(int64_t rounds) {
+    __m256i acc[12];
+    const __m256i a = _mm256_set1_epi32(static_cast<int32_t>(rounds)), b = _mm256_set1_epi32(0x01020304);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; ++i) acc[i] = _mm256_set1_epi32(i);  // all different, or one would do for all
+    for (int64_t i = 0; i < rounds; ++i)
+#pragma GCC unroll 12
+        for (__m256i& x : acc) x = _mm256_dpbusd_avx_epi32(x, a, b);
+    __m256i sum = acc[0];
+    for (const __m256i& x : acc) sum = _mm256_xor_si256(_mm256_slli_epi32(sum, 1), x);
+    alignas(32) int32_t words[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(words), sum);
+    return words[0] ^ words[5];
+}
+
 }  // namespace
 
 const Kernels& avxvnni_kernels() {
     static const Kernels k = [] {
         Kernels all = avx2_kernels();
         all.gemm_tile = gemm_tile;
+        all.multiply_only = multiply_only;
+        all.macs_per_round = 12 * 32;
         return all;
     }();
     return k;

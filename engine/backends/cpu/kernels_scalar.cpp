@@ -140,8 +140,8 @@ void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tabl
 
 }  // namespace
 
-const Kernels scalar_kernels = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm,
-                                shiftmax,  pack_k,     pack_v,      lookup,       patch};
+const Kernels scalar_kernels = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm, shiftmax,
+                                pack_k,    pack_v,     lookup,      patch,        nullptr,   0};
 
 const Kernels& kernels(Isa isa) {
     switch (isa) {
