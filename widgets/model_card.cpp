@@ -3,6 +3,7 @@
 
 #include <QFileDialog>
 #include <QScrollArea>
+#include <QScrollBar>
 #include <QSettings>
 #include <QVBoxLayout>
 
@@ -62,6 +63,10 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
          {ivit::RangeMethod::mse, ivit::RangeMethod::percentile, ivit::RangeMethod::minmax}) {
         method_->addItem(QString(ivit::to_string(m)), static_cast<int>(m));
     }
+    auto* method_label = new QLabel(QStringLiteral("Ranges by"));
+    method_label->setForegroundRole(QPalette::PlaceholderText);
+    method_label->setBuddy(method_);
+    form_->insertRow(4, method_label, method_);
     method_->setObjectName("range_method");
     method_->setAccessibleName(QStringLiteral("How activation ranges are chosen"));
     method_->setToolTip(
@@ -84,7 +89,6 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
     row->addWidget(cancel_);
     column->addLayout(row);
     auto* buttons = new QHBoxLayout;
-    buttons->addWidget(method_);
     buttons->addWidget(calibrate_);
     buttons->addWidget(save_);
     buttons->addStretch();
@@ -94,6 +98,9 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
     scroll->setWidget(content);
     scroll->setWidgetResizable(true);
     scroll->setFrameShape(QFrame::NoFrame);
+    scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    scroll->setMinimumWidth(content->minimumSizeHint().width() +
+                            scroll->verticalScrollBar()->sizeHint().width());
     auto* layout = new QVBoxLayout(this);
     layout->setContentsMargins(0, 0, 0, 0);
     layout->addWidget(scroll);

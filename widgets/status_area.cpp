@@ -51,7 +51,10 @@ StatusArea::StatusArea(QWidget* parent)
     row->addWidget(message_);
     row->addWidget(log_);
     fade_.setSingleShot(true);
-    connect(&fade_, &QTimer::timeout, message_, [this] { message_->set_text({}); });
+    connect(&fade_, &QTimer::timeout, message_, [this] {
+        message_->set_text({});
+        message_->setMinimumWidth(0);
+    });
 }
 
 void StatusArea::say(const QString& sentence, bool warning) {
@@ -63,6 +66,8 @@ void StatusArea::say(const QString& sentence, bool warning) {
     p.setColor(QPalette::WindowText, warning ? Theme::instance().warning() : Theme::instance().muted());
     message_->setPalette(p);
     message_->set_text(marked);
+    message_->setMinimumWidth(
+        std::min(320, message_->sizeHint().width()));  // before what has stood there all along
     fade_.start(warning ? 20000 : 8000);
 }
 

@@ -4,6 +4,7 @@
 #include <QPainter>
 #include <QStyleFactory>
 #include <QStyleOption>
+#include <QToolButton>
 
 namespace {
 
@@ -36,7 +37,9 @@ Style::Style() : QProxyStyle(QStyleFactory::create(QStringLiteral("Fusion"))) {}
 void Style::drawPrimitive(PrimitiveElement element, const QStyleOption* option, QPainter* painter,
                           const QWidget* widget) const {
     const bool button = element == PE_PanelButtonCommand || element == PE_PanelButtonTool;
-    if (button && (option->state & State_On)) {
+    const auto* tool = qobject_cast<const QToolButton*>(widget);
+    const bool unfolds = tool && tool->arrowType() != Qt::NoArrow;  // its arrow says that it is down
+    if (button && !unfolds && (option->state & State_On)) {
         const QPalette& p = option->palette;
         painter->save();
         painter->setRenderHint(QPainter::Antialiasing);
@@ -50,6 +53,7 @@ void Style::drawPrimitive(PrimitiveElement element, const QStyleOption* option, 
         painter->restore();
         return;
     }
+    if (button && unfolds && !(option->state & (State_MouseOver | State_Sunken))) return;
     QProxyStyle::drawPrimitive(element, option, painter, widget);
     if (dark(option->palette) && (element == PE_IndicatorCheckBox || element == PE_FrameLineEdit))
         edge(painter, option, 2);
