@@ -44,6 +44,7 @@
 #include "widgets/pictures_view.h"
 #include "widgets/predictions_view.h"
 #include "widgets/quantization_view.h"
+#include "widgets/report_comparison.h"
 #include "widgets/status_area.h"
 #include "widgets/tensor_view.h"
 #include "widgets/theme.h"
@@ -396,7 +397,7 @@ void MainWindow::make_menus() {
     action(file, "&Save quantized model …", "The integers as one safetensors file",
            QKeySequence("Ctrl+Shift+S"), [this] { model_card_->save_quantized(); });
     file->addSeparator();
-    action(file, "&Report …", "What is shown as one file: HTML, PDF, JSON, CSV or Markdown",
+    action(file, "Export &report …", "What is shown as one file: HTML, PDF, JSON, CSV or Markdown",
            QKeySequence("Ctrl+E"), [this] {
                const QString folder = QSettings().value("export/folder", QDir::homePath()).toString();
                QString file = QFileDialog::getSaveFileName(
@@ -406,6 +407,12 @@ void MainWindow::make_menus() {
                if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".html");
                QSettings().setValue("export/folder", QFileInfo(file).absolutePath());
                bench_.write_report(file.toStdString());
+           });
+    action(file, "Compare re&ports …", "Two reports side by side, or what is shown against one",
+           QKeySequence("Ctrl+Shift+R"), [this] {
+               if (!comparison_) comparison_ = new ReportComparison(bench_, this);
+               comparison_->show();
+               comparison_->raise();
            });
     action(file, "E&xport view …", "The view in the middle as PNG, SVG or PDF", QKeySequence("Ctrl+Shift+E"),
            [this] {

@@ -19,6 +19,7 @@ class QActionGroup;
 class QComboBox;
 class QNetworkAccessManager;
 class QuantizationView;
+class ReportComparison;
 class StatusArea;
 class TensorView;
 class View;
@@ -39,6 +40,7 @@ class MainWindow : public QMainWindow {
     OperatorView* operators() { return operators_; }
     LatencyView* latency() { return latency_; }
     QuantizationView* quantization() { return quantization_; }
+    ReportComparison* comparison() { return comparison_; }  // null until it is asked for
     PicturesView* pictures() { return pictures_; }
     ModelCard* model_card() { return model_card_; }
     StatusArea* status() { return status_; }
@@ -89,6 +91,7 @@ class MainWindow : public QMainWindow {
     PicturesView* pictures_;
     ModelCard* model_card_;
     StatusArea* status_;
+    ReportComparison* comparison_ = nullptr;
     std::vector<View*> views_;
     std::vector<QDockWidget*> docks_;
     QComboBox *model_box_ = nullptr, *backend_box_ = nullptr;

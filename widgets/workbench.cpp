@@ -621,12 +621,13 @@ void Workbench::cancel_calibration() {
     emit calibration_ended();
 }
 
-void Workbench::write_report(const fs::path& file) {
+void Workbench::make_report(
+    std::function<void(std::shared_ptr<const ivit::Json>, const QString& problem)> done,
+    std::function<void(const ivit::Json&)> in_background) {
     const auto result = shown_.current;
     if (!result || !result->complete || !result->comparison.float_trace) {
-        emit message(QStringLiteral("A report needs both networks' complete results; they are not there yet"),
-                     true);
-        return;
+        return done(nullptr,
+                    QStringLiteral("A report needs both networks' complete results; they are not there yet"));
     }
     fs::path picture;
     if (const int row = pictures_.row_of(prepared_id_); row >= 0) picture = pictures_.picture(row).file;
@@ -636,9 +637,18 @@ void Workbench::write_report(const fs::path& file) {
         node >= 0 && g.nodes[static_cast<size_t>(node)].op == ivit::Op::softmax) {
         options.head = g.nodes[static_cast<size_t>(node)].name + ":" + std::to_string(selection_.head());
     }
-    session_->submit_idle([this, result, file, picture, options](std::stop_token) {
-        QString said;
-        bool failed = false;
+    if (const LatencySamples& l = latency(); !l.integer_ms.empty() && !l.float_ms.empty()) {
+        ivit::BenchResult measured;
+        measured.floats = ivit::latency(l.float_ms);
+        measured.integers = ivit::latency(l.integer_ms);
+        measured.speedup =
+            measured.integers.median > 0 ? measured.floats.median / measured.integers.median : 0;
+        options.latency = measured;
+        options.batch = l.batch;
+    }
+    session_->submit_idle([this, result, picture, options, done, in_background](std::stop_token) mutable {
+        std::shared_ptr<const ivit::Json> report;
+        QString problem;
         try {
             ivit::ReportInput input;
             input.file = picture.empty() ? result->request->picture : picture.string();
@@ -646,18 +656,34 @@ void Workbench::write_report(const fs::path& file) {
                                            : ivit::sha256_file(picture);
             input.pixels = result->request->pixels;
             input.comparison = result->comparison;
-            std::vector<ivit::ReportInput> inputs;
-            inputs.push_back(std::move(input));
             const ivit::Effective e =
                 ivit::effective(*result->comparison.model, result->backend, result->gpu_absent);
-            ivit::write_report(ivit::build_report(e, inputs, options), file);
-            said = QStringLiteral("Report written: %1").arg(QString::fromStdString(file.string()));
+            // Random weights have no file to name.
+            const std::vector<std::string> more = e.model.sha256.empty()
+                                                      ? std::vector<std::string>{"--arch", e.model.name}
+                                                      : std::vector<std::string>{"--model", e.model.source};
+            options.commands = ivit::reproduce_commands(e, {input.file}, more);
+            std::vector<ivit::ReportInput> inputs;
+            inputs.push_back(std::move(input));
+            report = std::make_shared<const ivit::Json>(ivit::build_report(e, inputs, options));
+            if (in_background) in_background(*report);
         } catch (const ivit::Error& e) {
-            said = sentence(e);
-            failed = true;
+            report.reset();
+            problem = sentence(e);
         }
         QMetaObject::invokeMethod(
-            this, [this, said, failed] { emit message(said, failed); }, Qt::QueuedConnection);
+            this, [done, report, problem] { done(report, problem); }, Qt::QueuedConnection);
         return true;
     });
+}
+
+void Workbench::write_report(const fs::path& file) {
+    make_report(
+        [this, file](const std::shared_ptr<const ivit::Json>& report, const QString& problem) {
+            emit message(report
+                             ? QStringLiteral("Report written: %1").arg(QString::fromStdString(file.string()))
+                             : problem,
+                         !report);
+        },
+        [file](const ivit::Json& report) { ivit::write_report(report, file); });
 }

@@ -9,7 +9,9 @@
 #include <QUndoStack>
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 
 #include "engine/session.h"
 #include "widgets/models/picture_list_model.h"
@@ -74,6 +76,11 @@ class Workbench : public QObject {
     bool calibrating() const { return calibration_job_ != nullptr; }
 
     void set_latency(bool keep_running, int batch);
+    // What is shown as a report, made in the background. done, on this thread: the report, or null and why
+    // there is none. in_background, on the worker: writes it, say; its Error becomes the problem.
+    void make_report(
+        std::function<void(std::shared_ptr<const nlohmann::ordered_json>, const QString& problem)> done,
+        std::function<void(const nlohmann::ordered_json&)> in_background = {});
     // What is shown as a report: html, pdf, json, csv or md by the file's ending. Written in the background.
     void write_report(const std::filesystem::path& file);
     bool idle() const;  // nothing is on its way: results complete, strip classified, first latencies taken
