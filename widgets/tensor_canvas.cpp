@@ -267,7 +267,6 @@ void TensorCanvas::draw_cells() {
         for (int y = y0; y < n.height() && o.y() + y * c.height() < a.bottom(); ++y) {
             for (int x = x0; x < n.width() && o.x() + x * c.width() < a.right(); ++x) {
                 int row = 0, column = 0;
-                const QPointF centre(o.x() + (x + 0.5) * c.width(), o.y() + (y + 0.5) * c.height());
                 const int patch = y * slice_.side + x + slice_.first;
                 row = look_.layout == matrix ? y : look_.layout == patches_of_column ? patch : look_.row;
                 column = look_.layout == matrix              ? x
@@ -295,11 +294,17 @@ void TensorCanvas::draw_cells() {
                 } else {
                     lines << numbers::significant(shown, 2);
                 }
+                // In the middle of what can be seen of the cell.
+                const double left = std::max(a.left(), o.x() + x * c.width()),
+                             right = std::min(a.right(), o.x() + (x + 1) * c.width());
+                const double top = std::max(a.top(), o.y() + y * c.height()),
+                             bottom = std::min(a.bottom(), o.y() + (y + 1) * c.height());
+                const QPointF centre((left + right) / 2, (top + bottom) / 2);
                 float at = static_cast<float>(centre.y()) - line * static_cast<float>(lines.size()) / 2;
                 for (const QString& text : lines) {
                     const std::string s = utf8(text);
                     const float w = ImGui::CalcTextSize(s.c_str()).x;
-                    if (w < c.width())
+                    if (w < right - left)
                         list->AddText(
                             ImVec2(std::round(static_cast<float>(centre.x()) - w / 2), std::round(at)), ink,
                             s.c_str());

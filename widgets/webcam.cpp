@@ -16,10 +16,12 @@ void Webcam::start() {
         QString why;
         try {
             cv::VideoCapture camera;
+            // By name of the interface: OpenCV's search through all of them takes seconds and asks every USB
+            // device.
             if (source.isEmpty()) {
-                camera.open(0);
+                camera.open(0, cv::CAP_V4L2);
             } else {
-                camera.open(source.toStdString());
+                camera.open(source.toStdString(), source.contains('%') ? cv::CAP_IMAGES : cv::CAP_V4L2);
             }
             if (!camera.isOpened()) why = QStringLiteral("There is no webcam, or another program uses it");
             cv::Mat bgr;

@@ -12,8 +12,8 @@ class Webcam : public QObject {
     using QObject::QObject;
     ~Webcam() override;
 
-    // What to open: empty for the first webcam, else anything OpenCV reads as a video (a device, a file,
-    // "frame_%02d.png").
+    // What to open: empty for the first webcam, else a device ("/dev/video2") or numbered pictures
+    // ("frame_%02d.png").
     void set_source(const QString& source) { source_ = source; }
     void start();
     void stop();  // never waits for the camera, which may be in the middle of opening

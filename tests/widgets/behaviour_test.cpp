@@ -210,7 +210,7 @@ TEST_CASE("behaviour: a webcam that is not there, and one that is pulled out", "
     MainWindow& w = o.window;
     auto* action = w.findChild<QAction*>("webcam");
     REQUIRE(action);
-    w.webcam().set_source(o.folder.dir.filePath("no_such_camera.avi"));
+    w.webcam().set_source(QStringLiteral("/dev/no_such_camera"));
     action->trigger();
     REQUIRE(wait_until([&] { return !action->isChecked(); }));
     CHECK(w.status()->history().last().contains("There is no webcam"));
