@@ -2,6 +2,7 @@
 #include "widgets/latency_sampler.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -34,6 +35,8 @@ struct LatencySampler::Job {
     LatencySamples samples;
     std::vector<std::vector<double>> integer_nodes, float_nodes;  // [node][run]
     int warm_up = 5;
+    std::chrono::steady_clock::time_point told =
+        std::chrono::steady_clock::now();  // when samples were last posted
 
     void prepare() {
         const ivit::Request& request = *result->request;
@@ -135,6 +138,11 @@ void LatencySampler::start(std::shared_ptr<const ivit::Result> result) {
             job->samples.error = e.sentence();
             done = true;
         }
+        // Painting takes a core from the next runs: what is shown is renewed twice a second, not after every
+        // turn.
+        const auto now = std::chrono::steady_clock::now();
+        if (!done && now - job->told < std::chrono::milliseconds(500)) return job->cancelled.load();
+        job->told = now;
         QMetaObject::invokeMethod(
             this,
             [this, job, samples = job->samples, done] {
