@@ -71,6 +71,19 @@ TEST_CASE("the attention kernel's reciprocal is Shiftmax's, to the last bit", "[
             }
 }
 
+TEST_CASE("the I-LayerNorm kernel's square root is floor(sqrt(v))", "[cuda][arithmetic]") {
+    for (uint64_t v = 0; v < 100000; ++v)
+        REQUIRE(cuda::quick_root(v) == arith::isqrt(static_cast<int64_t>(v)));
+    for (int i = 0; i < 400000; ++i) {
+        const int64_t v = uniform(0, (int64_t{1} << 50) - 1) >> uniform(0, 49);
+        REQUIRE(cuda::quick_root(static_cast<uint64_t>(v)) == arith::isqrt(v));
+        const int64_t root = std::max<int64_t>(1, uniform(1, (1 << 25) - 1) >> uniform(0, 20));
+        for (const int64_t off : {-1, 0, 1})
+            REQUIRE(cuda::quick_root(static_cast<uint64_t>(root * root + off)) ==
+                    arith::isqrt(root * root + off));
+    }
+}
+
 TEST_CASE("packed weight rows are a permutation inside groups of 32", "[cuda][arithmetic]") {
     std::set<int32_t> seen;
     for (int32_t c = 0; c < 128; ++c) {

@@ -59,12 +59,15 @@ void add_bench(CLI::App& program, Run& run) {
             options.progress = [&](int done, int) { bar.step(done); };
             const BenchResult r = ivit::bench(s.floats.get(), *s.integers, pixels, options);
 
+            // The float network has no GPU kernels: tools/bench_peers_gpu.py measures floats on the GPU.
+            const bool gpu = s.effective.backend.name == "cuda";
             Json doc = document("bench", s.effective);
             doc["batch"] = options.batch;
             if (s.floats) doc["float_ms"] = latency_json(r.floats);
             doc["integer_ms"] = latency_json(r.integers);
             if (s.floats) doc["speedup"] = r.speedup;
-            doc["baseline"] = "FP32, oneDNN, the same threads, alternating";
+            doc["baseline"] =
+                gpu ? "FP32, oneDNN, on the CPU, alternating" : "FP32, oneDNN, the same threads, alternating";
             // In the same run, so that both know the same clock.
             const double peak = options.per_layer ? s.backend->measure_peak() : 0;
             const auto gmacs = [](const BenchLayer& l) {
@@ -94,11 +97,12 @@ void add_bench(CLI::App& program, Run& run) {
                 fmt::print("  {:<8} median {:>9.3f} ms   p95 {:>9.3f} ms   min {:>9.3f} ms\n", what, l.median,
                            l.p95, l.min);
             };
-            if (s.floats) line("FP32", r.floats);
+            if (s.floats) line(gpu ? "FP32 CPU" : "FP32", r.floats);
             line("integer", r.integers);
             if (s.floats)
-                fmt::print("  {}\n",
-                           ink(Ink::bold, fmt::format("integers are {:.2f} times as fast", r.speedup)));
+                fmt::print("  {}\n", ink(Ink::bold, fmt::format("integers{} are {:.2f} times as fast{}",
+                                                                gpu ? " on the GPU" : "", r.speedup,
+                                                                gpu ? " as FP32 on the CPU" : "")));
             if (options.per_layer) {
                 fmt::print("\n  {:<32} {:>10} {:>10} {:>7} {:>10} {:>8}\n", "nodes", "float ms", "integer ms",
                            "ratio", "GMAC/s", "of peak");

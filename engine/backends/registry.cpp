@@ -3,6 +3,7 @@
 #include "engine/backend.h"
 #include "engine/backends/cpu/network.h"
 #include "engine/backends/cuda/network.h"
+#include "engine/backends/fallback.h"
 #include "engine/backends/reference/network.h"
 #include "engine/error.h"
 
@@ -35,6 +36,10 @@ std::unique_ptr<Backend> make_backend(const std::string& name, int threads, std:
             try {
                 auto backend = entry.make(threads);
                 if (why) *why = refused;
+                // A GPU may be lost later too.
+                if (name == "auto" && entry.name == "cuda")
+                    return with_fallback(std::move(backend),
+                                         [threads] { return make_backend("cpu", threads); });
                 return backend;
             } catch (const Error& e) {
                 if (name != "auto") throw;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device time of the cuda backend: whole networks (pixels on the device to logits on the device, CUDA events
 // around the captured graph) and, with --steps, every fused step with its rate against the GPU's peak.
-//   ivit_cuda_bench [--steps] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]
+//   ivit_cuda_bench [--json] [--steps] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -48,7 +48,8 @@ double step_bytes(const Graph& g, const Timing& t, int pictures) {
     return bytes + size(t.last);
 }
 
-void run(const std::string& arch, int batch, bool steps, const std::string& tile, int micro, int runs) {
+void run(const std::string& arch, int batch, bool json, bool steps, const std::string& tile, int micro,
+         int runs) {
     const auto model = random_model(arch);
     const int side = model->graph->image_size;
     std::mt19937 noise(1);
@@ -66,6 +67,12 @@ void run(const std::string& arch, int batch, bool steps, const std::string& tile
     int64_t macs = 0;
     for (size_t i = 0; i < g.nodes.size(); ++i) macs += g.macs(static_cast<int>(i));
     const Latency l = latency(cuda::device_ms(*network, pixels, batch, runs));
+    if (json) {
+        std::printf(
+            "{\"arch\": \"%s\", \"batch\": %d, \"median_ms\": %.6f, \"min_ms\": %.6f, \"p95_ms\": %.6f}\n",
+            arch.c_str(), batch, l.median, l.min, l.p95);
+        return;
+    }
     const double top_per_s = 2e-9 * static_cast<double>(macs) * batch / l.median;
     std::printf(
         "%-24s batch %4d  at once %4d  median %9.4f ms  min %9.4f  p95 %9.4f  %8.1f pictures/s  %7.1f "
@@ -99,7 +106,7 @@ void run(const std::string& arch, int batch, bool steps, const std::string& tile
 }  // namespace
 
 int main(int argc, char** argv) {
-    bool steps = false;
+    bool steps = false, json = false;
     std::string tile;
     int micro = 0, runs = 100;
     std::vector<std::pair<std::string, int>> cases;
@@ -107,6 +114,8 @@ int main(int argc, char** argv) {
         const std::string a = argv[i];
         if (a == "--steps")
             steps = true;
+        else if (a == "--json")
+            json = true;
         else if (a == "--tile" && i + 1 < argc)
             tile = argv[++i];
         else if (a == "--micro" && i + 1 < argc)
@@ -116,8 +125,9 @@ int main(int argc, char** argv) {
         else if (a.find(':') != std::string::npos)
             cases.emplace_back(a.substr(0, a.find(':')), std::atoi(a.c_str() + a.find(':') + 1));
         else {
-            std::fprintf(stderr, "usage: %s [--steps] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]\n",
-                         argv[0]);
+            std::fprintf(
+                stderr, "usage: %s [--json] [--steps] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]\n",
+                argv[0]);
             return 2;
         }
     }
@@ -127,7 +137,7 @@ int main(int argc, char** argv) {
                 cases.emplace_back(std::string("deit_") + size + "_patch16_224", batch);
     try {
         if (const std::string why = cuda::unavailable(); !why.empty()) throw Error(why, "cuda");
-        for (const auto& [arch, batch] : cases) run(arch, batch, steps, tile, micro, runs);
+        for (const auto& [arch, batch] : cases) run(arch, batch, json, steps, tile, micro, runs);
     } catch (const Error& e) {
         std::fprintf(stderr, "ivit_cuda_bench: %s\n", e.what());
         return 1;

@@ -2,6 +2,7 @@
 // One kernel for logits, Shiftmax and context (arithmetic.md, Attention): K and V of a head on chip, a row's
 // logits in registers from the first product to the last. The 16-bit probabilities go through the tensor
 // cores as two planes of 8 bits.
+#include "engine/backends/cuda/attention.cuh"
 #include "engine/backends/cuda/device.cuh"
 #include "engine/backends/cuda/prepare.h"
 
@@ -25,15 +26,6 @@ struct Shape {
     }
 };
 
-// 16-byte chunk c of token r among rows of D bytes: eight neighbouring rows of one chunk hit eight different
-// banks.
-template <int D>
-__device__ __forceinline__ uint32_t swizzled(int r, int c) {
-    constexpr int per_row = D / 16;
-    if constexpr (per_row >= 8) return r * D + ((c & ~7) + ((c ^ r) & 7)) * 16;
-    return r * D + ((c ^ (r / (8 / per_row) % per_row)) << 4);
-}
-
 template <class S>
 __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(const Attention p) {
     constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
@@ -54,8 +46,8 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
     for (int i = threadIdx.x; i < padded * (D / 16); i += blockDim.x) {
         const int c = i % (D / 16), r = i / (D / 16);
         const int8_t* from = qkv + static_cast<int64_t>(r < p.tokens ? r : 0) * p.ld + 16 * c;
-        copy16(shared_address(keys) + swizzled<D>(r, c), from + p.heads * D, r < p.tokens);
-        copy16(shared_address(values) + swizzled<D>(r, c), from + 2 * p.heads * D, r < p.tokens);
+        copy16(shared_address(keys) + swizzled_row<D>(r, c), from + p.heads * D, r < p.tokens);
+        copy16(shared_address(values) + swizzled_row<D>(r, c), from + 2 * p.heads * D, r < p.tokens);
     }
     copy_commit();
     copy_wait<0>();
@@ -93,7 +85,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
                 if (first + 8 * j >= padded) break;
                 uint32_t b[4];
                 const int n = first + 8 * j + (lane & 7) + (lane >> 4) * 8;
-                load_matrices(b, shared_address(keys) + swizzled<D>(n, 2 * kk + (lane >> 3 & 1)));
+                load_matrices(b, shared_address(keys) + swizzled_row<D>(n, 2 * kk + (lane >> 3 & 1)));
                 mma_s8(x[j], q, b[0], b[1]);
                 mma_s8(x[j + 1], q, b[2], b[3]);
             }
@@ -232,7 +224,8 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
             for (int c = 0; c < S::chunks; ++c) {
                 if (first + 32 * c >= p.tokens) break;
                 uint32_t v[4];
-                load_matrices_transposed(v, shared_address(values) + swizzled<D>(first + 32 * c + lane, d));
+                load_matrices_transposed(v,
+                                         shared_address(values) + swizzled_row<D>(first + 32 * c + lane, d));
                 const uint32_t e0 = __byte_perm(v[0], v[1], 0x6420), e1 = __byte_perm(v[2], v[3], 0x6420);
                 const uint32_t o0 = __byte_perm(v[0], v[1], 0x7531), o1 = __byte_perm(v[2], v[3], 0x7531);
                 mma_u8(even, low[c], e0, e1);
@@ -282,13 +275,9 @@ bool with_shape(const Attention& p, const Launch& at, const F& f) {
                S::shared_bytes((p.tokens + 31) & ~31) <= at.shared_limit;
     };
     const auto attempt = [&]<class S>(S shape) { return fits(shape) && (f(shape), true); };
-    if (!few && (attempt(Shape<64, 3, 4, false>{}) || attempt(Shape<64, 7, 4, false>{}) ||
-                 attempt(Shape<32, 3, 4, false>{})))
-        return true;
-    return attempt(Shape<64, 1, 4, true>{}) || attempt(Shape<64, 2, 4, true>{}) ||
-           attempt(Shape<64, 8, 8, true>{}) || attempt(Shape<32, 2, 4, true>{}) ||
-           attempt(Shape<32, 8, 8, true>{}) || attempt(Shape<128, 2, 4, true>{}) ||
-           attempt(Shape<128, 8, 8, true>{});
+    if (!few && attempt(Shape<64, 7, 4, false>{})) return true;
+    return attempt(Shape<64, 2, 4, true>{}) || attempt(Shape<64, 8, 8, true>{}) ||
+           attempt(Shape<32, 8, 8, true>{}) || attempt(Shape<128, 8, 8, true>{});
 }
 
 template <class... S>
@@ -299,9 +288,9 @@ void allow(const Launch& at) {
 }  // namespace
 
 void prepare_attention(const Launch& at) {
-    allow<Shape<64, 3, 4, false>, Shape<64, 7, 4, false>, Shape<32, 3, 4, false>, Shape<64, 1, 4, true>,
-          Shape<64, 2, 4, true>, Shape<64, 8, 8, true>, Shape<32, 2, 4, true>, Shape<32, 8, 8, true>,
-          Shape<128, 2, 4, true>, Shape<128, 8, 8, true>>(at);
+    allow<Shape<64, 7, 4, false>, Shape<64, 2, 4, true>, Shape<64, 8, 8, true>, Shape<32, 8, 8, true>,
+          Shape<128, 8, 8, true>>(at);
+    prepare_attention_fast(at);
 }
 
 bool attention_fits(const Attention& p, const Launch& at) {
@@ -309,6 +298,7 @@ bool attention_fits(const Attention& p, const Launch& at) {
 }
 
 void attention(const Attention& p, const Launch& at) {
+    if (attention_fast(p, at)) return;
     with_shape(p, at, [&]<class S>(S) {
         const int tiles = (p.tokens + 15) / 16;
         const dim3 grid(static_cast<unsigned>(S::split ? tiles : 1), static_cast<unsigned>(p.heads),

@@ -95,12 +95,18 @@ __device__ __forceinline__ void let_next_start() {
 // ---- Requantization.
 __device__ __forceinline__ int clamp32(int x, int low, int top) { return min(max(x, low), top); }
 
+// x * m + r as one instruction; written in C++ the compiler may multiply 64 by 64 bits.
+__device__ __forceinline__ int64_t multiply_add(int x, int m, int64_t r) {
+    int64_t d;
+    asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(d) : "r"(x), "r"(m), "l"(r));
+    return d;
+}
 // (x * m + r) >> s for s >= 32, given s - 32: the high word alone.
 __device__ __forceinline__ int scale_high(int x, int m, int64_t r, int s32) {
-    return static_cast<int>((static_cast<int64_t>(x) * m + r) >> 32) >> s32;
+    return static_cast<int>(multiply_add(x, m, r) >> 32) >> s32;
 }
 __device__ __forceinline__ int64_t scale_any(int x, int m, int64_t r, int s) {
-    return (static_cast<int64_t>(x) * m + r) >> s;
+    return multiply_add(x, m, r) >> s;
 }
 // Of one ratio for a whole tensor, clamped.
 __device__ __forceinline__ int scale_clamped(int x, int m, int64_t r, int s, int low, int top) {
@@ -140,36 +146,15 @@ __device__ __forceinline__ uint64_t warp_sum64(uint64_t v) {
 #endif
 }
 
-// For R rows at once, by all lanes of a warp together: floor(sqrt(v)), v < 2^50, at least 1; then its share
-// of 2^31 - 1. Five bits a round: each lane tries one value, and the last that fits is kept.
+// For R rows at once, each by a lane of its own: max(1, floor(sqrt(v))), v < 2^50, and its share of 2^31 - 1.
 template <int R>
 __device__ __forceinline__ void warp_inverse_root(const uint64_t (&v)[R], uint32_t (&f)[R]) {
-    const uint32_t lane = static_cast<uint32_t>(lane_id());
-    uint32_t root[R] = {};
+    uint64_t mine = v[0];
 #pragma unroll
-    for (int b = 20; b >= 0; b -= 5)
+    for (int i = 1; i < R; ++i) mine = lane_id() == i ? v[i] : mine;
+    const uint32_t share = quick_reciprocal(max(quick_root(mine), 1u), 31);
 #pragma unroll
-        for (int i = 0; i < R; ++i) {
-            const uint32_t trial = root[i] + (lane << b);
-            const uint32_t yes = __ballot_sync(0xffffffff, static_cast<uint64_t>(trial) * trial <= v[i]);
-            root[i] += static_cast<uint32_t>(31 - __clz(static_cast<int>(yes))) << b;
-        }
-#pragma unroll
-    for (int i = 0; i < R; ++i) {
-        root[i] = max(root[i], 1u);
-        f[i] = 0;
-    }
-#pragma unroll
-    for (int b = 26; b >= 1; b -= 5)
-#pragma unroll
-        for (int i = 0; i < R; ++i) {
-            const uint32_t trial = f[i] + (lane << b);
-            const uint32_t yes =
-                __ballot_sync(0xffffffff, static_cast<uint64_t>(trial) * root[i] <= 0x7fffffff);
-            f[i] += static_cast<uint32_t>(31 - __clz(static_cast<int>(yes))) << b;
-        }
-#pragma unroll
-    for (int i = 0; i < R; ++i) f[i] += static_cast<uint64_t>(f[i] + 1) * root[i] <= 0x7fffffff ? 1 : 0;
+    for (int i = 0; i < R; ++i) f[i] = __shfl_sync(0xffffffff, share, i);
 }
 
 // ---- Starting kernels.
@@ -195,6 +180,10 @@ void allow_shared(void (*kernel)(Args), size_t bytes, const Launch& at) {
     if (most > 48 * 1024)
         IVIT_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                              static_cast<int>(most)));
+    // The same split between cache and shared memory for all, or a multiprocessor must run empty between two
+    // kernels.
+    IVIT_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                         cudaSharedmemCarveoutMaxShared));
     cudaFuncAttributes loaded;
     IVIT_CUDA_CHECK(cudaFuncGetAttributes(&loaded, kernel));
 }

@@ -6,23 +6,21 @@
 
 namespace ivit::cuda {
 
-// The 256-entry GELU table in shared memory, one copy per bank, so that no two lanes ever collide.
-constexpr int table_bytes = 64 * 32 * 4;
-__device__ __forceinline__ void spread_table(const int8_t* table, uint32_t* shared) {
-    for (int i = threadIdx.x; i < 64 * 32; i += blockDim.x)
-        shared[i] = __ldg(reinterpret_cast<const uint32_t*>(table) + i / 32);
+// The 256-entry GELU table in shared memory, a word per entry and eight copies in neighbouring banks, so that
+// few lanes collide. What the grid of the products clamps finds the entry of the grid's end.
+constexpr int table_copies = 8, table_bytes = 256 * 4 * table_copies;
+__device__ __forceinline__ void spread_table(const Linear& p, uint32_t* shared) {
+    for (int i = threadIdx.x; i < 256 * table_copies; i += blockDim.x)
+        shared[i] = static_cast<uint8_t>(
+            __ldg(p.table + clamp32(i / table_copies - 128, p.columns.low, p.columns.top) + 128));
 }
-// Four table entries for four signed bytes.
+// Four table entries for four signed bytes: a product with one byte of four is that entry's address.
 __device__ __forceinline__ uint32_t look_up4(const uint32_t* shared, uint32_t x) {
-    const uint32_t u = x ^ 0x80808080u;
-    uint32_t y = 0;
+    const uint32_t u = x ^ 0x80808080u, lane = static_cast<uint32_t>(lane_id()) % table_copies;
+    uint32_t y[4];
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-        const uint32_t i = u >> 8 * e & 255;
-        const uint32_t word = shared[(i >> 2) * 32 + lane_id()];
-        y |= (word >> 8 * (i & 3) & 255) << 8 * e;
-    }
-    return y;
+    for (int e = 0; e < 4; ++e) y[e] = shared[__dp4a(u, static_cast<uint32_t>(table_copies) << 8 * e, lane)];
+    return __byte_perm(__byte_perm(y[0], y[1], 0x0040), __byte_perm(y[2], y[3], 0x0040), 0x5410);
 }
 
 // Requantization of eight channels.
@@ -39,67 +37,104 @@ struct Columns8 {
             *reinterpret_cast<longlong2*>(&r[e]) = __ldg(reinterpret_cast<const longlong2*>(p.r + c + e));
         *reinterpret_cast<uint2*>(&s[0]) = __ldg(reinterpret_cast<const uint2*>(p.s + c));
     }
-    __device__ __forceinline__ int shift(int e) const { return s[e / 4] >> 8 * (e & 3) & 255; }
+    __device__ __forceinline__ int shift(int e) const {
+        return static_cast<int>(__byte_perm(s[e / 4], 0, 0x4440 + (e & 3)));
+    }
 };
 
-// Channels c .. c + 7 of the residual stream's row `row`; zeros where the epilogue adds none.
+// Channels c .. c + 7 of the residual stream's row `row`.
 __device__ __forceinline__ uint4 residual8(const Linear& p, int row, int c) {
-    if (p.epilogue != Epilogue::residual) return make_uint4(0, 0, 0, 0);
     return *reinterpret_cast<const uint4*>(p.residual + static_cast<int64_t>(row) * p.ldo + c);
 }
 
-// acc: channels c .. c + 7 of row `row`. old: residual8 of them. table: spread_table's, for Epilogue::gelu.
+// Signed 16-bit pairs: two integers saturated; and their clamp.
+__device__ __forceinline__ uint32_t pack_s16(int a, int b) {
+    uint32_t both;
+    asm("cvt.pack.sat.s16.s32 %0, %1, %2;" : "=r"(both) : "r"(b), "r"(a));
+    return both;
+}
+__device__ __forceinline__ uint4 pack8_s16(const int (&y)[8], int low, int top) {
+    const uint32_t low2 = pack_s16(low, low), top2 = pack_s16(top, top);
+    uint32_t w[4];
+#pragma unroll
+    for (int e = 0; e < 4; ++e) w[e] = __vmins2(__vmaxs2(pack_s16(y[2 * e], y[2 * e + 1]), low2), top2);
+    return make_uint4(w[0], w[1], w[2], w[3]);
+}
+
+// acc: channels c .. c + 7 of row `row`. old: residual8 of them, for Epilogue::residual. table:
+// spread_table's, for Epilogue::gelu. high: Columns::high.
+template <Epilogue E, bool high>
 __device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, int row, int c,
                                        const Columns8& q, const int (&acc)[8], const uint4& old) {
     const int64_t at = static_cast<int64_t>(row) * p.ldo + c;
-    if (p.epilogue == Epilogue::residual) {
+    int y[8];
+#pragma unroll
+    for (int e = 0; e < 8; ++e) {
+        if constexpr (high) {
+            y[e] = scale_high(acc[e], q.m[e], q.r[e], q.shift(e));
+        } else {
+            int64_t scaled = scale_any(acc[e], q.m[e], q.r[e], q.shift(e));
+            if constexpr (E == Epilogue::residual)
+                scaled = arith::clamp(scaled, -(int64_t{1} << 30), int64_t{1} << 30);
+            else
+                scaled = arith::clamp(scaled, INT32_MIN, INT32_MAX);
+            y[e] = static_cast<int>(scaled);
+        }
+    }
+    if constexpr (E == Epilogue::residual) {
         const uint32_t w[4] = {old.x, old.y, old.z, old.w};
         const int64_t rt = int64_t{1} << (p.st - 1);
-        int y[8];
 #pragma unroll
         for (int e = 0; e < 8; ++e) {
             const int t = e & 1 ? static_cast<int>(w[e / 2]) >> 16 : static_cast<int16_t>(w[e / 2]);
-            const int64_t kept = scale_any(t, p.mt, rt, p.st);
-            y[e] = p.columns.high
-                       ? clamp32(scale_high(acc[e], q.m[e], q.r[e], q.shift(e) - 32) + static_cast<int>(kept),
-                                 p.columns.low, p.columns.top)
-                       : static_cast<int>(arith::clamp(scale_any(acc[e], q.m[e], q.r[e], q.shift(e)) + kept,
-                                                       p.columns.low, p.columns.top));
+            const int64_t kept = multiply_add(t, p.mt, rt);
+            // 16 <= st: at most 30 bits either way.
+            y[e] += p.st < 32 ? static_cast<int>(__funnelshift_r(static_cast<uint32_t>(kept),
+                                                                 static_cast<uint32_t>(kept >> 32), p.st))
+                              : static_cast<int>(kept >> 32) >> (p.st - 32);
         }
         *reinterpret_cast<uint4*>(static_cast<int16_t*>(p.out) + at) =
-            make_uint4(pack2(y[0], y[1]), pack2(y[2], y[3]), pack2(y[4], y[5]), pack2(y[6], y[7]));
-        return;
-    }
-    int y[8];
-    if (p.columns.high) {
+            pack8_s16(y, p.columns.low, p.columns.top);
+    } else if constexpr (E == Epilogue::gelu) {
+        *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) + at) = make_uint2(
+            look_up4(table, pack4(y[0], y[1], y[2], y[3])), look_up4(table, pack4(y[4], y[5], y[6], y[7])));
+    } else if constexpr (E == Epilogue::int8) {
+        if (p.columns.top != 127)  // fewer than 8 bits
 #pragma unroll
-        for (int e = 0; e < 8; ++e)
-            y[e] = clamp32(scale_high(acc[e], q.m[e], q.r[e], q.shift(e) - 32), p.columns.low, p.columns.top);
-    } else {
-#pragma unroll
-        for (int e = 0; e < 8; ++e)
-            y[e] = static_cast<int>(
-                arith::clamp(scale_any(acc[e], q.m[e], q.r[e], q.shift(e)), p.columns.low, p.columns.top));
-    }
-    if (p.epilogue == Epilogue::int8 || p.epilogue == Epilogue::gelu) {
-        uint2 bytes = make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7]));
-        if (p.epilogue == Epilogue::gelu)
-            bytes = make_uint2(look_up4(table, bytes.x), look_up4(table, bytes.y));
-        *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) + at) = bytes;
-    } else if (p.epilogue == Epilogue::position) {
+            for (int e = 0; e < 8; ++e) y[e] = clamp32(y[e], p.columns.low, p.columns.top);
+        *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) + at) =
+            make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7]));
+    } else if constexpr (E == Epilogue::position) {
         const int token = p.tokens.remainder(row);
         const int4* constant =
             reinterpret_cast<const int4*>(p.position + static_cast<int64_t>(token) * p.ldo + c);
         const int4 a = __ldg(constant), b = __ldg(constant + 1);
         const int add[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
 #pragma unroll
-        for (int e = 0; e < 8; ++e) y[e] = clamp32((token == 0 ? 0 : y[e]) + add[e], p.low2, p.top2);
-        *reinterpret_cast<uint4*>(static_cast<int16_t*>(p.out) + at) =
-            make_uint4(pack2(y[0], y[1]), pack2(y[2], y[3]), pack2(y[4], y[5]), pack2(y[6], y[7]));
+        for (int e = 0; e < 8; ++e)
+            y[e] = (token == 0 ? 0 : clamp32(y[e], p.columns.low, p.columns.top)) + add[e];
+        *reinterpret_cast<uint4*>(static_cast<int16_t*>(p.out) + at) = pack8_s16(y, p.low2, p.top2);
     } else {
         int4* to = reinterpret_cast<int4*>(static_cast<int32_t*>(p.out) + at);
         to[0] = make_int4(y[0], y[1], y[2], y[3]);
         to[1] = make_int4(y[4], y[5], y[6], y[7]);
+    }
+}
+
+// f<E>() for a value of E.
+template <class F>
+__device__ __forceinline__ void with_epilogue(Epilogue epilogue, const F& f) {
+    switch (epilogue) {
+        case Epilogue::int8:
+            return f.template operator()<Epilogue::int8>();
+        case Epilogue::gelu:
+            return f.template operator()<Epilogue::gelu>();
+        case Epilogue::residual:
+            return f.template operator()<Epilogue::residual>();
+        case Epilogue::position:
+            return f.template operator()<Epilogue::position>();
+        case Epilogue::logits:
+            return f.template operator()<Epilogue::logits>();
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backends/cuda/device.cuh"
+#include "engine/backends/cuda/prepare.h"
 
 namespace ivit::cuda {
 namespace {
@@ -37,6 +38,8 @@ int compiled_for() {
     IVIT_CUDA_CHECK(cudaFuncGetAttributes(&attributes, row_gelu_kernel));
     return attributes.ptxVersion;
 }
+
+void prepare_row_gelu(const Launch& at) { allow_shared(row_gelu_kernel, 0, at); }
 
 void row_gelu(const RowGelu& p, const Launch& at) {
     start<RowGelu>(row_gelu_kernel, p, dim3(static_cast<unsigned>((p.rows + 3) / 4)), dim3(128), 0, at);

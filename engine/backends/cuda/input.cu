@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backends/cuda/device.cuh"
+#include "engine/backends/cuda/prepare.h"
 
 namespace ivit::cuda {
 namespace {
@@ -51,6 +52,8 @@ __global__ void __launch_bounds__(64) patches_kernel(const Patches p) {
 }
 
 }  // namespace
+
+void prepare_patches(const Launch& at) { allow_shared(patches_kernel, 0, at); }
 
 void patches(const Patches& p, const Launch& at) {
     start<Patches>(patches_kernel, p, dim3(static_cast<unsigned>(p.tokens), static_cast<unsigned>(p.batch)),

@@ -29,7 +29,7 @@ struct Launch {
 struct Columns {
     const int32_t* m = nullptr;  // [stride]
     const int64_t* r = nullptr;  // [stride]
-    const uint8_t* s = nullptr;  // [stride]
+    const uint8_t* s = nullptr;  // [stride]; s - 32 where `high`
     bool high = false;
     int32_t low = -128, top = 127;  // clamp limits
 };
@@ -54,7 +54,7 @@ struct LayerNorm {
 
 // out [rows, cols] = epilogue(a [rows, k] . w^T)
 struct Linear {
-    const int8_t* a = nullptr;  // null: layer_norm makes it
+    const int8_t* a = nullptr;
     int32_t lda = 0;
     const int8_t* w = nullptr;  // [w_rows, ldw], packed_row order, zeros around
     int32_t ldw = 0, w_rows = 0;
@@ -69,7 +69,6 @@ struct Linear {
     const int32_t* position = nullptr;  // position: [tokens, ldo]
     int32_t low2 = 0, top2 = 0;         // position: clamp limits of the sum
     FastDiv tokens;                     // position
-    LayerNorm layer_norm;
 };
 
 // One fused attention: logits, Shiftmax, context.
@@ -104,9 +103,9 @@ struct RowGelu {
 };
 
 // What Linear kernels there are: tile sizes for few rows and for many.
-enum class Tile : int { rows16, rows32, rows64, rows128, wgmma };
-constexpr int tiles = 5;
-constexpr const char* tile_names[tiles] = {"rows16", "rows32", "rows64", "rows128", "wgmma"};
+enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma };
+constexpr int tiles = 6;
+constexpr const char* tile_names[tiles] = {"rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma"};
 bool tile_fits(Tile tile, const Linear& p, const Launch& at);
 Tile choose_tile(const Linear& p, const Launch& at);
 

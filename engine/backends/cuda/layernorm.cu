@@ -4,7 +4,7 @@
 namespace ivit::cuda {
 namespace {
 
-constexpr int rows_per_warp = 2, warps = 4;
+constexpr int warps = 4;
 
 struct Args {
     LayerNorm p;
@@ -13,9 +13,9 @@ struct Args {
     int32_t ldo;
 };
 
-// One warp, two rows. out [rows, ldo]; channels past cols are written as zeros up to the next multiple of 8,
-// those after that were zero from the start.
-template <int I>
+// One warp, rows_per_warp rows. out [rows, ldo]; channels past cols are written as zeros up to the next
+// multiple of 8, those after that were zero from the start.
+template <int I, int rows_per_warp>
 __global__ void __launch_bounds__(32 * warps) layernorm_kernel(const Args a) {
     const int first = (blockIdx.x * warps + (threadIdx.x >> 5)) * rows_per_warp;
     let_next_start();
@@ -30,23 +30,32 @@ __global__ void __launch_bounds__(32 * warps) layernorm_kernel(const Args a) {
     });
 }
 
+// Calls f with the kernel for rows of `cols` channels: of few rows, with more warps that are each done
+// sooner, or many.
+template <class F>
+void with_kernel(int cols, bool few, const F& f) {
+    if (cols <= 256) return f(few ? layernorm_kernel<1, 1> : layernorm_kernel<1, 4>, few ? 1 : 4);
+    if (cols <= 512) return f(few ? layernorm_kernel<2, 1> : layernorm_kernel<2, 4>, few ? 1 : 4);
+    if (cols <= 768) return f(few ? layernorm_kernel<3, 1> : layernorm_kernel<3, 2>, few ? 1 : 2);
+    if (cols <= 1024) return f(few ? layernorm_kernel<4, 1> : layernorm_kernel<4, 2>, few ? 1 : 2);
+    f(layernorm_kernel<8, 1>, 1);  // up to 2048: see network.cpp
+}
+
 }  // namespace
+
+void prepare_layernorm(const Launch& at) {
+    for (const int cols : {256, 512, 768, 1024, 2048})
+        for (const bool few : {false, true})
+            with_kernel(cols, few, [&](auto kernel, int) { allow_shared(kernel, 0, at); });
+}
 
 void layernorm(const LayerNorm& p, int32_t rows, int8_t* out, int32_t ldo, const Launch& at) {
     const Args args{p, rows, out, ldo};
-    const dim3 grid(static_cast<unsigned>((rows + rows_per_warp * warps - 1) / (rows_per_warp * warps)));
-    const dim3 block(32 * warps);
-    const auto run = [&](auto kernel) { start<Args>(kernel, args, grid, block, 0, at); };
-    if (p.cols <= 256)
-        run(layernorm_kernel<1>);
-    else if (p.cols <= 512)
-        run(layernorm_kernel<2>);
-    else if (p.cols <= 768)
-        run(layernorm_kernel<3>);
-    else if (p.cols <= 1024)
-        run(layernorm_kernel<4>);
-    else
-        run(layernorm_kernel<8>);  // up to 2048: see plan.cpp
+    with_kernel(p.cols, rows <= 8 * at.sms, [&](auto kernel, int rows_per_warp) {
+        const int per_block = warps * rows_per_warp;
+        start<Args>(kernel, args, dim3(static_cast<unsigned>((rows + per_block - 1) / per_block)),
+                    dim3(32 * warps), 0, at);
+    });
 }
 
 }  // namespace ivit::cuda

@@ -50,8 +50,8 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
             for (int e = 0; e < 4; ++e) {
                 const int a = static_cast<int16_t>(w[e]) - mean[i],
                           b = (static_cast<int>(w[e]) >> 16) - mean[i];
-                v[i] += static_cast<uint64_t>(static_cast<int64_t>(a) * a);
-                v[i] += static_cast<uint64_t>(static_cast<int64_t>(b) * b);
+                v[i] = static_cast<uint64_t>(multiply_add(a, a, static_cast<int64_t>(v[i])));
+                v[i] = static_cast<uint64_t>(multiply_add(b, b, static_cast<int64_t>(v[i])));
             }
         }
         v[i] = warp_sum64(v[i]);
@@ -75,24 +75,31 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
             *reinterpret_cast<longlong2*>(&r[e]) =
                 __ldg(reinterpret_cast<const longlong2*>(p.columns.r + c + e));
         *reinterpret_cast<uint2*>(&s[0]) = __ldg(reinterpret_cast<const uint2*>(p.columns.s + c));
+        const auto emit = [&](const auto& scale) {
 #pragma unroll
-        for (int i = 0; i < R; ++i) {
-            if (i >= count) continue;
-            const uint32_t w[4] = {x[i][j].x, x[i][j].y, x[i][j].z, x[i][j].w};
-            int y[8];
+            for (int i = 0; i < R; ++i) {
+                if (i >= count) continue;
+                const uint32_t w[4] = {x[i][j].x, x[i][j].y, x[i][j].z, x[i][j].w};
+                int y[8];
 #pragma unroll
-            for (int e = 0; e < 8; ++e) {
-                const int d =
-                    (e & 1 ? static_cast<int>(w[e / 2]) >> 16 : static_cast<int16_t>(w[e / 2])) - mean[i];
-                const int z = (d * static_cast<int>(f[i])) >> 1;
-                const int shift = s[e / 4] >> 8 * (e & 3) & 255;
-                y[e] = p.columns.high
-                           ? clamp32(scale_high(z, m[e], r[e], shift - 32), p.columns.low, p.columns.top)
-                           : static_cast<int>(
-                                 arith::clamp(scale_any(z, m[e], r[e], shift), p.columns.low, p.columns.top));
+                for (int e = 0; e < 8; ++e) {
+                    const int d =
+                        (e & 1 ? static_cast<int>(w[e / 2]) >> 16 : static_cast<int16_t>(w[e / 2])) - mean[i];
+                    y[e] = scale((d * static_cast<int>(f[i])) >> 1, m[e], r[e],
+                                 static_cast<int>(__byte_perm(s[e / 4], 0, 0x4440 + (e & 3))));
+                }
+                if (p.columns.top != 127)  // fewer than 8 bits
+#pragma unroll
+                    for (int e = 0; e < 8; ++e) y[e] = clamp32(y[e], p.columns.low, p.columns.top);
+                store(i, c, make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7])));
             }
-            store(i, c, make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7])));
-        }
+        };
+        if (p.columns.high)
+            emit([](int z, int m, int64_t r, int shift) { return scale_high(z, m, r, shift); });
+        else
+            emit([](int z, int m, int64_t r, int shift) {
+                return static_cast<int>(arith::clamp(scale_any(z, m, r, shift), INT32_MIN, INT32_MAX));
+            });
     }
 }
 

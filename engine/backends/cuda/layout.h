@@ -88,4 +88,19 @@ IVIT_HD uint32_t quick_reciprocal(int64_t d, int M) {
     return static_cast<uint32_t>(q);
 }
 
+// arith::isqrt(v) for v < 2^50: Newton on 1 / sqrt in fixed point, then the last bits by comparison, so that
+// it is exact.
+IVIT_HD uint32_t quick_root(uint64_t v) {
+    if (v == 0) return 0;
+    const int lead = (63 - arith::high_bit(v)) & ~1;
+    const uint32_t x = static_cast<uint32_t>(v << lead >> 32);  // v as a fraction of 1/4 .. 1
+    uint32_t y = 0x8ccccccdu - high_word(0x53333333u, x);       // 2.2 - 1.3 x, on 30 bits
+    for (int i = 0; i < 4; ++i)                                 // y (3 - x y^2) / 2
+        y = high_word(y, (0x30000000u - high_word(high_word(y, y), x)) << 2) << 1;
+    uint32_t root = high_word(x, y) >> (lead / 2 - 2);  // within 1 of it
+    root -= root > 0 ? 1 : 0;
+    for (int i = 0; i < 3; ++i) root += static_cast<uint64_t>(root + 1) * (root + 1) <= v ? 1 : 0;
+    return root;
+}
+
 }  // namespace ivit::cuda

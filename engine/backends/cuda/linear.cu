@@ -2,7 +2,6 @@
 // int8 matrix products on tensor cores through mma.sync (sm_75 and later), tiles staged by cp.async, with
 // everything that follows them in the epilogue; for few rows the I-LayerNorm in front is part of it too.
 #include "engine/backends/cuda/epilogue.cuh"
-#include "engine/backends/cuda/layernorm.cuh"
 #include "engine/backends/cuda/linear_sm90.h"
 #include "engine/backends/cuda/prepare.h"
 
@@ -12,21 +11,20 @@ namespace {
 constexpr int slab = 64;  // bytes of K a warp group works through between two barriers
 
 // One tile size: BM x BN outputs, WM x WN x WK warps (WK of them share an output and split K), `stages` slabs
-// in flight. LN: A is the I-LayerNorm of BM residual rows, made here and kept whole.
-template <int BM_, int BN_, int WM_, int WN_, int WK_, int stages_, int LN_>
+// in flight.
+template <int BM_, int BN_, int WM_, int WN_, int WK_, int stages_>
 struct Shape {
-    static constexpr int BM = BM_, BN = BN_, WM = WM_, WN = WN_, WK = WK_, stages = stages_, LN = LN_;
+    static constexpr int BM = BM_, BN = BN_, WM = WM_, WN = WN_, WK = WK_, stages = stages_;
     static constexpr int warps = WM * WN * WK, threads = 32 * warps;
     static constexpr int TM = BM / WM, TN = BN / WN;  // of a warp
     static_assert(TM % 16 == 0 && TN == 32);
     static constexpr bool early = WK > 1;  // small tiles fetch what the epilogue reads ahead of the products
-    static constexpr int a_bytes = LN ? 0 : BM * slab, stage_bytes = WK * (a_bytes + BN * slab);
+    static constexpr int a_bytes = BM * slab, stage_bytes = WK * (a_bytes + BN * slab);
     static constexpr int reduce_bytes = (WK - 1) * BM * BN * 4;
     static constexpr int pipeline_bytes = stages * stage_bytes;
     static constexpr int work_bytes = pipeline_bytes > reduce_bytes ? pipeline_bytes : reduce_bytes;
     static size_t shared_bytes(const Linear& p) {
-        return static_cast<size_t>(work_bytes) + (p.epilogue == Epilogue::gelu ? table_bytes : 0) +
-               (LN ? static_cast<size_t>(BM) * (p.k + 16) : 0);
+        return static_cast<size_t>(work_bytes) + (p.epilogue == Epilogue::gelu ? table_bytes : 0);
     }
 };
 
@@ -39,9 +37,6 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
     extern __shared__ __align__(128) uint8_t shared[];
     const uint32_t base = shared_address(shared);
     uint32_t* const table = reinterpret_cast<uint32_t*>(shared + S::work_bytes);
-    uint8_t* const normalized = shared + S::work_bytes + (p.epilogue == Epilogue::gelu ? table_bytes : 0);
-    const int normalized_stride = p.k + 16;
-
     const int warp = threadIdx.x >> 5, lane = lane_id();
     const int wk = warp / (S::WM * S::WN), wm = warp % S::WM, wn = warp / S::WM % S::WN;
     const int row0 = blockIdx.y * S::BM, col0 = blockIdx.x * S::BN;
@@ -60,7 +55,6 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
         }
     };
     const auto load_a = [&](int step) {
-        if constexpr (S::LN > 0) return;
         const uint32_t to = base + (step % S::stages) * S::stage_bytes;
         for (int i = threadIdx.x; i < S::WK * S::BM * 4; i += S::threads) {
             const int c = i & 3, m = (i >> 2) % S::BM, sub = (i >> 2) / S::BM,
@@ -77,7 +71,7 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
 #pragma unroll
     for (int i = 0; i < S::stages - 1; ++i)
         if (i < steps) load_w(i);
-    if (p.epilogue == Epilogue::gelu) spread_table(p.table, table);
+    if (p.epilogue == Epilogue::gelu) spread_table(p, table);
     const int g = lane >> 2, t = lane & 3;
     const int c = col0 + wn * S::TN + 8 * t;  // first of the eight channels this thread ends up with
     const bool finishes = wk == 0 && c < p.cols;
@@ -87,31 +81,15 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
     wait_for_inputs();
     const auto row_of = [&](int i, int half) { return row0 + wm * S::TM + 16 * i + 8 * half + g; };
     const auto fetch_old = [&](int i, int half) {
-        return row_of(i, half) < p.rows ? residual8(p, row_of(i, half), c) : make_uint4(0, 0, 0, 0);
+        return p.epilogue == Epilogue::residual && row_of(i, half) < p.rows ? residual8(p, row_of(i, half), c)
+                                                                            : make_uint4(0, 0, 0, 0);
     };
-    if constexpr (S::early)
-        if (finishes)
+    if constexpr (S::early) {
 #pragma unroll
-            for (int i = 0; i < S::TM / 16; ++i)
+        for (int i = 0; i < S::TM / 16; ++i)
 #pragma unroll
-                for (int half = 0; half < 2; ++half) old[i][half] = fetch_old(i, half);
-    if constexpr (S::LN > 0) {
-        constexpr int rows = S::BM / S::warps, together = rows < 4 ? rows : 4;
-        for (int r = 0; r < rows; r += together) {
-            const int first = warp * rows + r;
-            const int16_t* in[together];
-#pragma unroll
-            for (int i = 0; i < together; ++i)
-                in[i] = layernorm_input(p.layer_norm, min(row0 + first + i, p.rows - 1));
-            layernorm_rows<S::LN, together>(p.layer_norm, in, together, [&](int i, int c, uint2 bytes) {
-                *reinterpret_cast<uint2*>(normalized + (first + i) * normalized_stride + c) = bytes;
-            });
-        }
-        // Channels between cols (rounded to 8) and k meet zero weights, but must be something.
-        const int from = (p.layer_norm.cols + 7) & ~7;
-        for (int m = threadIdx.x; m < S::BM; m += S::threads)
-            for (int c = from; c < p.k; c += 8)
-                *reinterpret_cast<uint2*>(normalized + m * normalized_stride + c) = make_uint2(0, 0);
+            for (int half = 0; half < 2; ++half)
+                if (finishes) old[i][half] = fetch_old(i, half);
     }
 #pragma unroll
     for (int i = 0; i < S::stages - 1; ++i) {
@@ -139,8 +117,7 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
 #pragma unroll
             for (int i = 0; i < S::TM / 16; ++i) {
                 const int m = wm * S::TM + 16 * i + (lane & 15), c = 2 * kk + (lane >> 4);
-                load_matrices(a[i], S::LN ? shared_address(normalized) + m * normalized_stride + k0 + 16 * c
-                                          : a_tile + swizzled(m, c));
+                load_matrices(a[i], a_tile + swizzled(m, c));
             }
 #pragma unroll
             for (int j = 0; j < S::TN / 16; ++j) {
@@ -180,28 +157,31 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
     if (p.epilogue == Epilogue::gelu && S::WK == 1) __syncthreads();
     if (!finishes) return;
     if (!S::early) q = Columns8(p.columns, c);
+    const auto store = [&]<Epilogue E, bool high>() {
 #pragma unroll
-    for (int i = 0; i < S::TM / 16; ++i)
+        for (int i = 0; i < S::TM / 16; ++i)
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            if (row_of(i, half) >= p.rows) continue;
-            int v[8];
+            for (int half = 0; half < 2; ++half) {
+                if (row_of(i, half) >= p.rows) continue;
+                int v[8];
 #pragma unroll
-            for (int e = 0; e < 8; ++e) v[e] = acc[i][e / 2][2 * half + e % 2];
-            store8(p, table, row_of(i, half), c, q, v, S::early ? old[i][half] : fetch_old(i, half));
-        }
+                for (int e = 0; e < 8; ++e) v[e] = acc[i][e / 2][2 * half + e % 2];
+                store8<E, high>(p, table, row_of(i, half), c, q, v,
+                                S::early ? old[i][half] : fetch_old(i, half));
+            }
+    };
+    with_epilogue(p.epilogue, [&]<Epilogue E>() {
+        if (p.columns.high)
+            store.template operator()<E, true>();
+        else
+            store.template operator()<E, false>();
+    });
 }
 
-using Rows16 = Shape<16, 32, 1, 1, 4, 3, 0>;
-using Rows32 = Shape<32, 64, 2, 2, 2, 3, 0>;
-using Rows64 = Shape<64, 64, 2, 2, 1, 3, 0>;
-using Rows128 = Shape<128, 128, 2, 4, 1, 3, 0>;
-template <int I>
-using Rows16LN = Shape<16, 32, 1, 1, 4, 3, I>;
-template <int I>
-using Rows32LN = Shape<32, 64, 2, 2, 2, 3, I>;
-
-constexpr int most_layernorm_k = 1024;  // channels the layernorm in front of a product may have
+using Rows16 = Shape<16, 32, 1, 1, 4, 6>;
+using Rows32 = Shape<32, 64, 2, 2, 2, 6>;
+using Rows64 = Shape<64, 64, 2, 2, 1, 6>;
+using Rows128 = Shape<128, 128, 2, 4, 1, 4>;
 
 template <class S>
 void run(const Linear& p, const Launch& at) {
@@ -212,21 +192,9 @@ void run(const Linear& p, const Launch& at) {
 
 // Calls f with the Shape that a tile stands for.
 template <class F>
-void with_shape(Tile tile, const Linear& p, const F& f) {
-    const bool norm = p.a == nullptr;
-    const int per_lane = (p.layer_norm.cols + 255) / 256;
-    if (tile == Tile::rows16) {
-        if (!norm) return f(Rows16{});
-        if (per_lane <= 1) return f(Rows16LN<1>{});
-        if (per_lane <= 2) return f(Rows16LN<2>{});
-        return f(Rows16LN<4>{});
-    }
-    if (tile == Tile::rows32) {
-        if (!norm) return f(Rows32{});
-        if (per_lane <= 1) return f(Rows32LN<1>{});
-        if (per_lane <= 2) return f(Rows32LN<2>{});
-        return f(Rows32LN<4>{});
-    }
+void with_shape(Tile tile, const F& f) {
+    if (tile == Tile::rows16) return f(Rows16{});
+    if (tile == Tile::rows32) return f(Rows32{});
     if (tile == Tile::rows64) return f(Rows64{});
     return f(Rows128{});
 }
@@ -235,7 +203,6 @@ template <class S>
 void raise_limit(const Launch& at) {
     Linear most;
     most.epilogue = Epilogue::gelu;
-    most.k = most_layernorm_k;
     allow_shared(linear_kernel<S>, S::shared_bytes(most), at);
 }
 
@@ -246,40 +213,33 @@ void prepare_linear(const Launch& at) {
     raise_limit<Rows32>(at);
     raise_limit<Rows64>(at);
     raise_limit<Rows128>(at);
-    raise_limit<Rows16LN<1>>(at);
-    raise_limit<Rows16LN<2>>(at);
-    raise_limit<Rows16LN<4>>(at);
-    raise_limit<Rows32LN<1>>(at);
-    raise_limit<Rows32LN<2>>(at);
-    raise_limit<Rows32LN<4>>(at);
 }
 
 bool tile_fits(Tile tile, const Linear& p, const Launch& at) {
-    if (tile == Tile::wgmma) return p.a != nullptr && wgmma_fits(p, at);
-    if (p.a == nullptr && (tile > Tile::rows32 || p.k > most_layernorm_k)) return false;
+    if (tile == Tile::wgmma || tile == Tile::wgmma64) return wgmma_fits(p, at);
     size_t bytes = 0;
-    with_shape(tile, p, [&]<class S>(S) { bytes = S::shared_bytes(p); });
+    with_shape(tile, [&]<class S>(S) { bytes = S::shared_bytes(p); });
     return bytes <= at.shared_limit;
 }
 
-// Few rows: as many blocks as there are multiprocessors, since each is short. Many rows: the tile that reuses
-// most.
+// Few rows: enough blocks to occupy the multiprocessors, since each is short. Many rows: the tile that reuses
+// most. The thresholds are measured (benchmarks_gpu.md).
 Tile choose_tile(const Linear& p, const Launch& at) {
     const auto blocks = [&](int bm, int bn) {
         return int64_t{(p.rows + bm - 1) / bm} * ((p.cols + bn - 1) / bn);
     };
-    if (p.a == nullptr)
-        return blocks(32, 64) >= at.sms && tile_fits(Tile::rows32, p, at) ? Tile::rows32 : Tile::rows16;
-    if (tile_fits(Tile::wgmma, p, at) && blocks(128, 128) >= at.sms) return Tile::wgmma;
+    if (blocks(128, 128) >= 2 * at.sms) return tile_fits(Tile::wgmma, p, at) ? Tile::wgmma : Tile::rows128;
+    if (tile_fits(Tile::wgmma64, p, at)) return Tile::wgmma64;
     if (blocks(128, 128) >= at.sms) return Tile::rows128;
-    if (blocks(64, 64) >= at.sms) return Tile::rows64;
-    if (blocks(32, 64) >= at.sms / 2) return Tile::rows32;
+    if (blocks(64, 64) >= 2 * at.sms) return Tile::rows64;
+    // Every block of a GELU fills its table first.
+    if (4 * blocks(32, 64) >= (p.epilogue == Epilogue::gelu ? 2 : 3) * at.sms) return Tile::rows32;
     return Tile::rows16;
 }
 
 void linear(const Linear& p, Tile tile, const Launch& at) {
-    if (tile == Tile::wgmma) return linear_wgmma(p, at);
-    with_shape(tile, p, [&]<class S>(S) { run<S>(p, at); });
+    if (tile == Tile::wgmma || tile == Tile::wgmma64) return linear_wgmma(p, tile == Tile::wgmma64, at);
+    with_shape(tile, [&]<class S>(S) { run<S>(p, at); });
 }
 
 }  // namespace ivit::cuda

@@ -16,11 +16,21 @@
 namespace ivit::cuda {
 namespace {
 
-constexpr int BM = 128, BN = 128,
-              BK = 128;  // outputs of a block; bytes of K in a stage: one 128-byte swizzle row
-constexpr int stages = 3, stage_bytes = (BM + BN) * BK;
-constexpr int warps = 8, threads = 32 * warps;  // two warpgroups of 64 rows each
-constexpr size_t shared_bytes = 1024 + stages * stage_bytes + table_bytes + 2 * stages * 8;
+constexpr int BK = 128;  // bytes of K in a stage: one 128-byte swizzle row
+
+// WG warpgroups of 64 rows each times BN columns; `stages` of K under way, brought by a warp of its own
+// (apart) or, where registers are short, by the first thread between two products.
+template <int WG_, int BN_, int stages_, bool apart_>
+struct Shape {
+    static constexpr int WG = WG_, BN = BN_, stages = stages_;
+    static constexpr bool apart = apart_;
+    static constexpr int BM = 64 * WG, warps = 4 * WG, threads = 32 * (warps + (apart ? 1 : 0));
+    static constexpr int stage_bytes = (BM + BN) * BK;
+    static constexpr size_t shared_bytes = 1024 + stages * stage_bytes + table_bytes + 2 * stages * 8;
+};
+using Large =
+    Shape<2, 128, 3, false>;  // two blocks share a multiprocessor: one requantizes while the other multiplies
+using Small = Shape<1, 64, 6, true>;
 
 struct Args {
     CUtensorMap a, w;
@@ -89,24 +99,43 @@ __device__ __forceinline__ void multiply(int (&d)[64], uint64_t a, uint64_t w, i
           "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
         : "l"(a), "l"(w), "r"(accumulate));
 }
-__device__ __forceinline__ void keep_in_place(int (&d)[64]) {
+__device__ __forceinline__ void multiply(int (&d)[32], uint64_t a, uint64_t w, int accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\n"
+        "setp.ne.b32 p, %34, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
+        "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+        "}, %32, %33, p;\n}"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
+          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]),
+          "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]),
+          "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]),
+          "+r"(d[29]), "+r"(d[30]), "+r"(d[31])
+        : "l"(a), "l"(w), "r"(accumulate));
+}
+template <int N>
+__device__ __forceinline__ void keep_in_place(int (&d)[N]) {
 #pragma unroll
-    for (int i = 0; i < 64; ++i) asm volatile("" : "+r"(d[i])::"memory");
+    for (int i = 0; i < N; ++i) asm volatile("" : "+r"(d[i])::"memory");
 }
 
 #endif
 
-__global__ void __launch_bounds__(threads, 2) wgmma_kernel(const __grid_constant__ Args args) {
+template <Epilogue E, class S>
+__global__ void __launch_bounds__(S::threads, 2) wgmma_kernel(const __grid_constant__ Args args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    constexpr int BM = S::BM, BN = S::BN, stages = S::stages, stage_bytes = S::stage_bytes, warps = S::warps;
     extern __shared__ uint8_t raw[];
     const Linear& p = args.p;
     const uint32_t base = (shared_address(raw) + 1023) & ~1023u;
     uint8_t* const aligned = raw + (base - shared_address(raw));
     uint32_t* const table = reinterpret_cast<uint32_t*>(aligned + stages * stage_bytes);
     const uint32_t full = base + stages * stage_bytes + table_bytes, empty = full + stages * 8;
-    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3, half = warp >> 2;
+    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     const int steps = (p.k + BK - 1) / BK;
 
+    let_next_start();
     if (threadIdx.x == 0) {
         for (int i = 0; i < stages; ++i) {
             barrier_init(full + 8 * i, 1);
@@ -115,75 +144,125 @@ __global__ void __launch_bounds__(threads, 2) wgmma_kernel(const __grid_constant
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     }
-    if (p.epilogue == Epilogue::gelu) spread_table(p.table, table);
+    if constexpr (E == Epilogue::gelu) spread_table(p, table);
     __syncthreads();
-    let_next_start();
-    wait_for_inputs();
 
-    // The next stage to load: thread 0 keeps `stages - 1` of them under way, over the end of a tile into the
-    // next.
+    // The next stage to bring, over the end of one output tile into the next. A block keeps `ahead` of them
+    // under way.
     int load_tile = blockIdx.x, load_step = 0;
     uint32_t loads = 0;
-    const auto load = [&] {
-        if (load_tile >= args.tiles) return;
-        const uint32_t stage = loads % stages, round = loads / stages;
-        if (round > 0) barrier_wait(empty + 8 * stage, (round - 1) & 1);
-        const int down = args.across.divide(load_tile), to = base + stage * stage_bytes;
+    const auto load_w = [&](int tile, int step, uint32_t stage) {
+        const int col = (tile - args.across.divide(tile) * args.across.d) * BN;
         barrier_expect(full + 8 * stage, stage_bytes);
-        load_box(to, args.a, load_step * BK, down * BM, full + 8 * stage);
-        load_box(to + BM * BK, args.w, load_step * BK, (load_tile - down * args.across.d) * BN,
+        load_box(base + stage * stage_bytes + BM * BK, args.w, step * BK, col, full + 8 * stage);
+    };
+    const auto load_a = [&](int tile, int step, uint32_t stage) {
+        load_box(base + stage * stage_bytes, args.a, step * BK, args.across.divide(tile) * BM,
                  full + 8 * stage);
+    };
+    const auto advance = [&] {
         ++loads;
         if (++load_step == steps) {
             load_step = 0;
             load_tile += gridDim.x;
         }
     };
-    if (threadIdx.x == 0)
-        for (int i = 0; i < stages - 1; ++i) load();
-
-    uint32_t n = 0;  // stages used so far
-    for (int tile = blockIdx.x; tile < args.tiles; tile += gridDim.x) {
-        const int down = args.across.divide(tile), row0 = down * BM,
-                  col0 = (tile - down * args.across.d) * BN;
-        int d[64];
+    const auto load = [&] {
+        if (load_tile >= args.tiles) return;
+        const uint32_t stage = loads % stages, round = loads / stages;
+        if (round > 0) barrier_wait(empty + 8 * stage, (round - 1) & 1);
+        load_w(load_tile, load_step, stage);
+        load_a(load_tile, load_step, stage);
+        advance();
+    };
+    if (threadIdx.x == (S::apart ? 32 * warps : 0)) {
+        // The weights are nobody's output: those of the first tile need not wait for the kernel before this
+        // one.
+        const int ahead = min(steps, S::apart ? stages : stages - 1);
+        for (int i = 0; i < ahead; ++i) load_w(load_tile, i, i);
+        wait_for_inputs();
+        for (int i = 0; i < ahead; ++i) {
+            load_a(load_tile, load_step, i);
+            advance();
+        }
+        if constexpr (S::apart)
+            while (load_tile < args.tiles) load();
+        else if (ahead < stages - 1)
+            load();
+    }
+    if (!S::apart || warp < warps) {
+        wait_for_inputs();
+        uint32_t n = 0;  // stages used so far
+        const auto release = [&](uint32_t stage) {
+            if (lane == 0) barrier_arrive(empty + 8 * stage);
+            if (!S::apart && threadIdx.x == 0) load();
+            __syncwarp();
+        };
+        for (int tile = blockIdx.x; tile < args.tiles; tile += gridDim.x) {
+            const int down = args.across.divide(tile), row0 = down * BM,
+                      col0 = (tile - down * args.across.d) * BN;
+            int d[BN / 2];
 #pragma unroll
-        for (int i = 0; i < 64; ++i) d[i] = 0;
-        for (int step = 0; step < steps; ++step, ++n) {
-            const uint32_t stage = n % stages;
-            const uint32_t a = base + stage * stage_bytes + half * 64 * BK,
-                           w = base + stage * stage_bytes + BM * BK;
-            barrier_wait(full + 8 * stage, n / stages & 1);
-            keep_in_place(d);
-            asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+            for (int i = 0; i < BN / 2; ++i) d[i] = 0;
+            for (int step = 0; step < steps; ++step, ++n) {
+                const uint32_t stage = n % stages;
+                const uint32_t a = base + stage * stage_bytes + (warp >> 2) * 64 * BK;
+                const uint32_t w = base + stage * stage_bytes + BM * BK;
+                barrier_wait(full + 8 * stage, n / stages & 1);
+                keep_in_place(d);
+                asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-            for (int kk = 0; kk < BK / 32; ++kk)
-                multiply(d, descriptor(a + 32 * kk), descriptor(w + 32 * kk), 1);
-            asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+                for (int kk = 0; kk < BK / 32; ++kk)
+                    multiply(d, descriptor(a + 32 * kk), descriptor(w + 32 * kk), 1);
+                asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+                if (step > 0) {  // the stage before this one has been read
+                    asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+                    release((n - 1) % stages);
+                }
+            }
             asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
             keep_in_place(d);
-            if (lane == 0) barrier_arrive(empty + 8 * stage);
-            if (threadIdx.x == 0) load();
-            __syncwarp();
-        }
-        const int row = row0 + half * 64 + (warp & 3) * 16 + g;
+            release((n - 1) % stages);
+            const int row = row0 + (warp >> 2) * 64 + (warp & 3) * 16 + g;
 #pragma unroll
-        for (int j = 0; j < BN / 32; ++j) {
-            const int c = col0 + 32 * j + 8 * t;
-            if (c >= p.cols) continue;
-            const Columns8 q(p.columns, c);
+            for (int j = 0; j < BN / 32; ++j) {
+                const int c = col0 + 32 * j + 8 * t;
+                if (c >= p.cols) continue;
+                const Columns8 q(p.columns, c);
 #pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                if (row + 8 * h >= p.rows) continue;
-                int v[8];
+                for (int h = 0; h < 2; ++h) {
+                    if (row + 8 * h >= p.rows) continue;
+                    int v[8];
 #pragma unroll
-                for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
-                store8(p, table, row + 8 * h, c, q, v, residual8(p, row + 8 * h, c));
+                    for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
+                    uint4 old = make_uint4(0, 0, 0, 0);
+                    if constexpr (E == Epilogue::residual) old = residual8(p, row + 8 * h, c);
+                    store8<E, true>(p, table, row + 8 * h, c, q, v, old);
+                }
             }
         }
     }
 #endif
 }
+
+// Calls f with the kernel.
+template <class S, class F>
+void with_epilogue(Epilogue epilogue, const F& f) {
+    switch (epilogue) {
+        case Epilogue::int8:
+            return f(wgmma_kernel<Epilogue::int8, S>);
+        case Epilogue::gelu:
+            return f(wgmma_kernel<Epilogue::gelu, S>);
+        case Epilogue::residual:
+            return f(wgmma_kernel<Epilogue::residual, S>);
+        case Epilogue::position:
+            return f(wgmma_kernel<Epilogue::position, S>);
+        case Epilogue::logits:
+            return f(wgmma_kernel<Epilogue::logits, S>);
+    }
+}
+constexpr Epilogue epilogues[] = {Epilogue::int8, Epilogue::gelu, Epilogue::residual, Epilogue::position,
+                                  Epilogue::logits};
 
 // Whether the code that runs here was compiled for sm_90a.
 struct Probe {
@@ -220,14 +299,17 @@ CUtensorMap boxes(const void* data, int32_t rows, int32_t k, int32_t stride, int
 }  // namespace
 
 void prepare_wgmma(const Launch& at) {
-    if (at.arch != 90 || at.shared_limit < shared_bytes || encode_tiled) return;
+    if (at.arch != 90 || at.shared_limit < Large::shared_bytes || encode_tiled) return;
     DeviceBuffer answer(sizeof(int));
     int compiled = 0;
     probe_kernel<<<1, 1>>>(Probe{answer.as<int>()});
     IVIT_CUDA_CHECK(cudaGetLastError());
     IVIT_CUDA_CHECK(cudaMemcpy(&compiled, answer.as<int>(), sizeof(int), cudaMemcpyDeviceToHost));
     if (!compiled) return;
-    allow_shared(wgmma_kernel, shared_bytes, at);
+    for (const Epilogue epilogue : epilogues) {
+        with_epilogue<Large>(epilogue, [&](auto kernel) { allow_shared(kernel, Large::shared_bytes, at); });
+        with_epilogue<Small>(epilogue, [&](auto kernel) { allow_shared(kernel, Small::shared_bytes, at); });
+    }
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result{};
     if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault,
@@ -236,17 +318,34 @@ void prepare_wgmma(const Launch& at) {
         encode_tiled = reinterpret_cast<Encode>(found);
 }
 
-bool wgmma_fits(const Linear& p, const Launch& at) { return encode_tiled && at.arch == 90 && p.a != nullptr; }
+bool wgmma_fits(const Linear& p, const Launch& at) { return encode_tiled && at.arch == 90 && p.columns.high; }
 
-void linear_wgmma(const Linear& p, const Launch& at) {
-    Args args{boxes(p.a, p.rows, p.k, p.lda, BM), boxes(p.w, p.w_rows, p.k, p.ldw, BN), p,
-              FastDiv((p.cols + BN - 1) / BN), 0};
-    args.tiles = args.across.d * ((p.rows + BM - 1) / BM);
-    start<Args>(wgmma_kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, 2 * at.sms))),
-                dim3(threads), shared_bytes, at);
+namespace {
+
+template <class S>
+void run(const Linear& p, const Launch& at) {
+    const int across = (p.cols + S::BN - 1) / S::BN, down = (p.rows + S::BM - 1) / S::BM;
+    const Args args{boxes(p.a, p.rows, p.k, p.lda, S::BM), boxes(p.w, p.w_rows, p.k, p.ldw, S::BN), p,
+                    FastDiv(across), across * down};
+    with_epilogue<S>(p.epilogue, [&](auto kernel) {
+        start<Args>(kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, 2 * at.sms))),
+                    dim3(S::threads), S::shared_bytes, at);
+    });
+}
+
+}  // namespace
+
+void linear_wgmma(const Linear& p, bool small, const Launch& at) {
+    if (small)
+        run<Small>(p, at);
+    else
+        run<Large>(p, at);
 }
 
 void prepare_kernels(const Launch& at) {
+    prepare_patches(at);
+    prepare_layernorm(at);
+    prepare_row_gelu(at);
     prepare_linear(at);
     prepare_attention(at);
     prepare_wgmma(at);

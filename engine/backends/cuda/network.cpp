@@ -19,7 +19,6 @@ namespace ivit::cuda {
 namespace {
 
 constexpr int most_pictures = 256;    // that one captured graph takes; greater batches run in parts
-constexpr int fused_norm_rows = 512;  // up to here the I-LayerNorm is part of the product that reads it
 constexpr int most_norm_cols = 2048;  // layernorm.cu
 constexpr int most_graphs = 8;        // kept, one per batch size
 
@@ -51,7 +50,7 @@ class CudaNetwork : public IntegerNetwork {
   public:
     CudaNetwork(std::shared_ptr<const QuantizedModel> model, const cudaDeviceProp& device,
                 const CudaNetwork* previous)
-        : model_(std::move(model)), at_(describe(device)), cache_bytes_(device.l2CacheSize) {
+        : model_(std::move(model)), at_(describe(device)) {
         at_.stream = stream_;
         plan_ = make_plan(graph());
         for (int i = 0; i < size(); ++i) packed_.push_back(pack(i, previous));
@@ -334,10 +333,10 @@ class CudaNetwork : public IntegerNetwork {
                     product(linear, step.first);
                     linear.epilogue = Epilogue::residual;
                     const QuantNode& add = quant(step.last);
+                    p.fast = add.st >= 16;  // the old stream's share fits 32 bits
                     columns(linear.columns, step.out.layout, quant(step.first), add);
                     linear.mt = add.mt;
                     linear.st = add.st;
-                    linear.columns.high = linear.columns.high && add.st >= 16;
                     break;
                 }
                 case StepKind::single:
@@ -392,16 +391,10 @@ class CudaNetwork : public IntegerNetwork {
         activations_ = micro;
     }
 
-    // Pictures that go through the network together: as many as keep a block's activations in the cache, but
-    // enough to occupy the multiprocessors.
+    // Pictures that go through the network together. Measured on an H200 (benchmarks_gpu.md), all of them is
+    // best: waves of blocks without gaps are worth more than activations that stay in the cache.
     int micro_batch(int pictures) const {
-        if (micro_batch_ > 0) return std::min(pictures, micro_batch_);
-        int64_t bytes = scratch_bytes_;
-        for (const int64_t slot : plan_.slots) bytes += slot;
-        const int64_t rows = std::max<int64_t>(1, graph().tokens);
-        const int64_t fit =
-            std::max<int64_t>(cache_bytes_ / 2 / std::max<int64_t>(1, bytes), 32 * at_.sms / rows);
-        return static_cast<int>(std::clamp<int64_t>(fit, 1, pictures));
+        return micro_batch_ > 0 ? std::min(pictures, micro_batch_) : pictures;
     }
 
     void* slot_of(int node) const {
@@ -410,11 +403,6 @@ class CudaNetwork : public IntegerNetwork {
     int step_of(int node) const { return plan_.step_of[static_cast<size_t>(node)]; }
     const void* input_slot(int i, size_t which = 0) const { return slot_of(node(i).inputs[which]); }
 
-    // Whether the I-LayerNorm is part of the product `p`, whose `a` is null.
-    bool norm_fits(const Linear& p) const {
-        if (forced_) return tile_fits(*forced_, p, at_);
-        return p.rows <= fused_norm_rows && tile_fits(Tile::rows16, p, at_);
-    }
     void start_linear(const Linear& p) const {
         linear(p, forced_ && tile_fits(*forced_, p, at_) ? *forced_ : choose_tile(p, at_), at_);
     }
@@ -444,12 +432,9 @@ class CudaNetwork : public IntegerNetwork {
             case StepKind::head: {
                 LayerNorm norm = p.norm;
                 norm.in = static_cast<const int16_t*>(input_slot(step.first));
-                linear.layer_norm = norm;
                 if (p.gelu.table) linear.out = scratch2_.as<>();
-                if (!norm_fits(linear)) {
-                    layernorm(norm, rows, scratch_.as<int8_t>(), linear.lda, at_);
-                    linear.a = scratch_.as<const int8_t>();
-                }
+                layernorm(norm, rows, scratch_.as<int8_t>(), linear.lda, at_);
+                linear.a = scratch_.as<const int8_t>();
                 start_linear(linear);
                 if (p.gelu.table) {
                     RowGelu gelu = p.gelu;
@@ -733,7 +718,6 @@ class CudaNetwork : public IntegerNetwork {
     std::shared_ptr<const QuantizedModel> model_;
     Stream stream_;
     Launch at_;
-    int64_t cache_bytes_;
     Plan plan_;
     std::vector<std::shared_ptr<const PackedNode>> packed_;                 // per node
     std::map<const QuantNode*, std::shared_ptr<const PackedNode>> shared_;  // the same, to be found again

@@ -40,6 +40,8 @@ ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int
         rs[at] = (int64_t{1} << (s[i] - 1)) + (B.empty() ? static_cast<int64_t>(bias[i]) * m[i] : B[i]);
         offsets.high = offsets.high && s[i] >= 32;
     }
+    if (offsets.high)
+        for (uint8_t& shift : ss) shift = static_cast<uint8_t>(shift - 32);
     offsets.m = arena.add(ms);
     offsets.r = arena.add(rs);
     offsets.s = arena.add(ss);

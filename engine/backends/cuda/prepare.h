@@ -6,6 +6,10 @@
 namespace ivit::cuda {
 
 void prepare_linear(const Launch& at);
+void prepare_layernorm(const Launch& at);
+void prepare_patches(const Launch& at);
+void prepare_row_gelu(const Launch& at);
 void prepare_attention(const Launch& at);
+void prepare_attention_fast(const Launch& at);
 
 }  // namespace ivit::cuda

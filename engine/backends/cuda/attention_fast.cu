@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attention kernel for what networks usually ask: logits of up to 8 bits and a Shiftmax whose shares are
+// the high word of a 32-bit product (M - k = 31). The same integers as attention.cu in a third of the
+// instructions: logits travel as pairs of 16 bits, the exponentials' table has a copy for every eighth lane,
+// and only the last tokens are masked.
+#include "engine/backends/cuda/attention.cuh"
+#include "engine/backends/cuda/device.cuh"
+#include "engine/backends/cuda/prepare.h"
+
+namespace ivit::cuda {
+namespace {
+
+constexpr int most_entries = 256;  // of exponentials: logits of up to 8 bits
+constexpr int copies = 8;          // of each, in neighbouring banks
+constexpr int entry_bytes = 4 * copies, exponential_bytes = most_entries * entry_bytes;
+
+// As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them.
+template <int D_, int chunks_, int warps_, bool split_, int blocks_>
+struct Shape {
+    static constexpr int D = D_, chunks = chunks_, warps = warps_, blocks = blocks_;
+    static constexpr bool split = split_;
+    static constexpr int tokens = 32 * chunks * (split ? warps : 1);  // at most
+    static constexpr int least_tokens = split ? 1 : 32 * (chunks - 1) + 1;
+    static size_t shared_bytes(int tokens_padded) {
+        const size_t kv = 2 * static_cast<size_t>(tokens_padded) * D + exponential_bytes;
+        return kv + (split ? static_cast<size_t>(warps) * (16 * 8 + 16 * D * 4) : 0);
+    }
+};
+
+// Two integers to 16 bits each, the first lowest; below 0 and above 65535 they saturate.
+__device__ __forceinline__ uint32_t pack_u16(int a, int b) {
+    uint32_t both;
+    asm("cvt.pack.sat.u16.s32 %0, %1, %2;" : "=r"(both) : "r"(b), "r"(a));
+    return both;
+}
+
+template <class S>
+__global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kernel(const Attention p) {
+    constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
+    extern __shared__ __align__(128) uint8_t shared[];
+    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
+    const int head = blockIdx.y, picture = blockIdx.z;
+    const int padded = (p.tokens + 31) & ~31;
+    uint8_t* const keys = shared + exponential_bytes;
+    uint8_t* const values = keys + padded * D;
+    const int8_t* const qkv = p.qkv + static_cast<int64_t>(picture) * p.tokens * p.ld + head * D;
+
+    let_next_start();
+    for (int i = threadIdx.x; i < p.entries * copies; i += blockDim.x)
+        reinterpret_cast<uint32_t*>(shared)[i] = __ldg(p.exponential + i / copies);
+    wait_for_inputs();
+    for (int i = threadIdx.x; i < padded * (D / 16); i += blockDim.x) {
+        const int c = i % (D / 16), r = i / (D / 16);
+        const int8_t* from = qkv + static_cast<int64_t>(r < p.tokens ? r : 0) * p.ld + 16 * c;
+        copy16(shared_address(keys) + swizzled_row<D>(r, c), from + p.heads * D, r < p.tokens);
+        copy16(shared_address(values) + swizzled_row<D>(r, c), from + 2 * p.heads * D, r < p.tokens);
+    }
+    copy_commit();
+
+    const int first = S::split ? warp * 32 * S::chunks : 0;  // token of this warp's first logit
+    // Logits count from the grid's lowest: 0 .. span.
+    const int64_t r_logits =
+        (int64_t{1} << (p.s_logits - 1)) - static_cast<int64_t>(p.low_logits) * (int64_t{1} << p.s_logits);
+    const int64_t r_context = int64_t{1} << (p.s_context - 1);
+    const int s_logits = p.s_logits - 32, s_context = p.s_context - 32;
+    const uint32_t span = static_cast<uint32_t>(p.top_logits - p.low_logits) * 0x10001u;
+    const int limit = p.tokens - first - 2 * t;  // this thread's columns 8j, 8j + 1 below it are tokens
+    const uint32_t copy = static_cast<uint32_t>(lane % copies) * 0x40004u;
+    bool loaded = false;
+
+    const int tiles = (p.tokens + 15) / 16;
+    const int stride = S::split ? gridDim.x : gridDim.x * S::warps;
+    for (int tile = S::split ? blockIdx.x : blockIdx.x * S::warps + warp; tile < tiles || !loaded;
+         tile += stride) {
+        const int row[2] = {16 * tile + g, 16 * tile + g + 8};
+        uint32_t q[D / 32][4];
+#pragma unroll
+        for (int kk = 0; kk < D / 32; ++kk)
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                const int i = row[e & 1];
+                q[kk][e] = i < p.tokens
+                               ? *reinterpret_cast<const uint32_t*>(qkv + static_cast<int64_t>(i) * p.ld +
+                                                                    32 * kk + 16 * (e >> 1) + 4 * t)
+                               : 0;
+            }
+        if (!loaded) {  // the queries' way from memory and the keys' are one wait
+            copy_wait<0>();
+            __syncthreads();
+            loaded = true;
+            if (tile >= tiles) break;
+        }
+        const auto is_token = [&](int j, int e) { return 8 * j + e < limit; };
+        constexpr int first_masked = S::split ? 0 : N8 - 4;
+
+        uint32_t pairs[N8][2];  // two neighbouring tokens of row g, and of row g + 8
+        uint32_t most2[2] = {0, 0};
+#pragma unroll
+        for (int j = 0; j < N8; j += 2) {
+            int x[2][4] = {};
+            if (!S::split || first + 8 * j < padded) {
+#pragma unroll
+                for (int kk = 0; kk < D / 32; ++kk) {
+                    uint32_t b[4];
+                    const int n = first + 8 * j + (lane & 7) + (lane >> 4) * 8;
+                    load_matrices(b, shared_address(keys) + swizzled_row<D>(n, 2 * kk + (lane >> 3 & 1)));
+                    mma_s8(x[0], q[kk], b[0], b[1]);
+                    mma_s8(x[1], q[kk], b[2], b[3]);
+                }
+            }
+#pragma unroll
+            for (int i = 0; i < 2; ++i)
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                    int y[2];
+#pragma unroll
+                    for (int e = 0; e < 2; ++e) {
+                        y[e] = scale_high(x[i][2 * h + e], p.m_logits, r_logits, s_logits);
+                        if (j + i >= first_masked && !is_token(j + i, e))
+                            y[e] = 0;  // no row's greatest is below 0
+                    }
+                    pairs[j + i][h] = __vminu2(pack_u16(y[0], y[1]), span);
+                    most2[h] = __vmaxu2(most2[h], pairs[j + i][h]);
+                }
+        }
+        uint32_t most[2];
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            most[h] = max(most2[h] & 0xffff, most2[h] >> 16);
+            most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 1));
+            most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 2));
+        }
+        int* const sums = reinterpret_cast<int*>(values + padded * D);  // split: [warps][16 * D]
+        unsigned long long* const rows =
+            reinterpret_cast<unsigned long long*>(sums + S::warps * 16 * D);  // split: [warps][16]
+        if constexpr (S::split) {
+            if (t == 0) {
+                rows[warp * 16 + g] = most[0];
+                rows[warp * 16 + g + 8] = most[1];
+            }
+            __syncthreads();
+#pragma unroll
+            for (int h = 0; h < 2; ++h)
+                for (int w = 0; w < S::warps; ++w)
+                    most[h] = max(most[h], static_cast<uint32_t>(rows[w * 16 + g + 8 * h]));
+            __syncthreads();
+        }
+
+        // Exponentials: both addresses of a pair by one product.
+        uint32_t x[N8][4];
+        uint64_t sum[2] = {0, 0};
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const uint32_t base = most[h] * (0x10001u * entry_bytes) + copy;
+#pragma unroll
+            for (int j = 0; j < N8; ++j) {
+                const uint32_t both = base - pairs[j][h] * entry_bytes;
+#pragma unroll
+                for (int e = 0; e < 2; ++e) {
+                    uint32_t v =
+                        *reinterpret_cast<const uint32_t*>(shared + (e ? both >> 16 : both & 0xffff));
+                    if (j >= first_masked && !is_token(j, e)) v = 0;
+                    x[j][2 * h + e] = v;
+                    sum[h] += v;
+                }
+            }
+        }
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            sum[h] += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum[h]), 1);
+            sum[h] += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum[h]), 2);
+        }
+        if constexpr (S::split) {
+            if (t == 0) {
+                rows[warp * 16 + g] = sum[0];
+                rows[warp * 16 + g + 8] = sum[1];
+            }
+            __syncthreads();
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                sum[h] = 0;
+                for (int w = 0; w < S::warps; ++w) sum[h] += rows[w * 16 + g + 8 * h];
+            }
+        }
+        // The four lanes of a row would divide the same numbers: even ones take row g, odd ones row g + 8.
+        const uint32_t mine = quick_reciprocal(static_cast<int64_t>(t & 1 ? sum[1] : sum[0]), p.M);
+        const uint32_t f[2] = {__shfl_sync(0xffffffff, mine, lane & ~3),
+                               __shfl_sync(0xffffffff, mine, lane | 1)};
+
+        // Probabilities, packed as the products want them: slots 4t .. 4t+3 of a chunk are its tokens 2t,
+        // 2t+1, 8+2t, 9+2t, and 16 further on, so no value changes its thread. No share passes 2^(k-1), as f
+        // is rounded down.
+        uint32_t low[S::chunks][4], high[S::chunks][4];
+#pragma unroll
+        for (int c = 0; c < S::chunks; ++c)
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                    uint32_t pair[2];
+#pragma unroll
+                    for (int j = 0; j < 2; ++j) {
+                        const uint32_t(&two)[4] = x[4 * c + 2 * half + j];
+                        pair[j] =
+                            __byte_perm(__umulhi(f[h], two[2 * h]), __umulhi(f[h], two[2 * h + 1]), 0x5410);
+                    }
+                    low[c][2 * half + h] = __byte_perm(pair[0], pair[1], 0x6420);
+                    high[c][2 * half + h] = __byte_perm(pair[0], pair[1], 0x7531);
+                }
+
+        const auto put = [&](int d, const int(&ev)[4], const int(&od)[4]) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                if (row[h] >= p.tokens) continue;
+                const int o[4] = {ev[2 * h], od[2 * h], ev[2 * h + 1], od[2 * h + 1]};
+                int y[4];
+#pragma unroll
+                for (int e = 0; e < 4; ++e)
+                    y[e] = clamp32(scale_high(o[e], p.m_context, r_context, s_context), p.low_context,
+                                   p.top_context);
+                *reinterpret_cast<uint32_t*>(p.out +
+                                             (static_cast<int64_t>(picture) * p.tokens + row[h]) * p.ldo +
+                                             head * D + 16 * d + 4 * t) = pack4(y[0], y[1], y[2], y[3]);
+            }
+        };
+        // Sixteen dimensions at a time: even[] holds 4t + {0, 2} of rows g and g + 8, odd[] 4t + {1, 3}; the
+        // high plane apart, as it counts 256 times.
+#pragma unroll
+        for (int d = 0; d < D / 16; ++d) {
+            int even[4] = {}, odd[4] = {}, even_high[4] = {}, odd_high[4] = {};
+#pragma unroll
+            for (int c = 0; c < S::chunks; ++c) {
+                if (S::split && first + 32 * c >= p.tokens) break;
+                uint32_t v[4];
+                load_matrices_transposed(v,
+                                         shared_address(values) + swizzled_row<D>(first + 32 * c + lane, d));
+                const uint32_t e0 = __byte_perm(v[0], v[1], 0x6420), e1 = __byte_perm(v[2], v[3], 0x6420);
+                const uint32_t o0 = __byte_perm(v[0], v[1], 0x7531), o1 = __byte_perm(v[2], v[3], 0x7531);
+                mma_u8(even, low[c], e0, e1);
+                mma_u8(odd, low[c], o0, o1);
+                mma_u8(even_high, high[c], e0, e1);
+                mma_u8(odd_high, high[c], o0, o1);
+            }
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                even[e] += even_high[e] * 256;
+                odd[e] += odd_high[e] * 256;
+            }
+            if constexpr (S::split) {
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    sums[warp * 16 * D + (d * 8 + e) * 32 + lane] = even[e];
+                    sums[warp * 16 * D + (d * 8 + 4 + e) * 32 + lane] = odd[e];
+                }
+            } else {
+                put(d, even, odd);
+            }
+        }
+        if constexpr (S::split) {
+            __syncthreads();
+            for (int d = warp; d < D / 16; d += S::warps) {
+                int ev[4] = {}, od[4] = {};
+                for (int w = 0; w < S::warps; ++w)
+#pragma unroll
+                    for (int e = 0; e < 4; ++e) {
+                        ev[e] += sums[w * 16 * D + (d * 8 + e) * 32 + lane];
+                        od[e] += sums[w * 16 * D + (d * 8 + 4 + e) * 32 + lane];
+                    }
+                put(d, ev, od);
+            }
+            if (tile + stride < tiles) __syncthreads();
+        }
+    }
+}
+
+// Calls f with the Shape for these heads and tokens; returns false when there is none, or the parameters are
+// others.
+template <class F>
+bool with_shape(const Attention& p, const Launch& at, const F& f) {
+    if (p.M - p.k != 31 || p.entries > most_entries || p.s_logits < 32 || p.s_logits > 54 || p.s_context < 32)
+        return false;
+    const int64_t tiles = static_cast<int64_t>((p.tokens + 15) / 16) * p.heads * p.batch;
+    const bool few = tiles < 8 * static_cast<int64_t>(at.sms);
+    const auto attempt = [&]<class S>(S shape) {
+        return S::D == p.padded && p.tokens <= S::tokens && p.tokens >= S::least_tokens &&
+               S::shared_bytes((p.tokens + 31) & ~31) <= at.shared_limit && (f(shape), true);
+    };
+    if (!few && (attempt(Shape<64, 3, 4, false, 4>{}) || attempt(Shape<64, 7, 4, false, 3>{}))) return true;
+    return attempt(Shape<64, 1, 4, true, 4>{}) || attempt(Shape<64, 2, 4, true, 4>{});
+}
+
+template <class... S>
+void allow(const Launch& at) {
+    (allow_shared(attention_fast_kernel<S>, at.shared_limit, at), ...);
+}
+
+}  // namespace
+
+void prepare_attention_fast(const Launch& at) {
+    allow<Shape<64, 3, 4, false, 4>, Shape<64, 7, 4, false, 3>, Shape<64, 1, 4, true, 4>,
+          Shape<64, 2, 4, true, 4>>(at);
+}
+
+bool attention_fast(const Attention& p, const Launch& at) {
+    return with_shape(p, at, [&]<class S>(S) {
+        const int tiles = (p.tokens + 15) / 16;
+        const dim3 grid(static_cast<unsigned>(S::split ? tiles : 1), static_cast<unsigned>(p.heads),
+                        static_cast<unsigned>(p.batch));
+        start<Attention>(attention_fast_kernel<S>, p, grid, dim3(32 * S::warps),
+                         S::shared_bytes((p.tokens + 31) & ~31), at);
+    });
+}
+
+}  // namespace ivit::cuda

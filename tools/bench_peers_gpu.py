@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Device time of ivit's integer networks beside PyTorch on the same GPU, in the same run, with the same shapes.
+
+    python3 tools/bench_peers_gpu.py --bench build/tests/ivit_cuda_bench
+
+PyTorch runs eager in FP32 and in TF32, and compiled in FP16 (torch.compile, Triton's and cuBLAS's kernels, channels and
+epilogues fused as it likes). All of them, ivit too, are captured in a CUDA graph and timed by CUDA events around its
+replays, from pixels on the device to logits on the device: nobody pays for launches. PyTorch starts from normalized
+pixels in its own precision, ivit from bytes. The figure is the median over all rounds, in which the peers alternate.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from vit import VisionTransformer  # noqa: E402
+
+ARCHITECTURES = {  # width, depth, heads
+    "deit_tiny_patch16_224": (192, 12, 3),
+    "deit_small_patch16_224": (384, 12, 6),
+    "deit_base_patch16_224": (768, 12, 12),
+}
+PEERS = ("fp32", "tf32", "fp16 compiled")
+
+
+def network(arch: str, dtype: torch.dtype) -> torch.nn.Module:
+    width, depth, heads = ARCHITECTURES[arch]
+    torch.manual_seed(1)
+    model = VisionTransformer(224, 16, width, depth, heads, num_classes=1000)
+    model.init_weights()
+    return model.eval().cuda().to(dtype)
+
+
+def captured(call, pixels):
+    """call(pixels) as a CUDA graph; returns what replays it."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call(pixels)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call(pixels)
+    return graph
+
+
+def times(graph, runs: int) -> list[float]:
+    """Milliseconds of each of `runs` replays, once the clocks are up."""
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < 0.3:
+        graph.replay()
+        torch.cuda.synchronize()
+    out = []
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for _ in range(runs):
+        start.record()
+        graph.replay()
+        end.record()
+        torch.cuda.synchronize()
+        out.append(start.elapsed_time(end))
+    return out
+
+
+@torch.inference_mode()
+def measure(arch: str, batch: int, rounds: int, runs: int, mode: str | None, bench: str) -> dict:
+    graphs, keep = {}, []
+    for peer in PEERS:
+        dtype = torch.float16 if peer.startswith("fp16") else torch.float32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = peer == "tf32"
+        model = network(arch, dtype)
+        pixels = torch.randn(batch, 3, 224, 224, device="cuda", dtype=dtype)
+        call = torch.compile(model, mode=mode, dynamic=False) if peer.endswith("compiled") else model
+        graphs[peer] = captured(call, pixels)
+        keep.append((model, call, pixels))  # the graph reads their memory
+    samples = {peer: [] for peer in (*PEERS, "ivit")}
+    for _ in range(rounds):
+        for peer in PEERS:
+            samples[peer] += times(graphs[peer], runs)
+        if bench:
+            done = subprocess.run([bench, "--json", "--runs", str(runs), f"{arch}:{batch}"], capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(f"{bench} failed: {done.stderr.strip()}")
+            samples["ivit"].append(json.loads(done.stdout)["median_ms"])
+    return {peer: statistics.median(ms) for peer, ms in samples.items() if ms}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bench", default="build/tests/ivit_cuda_bench", help="the program to measure; empty: PyTorch alone")
+    parser.add_argument("--arch", action="append", choices=ARCHITECTURES, help="all without it")
+    parser.add_argument("--batch", type=int, action="append", help="1 and 256 without it")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=30, help="of each per round")
+    parser.add_argument("--mode", help="of torch.compile, e.g. max-autotune-no-cudagraphs")
+    parser.add_argument("--json", type=pathlib.Path, help="write all figures here too")
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("PyTorch finds no GPU on this machine")
+    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, CUDA {torch.version.cuda}, "
+          f"torch.compile mode {args.mode or 'default'}")
+    rows = []
+    for arch in args.arch or ARCHITECTURES:
+        for batch in args.batch or (1, 256):
+            ms = measure(arch, batch, args.rounds, args.runs, args.mode, args.bench)
+            rows.append({"arch": arch, "batch": batch, "median_ms": ms})
+            line = f"{arch:24} batch {batch:4}"
+            for peer, value in ms.items():
+                line += f"  {peer} {value:8.4f} ms"
+                if peer != "ivit" and "ivit" in ms:
+                    line += f" ({value / ms['ivit']:.2f} x)"
+            print(line, flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
