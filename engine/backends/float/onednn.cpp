@@ -97,16 +97,16 @@ OneDnnGemm::OneDnnGemm(const Model& model, ThreadPool& pool) {
         const int64_t cols = node.cols(), k = elements(weight.shape) / cols;
 
         // A piece per thread, two for one thread (oneDNN takes another way through the whole matrix than
-        // through parts of it, with other last bits; parts of any size agree, so that the thread count does
-        // not show): columns first, since then each thread reads only its own weights; rows where the columns
-        // would get too few. The batch does not come in: every picture has the same products, and the same
-        // bits.
+        // through parts of it, with other last bits; parts of the usual sizes agree, so that the thread count
+        // does not show): columns first, since then each thread reads only its own weights; rows where the
+        // columns would get too few. The batch does not come in: every picture has the same products, and the
+        // same bits.
         Packed& p = packed_[i];
-        const std::vector<int64_t> at =
-            cut(cols, std::min<int64_t>(std::max(2, pool.size()), std::max<int64_t>(1, cols / 64)), 16);
+        const int64_t parts = std::max(2, pool.size());
+        const std::vector<int64_t> at = cut(cols, std::min(parts, std::max<int64_t>(1, cols / 64)), 16);
         const int64_t column_pieces = static_cast<int64_t>(at.size()) - 1;
         p.rows = cut(node.rows(),
-                     std::min((pool.size() + column_pieces - 1) / column_pieces, (node.rows() + 15) / 16), 1);
+                     std::min((parts + column_pieces - 1) / column_pieces, (node.rows() + 15) / 16), 1);
         for (size_t c = 0; c + 1 < at.size(); ++c) p.columns.push_back({at[c], at[c + 1], {}, {}});
         for (size_t r = 0; r + 1 < p.rows.size(); ++r) {
             p.products.emplace_back();
