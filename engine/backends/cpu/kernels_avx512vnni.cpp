@@ -587,7 +587,9 @@ int32_t multiply_only(int64_t rounds) {
 #pragma GCC unroll 12
         for (__m512i& x : acc) x = _mm512_dpbusd_epi32(x, a, b);
     for (const __m512i& x : acc) acc[0] = _mm512_xor_si512(_mm512_slli_epi32(acc[0], 1), x);
-    return _mm512_reduce_add_epi32(acc[0]);
+    alignas(64) int32_t words[16];
+    _mm512_store_si512(words, acc[0]);
+    return words[0] ^ words[13];
 }
 
 }  // namespace

@@ -30,8 +30,11 @@ void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_
             for (int64_t k = 0; k < k4; ++k) {
                 const int8_t* w = b + k * width * 4;
                 const int32_t x0 = x[4 * k], x1 = x[4 * k + 1], x2 = x[4 * k + 2], x3 = x[4 * k + 3];
+                // Modulo 2^32, like the vector kernels: the shifted upper plane may pass it on the way.
                 for (int c = 0; c < width; ++c)
-                    y[c] += x0 * w[4 * c] + x1 * w[4 * c + 1] + x2 * w[4 * c + 2] + x3 * w[4 * c + 3];
+                    y[c] = static_cast<int32_t>(static_cast<uint32_t>(y[c]) +
+                                                static_cast<uint32_t>(x0 * w[4 * c] + x1 * w[4 * c + 1] +
+                                                                      x2 * w[4 * c + 2] + x3 * w[4 * c + 3]));
             }
             if (plane)
                 for (int c = 0; c < width; ++c) y[c] = static_cast<int32_t>(static_cast<uint32_t>(y[c]) << 8);
