@@ -14,9 +14,9 @@
 namespace ivit {
 
 struct Node {
-    std::string
-        name;  // as timm names it: blocks.3.attn.qkv; nodes timm has no module for: blocks.3.attn.logits,
-               // blocks.3.attn.softmax, blocks.3.attn.context, blocks.3.add1, blocks.3.add2, input
+    // As timm names it: blocks.3.attn.qkv. Nodes that timm has no module for: blocks.3.attn.logits,
+    // blocks.3.attn.softmax, blocks.3.attn.context, blocks.3.add1, blocks.3.add2, input.
+    std::string name;
     Op op{};
     std::vector<int> inputs;   // indices of earlier nodes, in the order ops.h gives
     Shape shape;               // of the output, without the batch: see ops.h

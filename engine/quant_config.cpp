@@ -409,12 +409,12 @@ BitSpec BitSpec::parse(const std::string& text) {
 QuantConfig::QuantConfig() { set_preset("refined"); }
 
 void QuantConfig::set_preset(const std::string& name) {
-    // arithmetic.md, Presets.
+    // arithmetic.md, Presets. Their k of Shiftmax is 16, the width of a QuantConfig; one that was chosen stays.
     if (name == "paper") {
-        shiftmax = {15, 16, 31, 0, false};
+        shiftmax = {15, shiftmax.k, 31, 0, false};
         shiftgelu = {23, 8, 31, 0, true};
     } else if (name == "refined") {
-        shiftmax = {15, 16, 47, 4, false};
+        shiftmax = {15, shiftmax.k, 47, 4, false};
         shiftgelu = {23, 8, 47, 4, false};
     } else {
         throw Error(fmt::format("preset is {}, allowed are \"paper\" and \"refined\"", in_quotes(name)));

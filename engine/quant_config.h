@@ -65,7 +65,9 @@ struct QuantConfig {
     std::vector<QuantRule> rules;
 
     QuantConfig();                             // W8A8, refined
-    void set_preset(const std::string& name);  // throws Error for an unknown one
+    // The operators' parameters, all but shiftmax.k, which is a bit-width: {"softmax": 8} stays 8. Throws Error
+    // for an unknown name.
+    void set_preset(const std::string& name);
     bool operator==(const QuantConfig&) const = default;
 
     static QuantConfig from_spec(const std::string& spec_or_file);  // "W4A8", or the path of a JSON file

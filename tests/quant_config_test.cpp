@@ -96,6 +96,10 @@ TEST_CASE("quant config: presets of arithmetic.md") {
     CHECK(c.shiftgelu == ShiftParams{23, 8, 31, 0, true});
     CHECK_THROWS_AS(c.set_preset("published"), Error);
     CHECK(c.preset == "paper");
+    // The softmax's width is a bit-width: `--preset paper` beside {"softmax": 8} must not undo it.
+    c.shiftmax.k = 8;
+    c.set_preset("refined");
+    CHECK(c.shiftmax == ShiftParams{15, 8, 47, 4, false});
 }
 
 TEST_CASE("quant config: defaults of every kind of node") {

@@ -369,6 +369,7 @@ void QuantizationView::refresh() {
     // A preset whose sliders have been moved is none any more, and says so.
     ivit::QuantConfig pristine;
     pristine.set_preset(c.preset);
+    pristine.shiftmax.k = c.shiftmax.k;  // a bit-width, which no preset changes
     const bool touched = !(pristine.shiftmax == c.shiftmax && pristine.shiftgelu == c.shiftgelu);
     while (preset_->count() > 2) preset_->removeItem(2);
     if (touched) {
