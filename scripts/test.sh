@@ -22,7 +22,7 @@ xvfb-run -a -s "-screen 0 1920x1080x24" ctest --test-dir build-test --output-on-
 
 if [ -n "${IVIT_SANITIZERS:-}" ]; then
     build build-asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DIVIT_SANITIZE=address,undefined -DIVIT_GUI=OFF -DIVIT_CUDA=OFF
-    ctest --test-dir build-asan --output-on-failure
+    LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0" ctest --test-dir build-asan --output-on-failure
     build build-tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DIVIT_SANITIZE=thread -DIVIT_GUI=OFF -DIVIT_CUDA=OFF
     build-tsan/tests/ivit_tests "[threads]"
 fi

@@ -9,7 +9,7 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 // The OpenGL driver is unloaded before leaks are looked for: its own would then have no name to be told by
-// (tests/widgets/lsan.supp).
+// (tests/lsan.supp).
 extern "C" int dlclose(void*) { return 0; }
 #endif
 
