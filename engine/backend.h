@@ -20,6 +20,7 @@ struct BackendInfo {
     std::string device;  // "AMD EPYC 9B14", "NVIDIA H200"
     std::string isa;     // "AVX-512 VNNI", "sm_90a"
     int threads = 1;
+    std::string gpu_lost = {};  // why the GPU that `auto` had chosen is not used any more; empty: nothing happened
 };
 
 struct RunOptions {
@@ -76,7 +77,17 @@ const std::vector<BackendEntry>& backends();
 // available. `why`, when given, receives the reason the GPU was passed over, or stays empty.
 std::unique_ptr<Backend> make_backend(const std::string& name, int threads, std::string* why = nullptr);
 
-// The FP32 opponent. threads <= 0: all cores.
+// The FP32 opponent on the CPU. threads <= 0: all cores.
 std::unique_ptr<Network> make_float_network(std::shared_ptr<const Model> model, int threads);
+
+// Other float opponents, for benchmarks: they keep no taps. One line each in backends/registry.cpp.
+struct OpponentEntry {
+    std::string name;     // "cuda-fp16"
+    std::string what;     // "FP16 on the GPU"
+    std::string backend;  // the integer backend that runs on the same device: "cuda"
+    std::function<std::string()> unavailable;  // as BackendEntry's
+    std::function<std::unique_ptr<Network>(std::shared_ptr<const Model>)> make;
+};
+const std::vector<OpponentEntry>& float_opponents();
 
 }  // namespace ivit

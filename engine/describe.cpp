@@ -8,7 +8,13 @@
 namespace ivit {
 
 Effective effective(const QuantizedModel& q, const BackendInfo& backend, const std::string& gpu_absent) {
-    return {q.info, q.graph, q.config, q.calibration, backend, gpu_absent, q.source != nullptr};
+    return {q.info,
+            q.graph,
+            q.config,
+            q.calibration,
+            backend,
+            gpu_absent.empty() ? backend.gpu_lost : gpu_absent,
+            q.source != nullptr};
 }
 
 std::string label(const ModelInfo& model, int index) {
@@ -57,15 +63,19 @@ Json document(const std::string& kind, const Effective& e) {
     j["integer_only"] = integer_only(e.config);
     j["training"] = "PTQ";
     j["config"] = e.config.to_json();
-    j["backend"] = e.backend.name;
-    j["machine"] = {{"device", e.backend.device}, {"isa", e.backend.isa}, {"threads", e.backend.threads}};
-    if (!e.gpu_absent.empty()) j["machine"]["gpu_absent"] = e.gpu_absent;
+    describe_backend(j, e);
     j["calibration"] = {{"method", to_string(e.calibration.method)},
                         {"pictures", e.calibration.pictures},
                         {"source", e.calibration.source},
                         {"from_input", e.calibration.from_input},
                         {"summary", e.calibration.summary()}};
     return j;
+}
+
+void describe_backend(Json& j, const Effective& e) {
+    j["backend"] = e.backend.name;
+    j["machine"] = {{"device", e.backend.device}, {"isa", e.backend.isa}, {"threads", e.backend.threads}};
+    if (!e.gpu_absent.empty()) j["machine"]["gpu_absent"] = e.gpu_absent;
 }
 
 std::string summary(const Effective& e) {

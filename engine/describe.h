@@ -22,7 +22,7 @@ struct Effective {
     QuantConfig config;
     Calibration calibration;
     BackendInfo backend;
-    std::string gpu_absent;  // why auto passed the GPU over; empty when it did not
+    std::string gpu_absent;  // why auto passed the GPU over, or gave it up; empty when it did not
     bool has_float = true;   // a float network ran beside the integers
 };
 Effective effective(const QuantizedModel& q, const BackendInfo& backend, const std::string& gpu_absent);
@@ -31,6 +31,8 @@ Effective effective(const QuantizedModel& q, const BackendInfo& backend, const s
 // {...},
 //  "integer_only", "backend": "cpu", "machine": {...}, "calibration": {...}}
 Json document(const std::string& kind, const Effective& e);
+// What became of the GPU while it ran, in a document that was begun before: "backend" and "machine" anew.
+void describe_backend(Json& document, const Effective& e);
 // Two to four lines for people: model, configuration, calibration, backend.
 std::string summary(const Effective& e);
 

@@ -218,8 +218,11 @@ void Session::State::compute(Result& result, const Request& request, std::stop_t
         backend_name = request.backend;
         backend_threads = request.threads;
     }
-    result.backend = backend->info();
-    result.gpu_absent = gpu_absent;
+    // Said again after each step: a GPU may be lost on the way.
+    const auto say_backend = [&] {
+        result.backend = backend->info();
+        result.gpu_absent = gpu_absent.empty() ? result.backend.gpu_lost : gpu_absent;
+    };
 
     // The float side, which no bit-width changes.
     std::shared_ptr<const Trace> float_trace;
@@ -284,15 +287,18 @@ void Session::State::compute(Result& result, const Request& request, std::stop_t
         result.comparison.model = model;
         result.integer_ms = result.comparison.integer_trace->ms;
         result.complete = true;
+        say_backend();
         deliver(result, stop);
         return;
     }
     // What a person waits for first: predictions and cumulative errors. Then the isolated ones.
     result.comparison = compare(*float_network, *network, request.pixels, float_trace, false, stop);
     result.integer_ms = result.comparison.integer_trace->ms;
+    say_backend();
     deliver(result, stop);
     result.comparison = compare(*float_network, *network, request.pixels, float_trace, true, stop);
     result.complete = true;
+    say_backend();
     deliver(result, stop);
 }
 

@@ -30,7 +30,7 @@ struct Result {
     Comparison comparison;  // .isolated is empty until `complete`
     bool complete = false;  // false: predictions and cumulative errors only, more is coming
     BackendInfo backend;
-    std::string gpu_absent;               // why auto did not pick the GPU; empty when it did
+    std::string gpu_absent;  // why auto did not pick the GPU, or gave it up; empty when it runs there
     double float_ms = 0, integer_ms = 0;  // of these very runs (no warm-up): bench gives the honest figures
     std::optional<Error> error;           // then nothing else but id and request is set
 };

@@ -5,6 +5,7 @@
 
 #include "engine/backends/fallback.h"
 #include "engine/backends/reference/network.h"
+#include "engine/describe.h"
 #include "engine/error.h"
 #include "tests/small_model.h"
 
@@ -71,6 +72,7 @@ TEST_CASE("a GPU that is lost leaves the work to the CPU, with the same bits", "
     SECTION("while it runs") {
         const auto first = backend->load(q), second = backend->load(q, first.get());
         CHECK(backend->info().name == "gpu");
+        CHECK(backend->info().gpu_lost.empty());
         CHECK(first->run(pixels, 1, {})->integer_logits == expected);
         fate.run = true;
         CHECK(first->run(pixels, 1, {})->integer_logits == expected);
@@ -80,6 +82,12 @@ TEST_CASE("a GPU that is lost leaves the work to the CPU, with the same bits", "
         CHECK(backend->load(q, second.get())->run(pixels, 1, {})->integer_logits == expected);
         CHECK(seconds == 1);
         CHECK(fate.loads == 2);
+        // Everybody hears of it: the reason goes into every document.
+        CHECK(backend->info().gpu_lost == "gpu: the GPU failed");
+        CHECK(document("run", effective(*q, backend->info(), ""))["machine"]["gpu_absent"] ==
+              "gpu: the GPU failed");
+        CHECK(summary(effective(*q, backend->info(), "")).find("no GPU: gpu: the GPU failed") !=
+              std::string::npos);
     }
     SECTION("while it loads") {
         fate.load = true;

@@ -88,6 +88,8 @@ struct LatencySampler::Job {
             samples.integer_node_ms = medians(integer_nodes);
             samples.float_node_ms = medians(float_nodes);
         }
+        samples.backend = backend->info();  // a GPU may have been lost on the way
+        if (samples.gpu_absent.empty()) samples.gpu_absent = samples.backend.gpu_lost;
         samples.integer_ms.push_back(a->ms);
         if (b) samples.float_ms.push_back(b->ms);
         constexpr size_t window = 1000;

@@ -33,6 +33,7 @@ std::shared_ptr<const ivit::Result> run_again(const ivit::Result& before, const 
     result->comparison =
         ivit::compare(*floats, *integers, request.pixels, now.comparison.float_trace, true, stop);
     result->backend = backend->info();
+    if (result->gpu_absent.empty()) result->gpu_absent = result->backend.gpu_lost;
     result->float_ms = now.float_ms;
     result->integer_ms = result->comparison.integer_trace->ms;
     result->complete = true;

@@ -53,6 +53,8 @@ void add_classify(CLI::App& program, Run& run) {
             }
             if (images->size() == 1 && !broken)
                 doc["predictions"] = doc["images"].empty() ? Json() : doc["images"][0]["predictions"];
+            s.follow_backend();
+            describe_backend(doc, s.effective);
             if (o->json) print_json(doc);
             return broken ? 1 : 0;
         };

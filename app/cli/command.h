@@ -32,6 +32,9 @@ struct Setup {
     std::unique_ptr<IntegerNetwork> integers;
     std::unique_ptr<Network> floats;  // null for integers only
     Effective effective;
+
+    // Brings `effective` up to date after a run: `auto` may have lost its GPU on the way.
+    void follow_backend() { effective = ivit::effective(*quantized, backend->info(), effective.gpu_absent); }
 };
 
 // Opens what the options name (else the bundled model).

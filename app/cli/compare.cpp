@@ -59,6 +59,8 @@ void add_compare(CLI::App& program, Run& run) {
                 doc.update(list[0]);
             else
                 doc["images"] = std::move(list);
+            s.follow_backend();
+            describe_backend(doc, s.effective);
             if (o->json) print_json(doc);
             return broken ? 1 : 0;
         };

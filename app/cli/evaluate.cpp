@@ -136,7 +136,7 @@ void add_evaluate(CLI::App& program, Run& run) {
             // One model, one set of ranges, one float network; further configurations add their integers.
             Options one = *o;
             one.quant = e->quants[0];
-            const Setup s = prepare(one, first);
+            Setup s = prepare(one, first);
             if (!s.floats) throw Error("evaluating needs the float checkpoint beside the integers", o->model);
             std::vector<std::unique_ptr<IntegerNetwork>> more;
             std::vector<IntegerNetwork*> networks = {s.integers.get()};
@@ -151,8 +151,10 @@ void add_evaluate(CLI::App& program, Run& run) {
                 if (!bar) bar.emplace("evaluating", total, done);
                 bar->step(done);
             };
-            const Json doc =
+            Json doc =
                 evaluate(data, *s.floats, networks, s.effective.backend, s.effective.gpu_absent, options);
+            s.follow_backend();
+            if (!s.effective.backend.gpu_lost.empty()) describe_backend(doc, s.effective);
             bar.reset();
             if (!e->output.empty()) {
                 const std::string text = doc.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

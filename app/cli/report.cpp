@@ -266,6 +266,7 @@ void add_report(CLI::App& program, Run& run) {
             add("--evaluation", r->evaluation);
             add("--top", std::to_string(o->top));
             add("--runs", std::to_string(r->runs));
+            s.follow_backend();
             options.commands = reproduce_commands(s.effective, r->images, more);
             const Json report = build_report(s.effective, inputs, options);
             for (const auto& file : r->outputs) write_report(report, file);

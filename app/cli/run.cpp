@@ -58,6 +58,7 @@ void add_run(CLI::App& program, Run& run) {
             if (dump->empty() && !taps->empty())
                 throw Error("--taps without --dump keeps nothing", "--taps", "name a file with --dump");
             const auto trace = s.integers->run(pixels, 1, options);
+            s.follow_backend();
             if (!dump->empty()) {
                 std::vector<TensorOut> out;
                 for (const Tap& t : trace->taps) {

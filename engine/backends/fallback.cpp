@@ -12,12 +12,13 @@ namespace {
 struct Pair {
     std::unique_ptr<Backend> now;
     std::function<std::unique_ptr<Backend>()> second;  // null once it has been used
-    std::string name;                                  // of the first
+    std::string name, why;                             // of the first; why it was given up
     int losses = 0;
 
     bool lost(const Error& e) const { return second && e.where() == name; }
     void give_up(const Error& e) {
         spdlog::warn("{}: {}; going on without it", name, e.sentence());
+        why = name + ": " + e.sentence();
         now = second();
         second = nullptr;
         ++losses;
@@ -81,7 +82,11 @@ class FallbackBackend : public Backend {
         pair_->second = std::move(second);
     }
 
-    BackendInfo info() const override { return pair_->now->info(); }
+    BackendInfo info() const override {
+        BackendInfo info = pair_->now->info();
+        info.gpu_lost = pair_->why;
+        return info;
+    }
     double measure_peak() override { return pair_->now->measure_peak(); }
 
     std::unique_ptr<IntegerNetwork> load(std::shared_ptr<const QuantizedModel> model,
