@@ -56,9 +56,17 @@ std::vector<BenchLayer> merge(const std::vector<Timing>& f, const std::vector<Ti
 }  // namespace
 
 BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uint8_t> pixels,
-                  const BenchOptions& o) {
+                  const BenchOptions& o, std::span<Network* const> others) {
     BenchResult result;
-    std::vector<double> f, q;
+    struct Samples {
+        std::vector<double> wall, device;
+        void add(const Trace& t) {
+            wall.push_back(t.ms);
+            if (t.device_ms > 0) device.push_back(t.device_ms);
+        }
+    };
+    Samples f, q;
+    std::vector<Samples> more(others.size());
     std::vector<std::vector<Timing>> f_steps, q_steps;
     const int total = o.warm_up + o.runs + (o.per_layer ? o.runs : 0);
     for (int r = 0; r < total; ++r) {
@@ -66,19 +74,27 @@ BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uin
         RunOptions options;
         options.stop = o.stop;
         options.time_nodes = r >= o.warm_up + o.runs;
+        const bool counts = r >= o.warm_up;
         const auto fp = floats ? floats->run(pixels, o.batch, options) : nullptr;
         const auto in = integers.run(pixels, o.batch, options);
         if (options.time_nodes) {
             if (fp) f_steps.push_back(fp->timings);
             q_steps.push_back(in->timings);
-        } else if (r >= o.warm_up) {
-            if (fp) f.push_back(fp->ms);
-            q.push_back(in->ms);
+        } else {
+            if (fp && counts) f.add(*fp);
+            if (counts) q.add(*in);
+            for (size_t i = 0; i < others.size(); ++i) {
+                const auto other = others[i]->run(pixels, o.batch, options);
+                if (counts) more[i].add(*other);
+            }
         }
         if (o.progress) o.progress(r + 1, total);
     }
-    result.floats = latency(f);
-    result.integers = latency(q);
+    result.floats = latency(f.wall);
+    result.floats_device = latency(f.device);
+    result.integers = latency(q.wall);
+    result.integers_device = latency(q.device);
+    for (const Samples& s : more) result.others.push_back({latency(s.wall), latency(s.device)});
     if (result.floats.runs) result.speedup = result.floats.median / result.integers.median;
     if (o.per_layer)
         result.layers = merge(median_timings(f_steps), median_timings(q_steps), integers.graph(), o.batch);

@@ -24,8 +24,17 @@ struct BenchLayer {
     int64_t macs = 0;                     // of a batch
 };
 
+// One network of a benchmark.
+struct Measured {
+    Latency wall;    // pixels on the host to logits on the host
+    Latency device;  // pixels to logits on the GPU, Trace::device_ms; all zero where the network has no such
+                     // clock
+};
+
 struct BenchResult {
-    Latency floats, integers;
+    Latency floats, integers;  // wall
+    Latency floats_device, integers_device;
+    std::vector<Measured> others;    // as given to bench()
     double speedup = 0;              // median float / median integer; 0 without a float network
     std::vector<BenchLayer> layers;  // empty unless asked for
 };
@@ -39,8 +48,9 @@ struct BenchOptions {
     std::function<void(int done, int total)> progress;
 };
 
-// pixels: [batch, image_size, image_size, 3]. floats may be null. Throws Cancelled.
+// pixels: [batch, image_size, image_size, 3]. floats may be null. others: more networks in the same
+// alternation. Throws Cancelled.
 BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uint8_t> pixels,
-                  const BenchOptions& options);
+                  const BenchOptions& options, std::span<Network* const> others = {});
 
 }  // namespace ivit

@@ -28,9 +28,10 @@ struct Trace {
     std::shared_ptr<const Graph> graph;
     std::string backend;  // "reference", "cpu", "cuda", "float"
     int batch = 1;
-    double ms = 0;                        // the whole run, pixels to logits
-    std::vector<Timing> timings;          // empty unless asked for
-    std::vector<Tap> taps;                // in node order; empty unless asked for
+    double ms = 0;                // the whole run, pixels to logits
+    double device_ms = 0;         // of it on the GPU, pixels there to logits there; 0 where not measured
+    std::vector<Timing> timings;  // empty unless asked for
+    std::vector<Tap> taps;        // in node order; empty unless asked for
     std::vector<int32_t> integer_logits;  // [batch, classes], common scale; empty for the float backend
     double logit_scale = 0;               // real = logit_scale * integer
     std::vector<float> logits;            // [batch, classes], real values, of either kind

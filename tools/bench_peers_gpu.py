@@ -5,9 +5,11 @@
     python3 tools/bench_peers_gpu.py --bench build/tests/ivit_cuda_bench
 
 PyTorch runs eager in FP32 and in TF32, and compiled in FP16 (torch.compile, Triton's and cuBLAS's kernels, channels and
-epilogues fused as it likes). All of them, ivit too, are captured in a CUDA graph and timed by CUDA events around its
-replays, from pixels on the device to logits on the device: nobody pays for launches. PyTorch starts from normalized
-pixels in its own precision, ivit from bytes. The figure is the median over all rounds, in which the peers alternate.
+epilogues fused as it likes). ivit's own float opponents are the same network through cuBLASLt, each product's kernel
+chosen by the clock. All of them, the integers too, are captured in a CUDA graph and timed by CUDA events around its
+replays after 0.3 seconds of warm-up, from pixels on the device to logits on the device: nobody pays for launches. PyTorch
+starts from normalized pixels in its own precision, ivit from bytes; weights are random, seeded. The figure is the median
+over all rounds, in which the peers alternate; ivit's floats are measured in the first round alone.
 """
 import argparse
 import json
@@ -28,6 +30,7 @@ ARCHITECTURES = {  # width, depth, heads
     "deit_base_patch16_224": (768, 12, 12),
 }
 PEERS = ("fp32", "tf32", "fp16 compiled")
+OWN_FLOATS = ("cuda-fp32", "cuda-tf32", "cuda-fp16")
 
 
 def network(arch: str, dtype: torch.dtype) -> torch.nn.Module:
@@ -69,8 +72,16 @@ def times(graph, runs: int) -> list[float]:
     return out
 
 
+def ivit(bench: str, arch: str, batch: int, runs: int, *more: str) -> float:
+    """The median that ivit's own bench reports, in milliseconds."""
+    done = subprocess.run([bench, "--json", "--runs", str(runs), *more, f"{arch}:{batch}"], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{bench} failed: {done.stderr.strip()}")
+    return json.loads(done.stdout)["median_ms"]
+
+
 @torch.inference_mode()
-def measure(arch: str, batch: int, rounds: int, runs: int, mode: str | None, bench: str) -> dict:
+def measure(arch: str, batch: int, rounds: int, runs: int, mode: str | None, bench: str, own_floats: list[str]) -> dict:
     graphs, keep = {}, []
     for peer in PEERS:
         dtype = torch.float16 if peer.startswith("fp16") else torch.float32
@@ -80,15 +91,14 @@ def measure(arch: str, batch: int, rounds: int, runs: int, mode: str | None, ben
         call = torch.compile(model, mode=mode, dynamic=False) if peer.endswith("compiled") else model
         graphs[peer] = captured(call, pixels)
         keep.append((model, call, pixels))  # the graph reads their memory
-    samples = {peer: [] for peer in (*PEERS, "ivit")}
-    for _ in range(rounds):
+    samples = {peer: [] for peer in (*PEERS, *OWN_FLOATS, "ivit")}
+    for i in range(rounds):
         for peer in PEERS:
             samples[peer] += times(graphs[peer], runs)
         if bench:
-            done = subprocess.run([bench, "--json", "--runs", str(runs), f"{arch}:{batch}"], capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(f"{bench} failed: {done.stderr.strip()}")
-            samples["ivit"].append(json.loads(done.stdout)["median_ms"])
+            samples["ivit"].append(ivit(bench, arch, batch, runs))
+        for name in own_floats if bench and i == 0 else ():
+            samples[name].append(ivit(bench, arch, batch, runs, "--float", name))
     return {peer: statistics.median(ms) for peer, ms in samples.items() if ms}
 
 
@@ -100,16 +110,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=30, help="of each per round")
     parser.add_argument("--mode", help="of torch.compile, e.g. max-autotune-no-cudagraphs")
+    parser.add_argument("--own-float", action="append", choices=(*OWN_FLOATS, "none"), help="of ivit; all without it")
     parser.add_argument("--json", type=pathlib.Path, help="write all figures here too")
     args = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("PyTorch finds no GPU on this machine")
-    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, CUDA {torch.version.cuda}, "
-          f"torch.compile mode {args.mode or 'default'}")
+    own_floats = [name for name in args.own_float or OWN_FLOATS if name != "none"]
+    driver = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True,
+                            text=True).stdout.split("\n")[0] or "unknown"
+    print(f"{torch.cuda.get_device_name()}, driver {driver}, PyTorch {torch.__version__}, CUDA {torch.version.cuda}, "
+          f"torch.compile mode {args.mode or 'default'}; {args.rounds} rounds of {args.runs} runs; x: times as slow as ivit")
     rows = []
     for arch in args.arch or ARCHITECTURES:
         for batch in args.batch or (1, 256):
-            ms = measure(arch, batch, args.rounds, args.runs, args.mode, args.bench)
+            ms = measure(arch, batch, args.rounds, args.runs, args.mode, args.bench, own_floats)
             rows.append({"arch": arch, "batch": batch, "median_ms": ms})
             line = f"{arch:24} batch {batch:4}"
             for peer, value in ms.items():

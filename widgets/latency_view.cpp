@@ -88,7 +88,13 @@ class LatencyFigures : public QWidget {
         const double longest = std::max({std::isnan(fp) ? 0 : fp, ip, 1e-9});
         p.setFont(theme.figures(12));
         const int text = p.fontMetrics().horizontalAdvance(QStringLiteral("00.00 ms   p95 00.00 ms")) + 12;
-        const int name = p.fontMetrics().horizontalAdvance(QStringLiteral("integer")) + 10;
+        // The float network runs on the CPU wherever the integers run: said where that is not the same
+        // machine.
+        const QString floats =
+            samples_.backend.name == "cuda" ? QStringLiteral("FP32 on the CPU") : QStringLiteral("float");
+        const int name = std::max(p.fontMetrics().horizontalAdvance(floats),
+                                  p.fontMetrics().horizontalAdvance(QStringLiteral("integer"))) +
+                         10;
         const int bar = std::max(30, width() - x - name - text - 16);
         const auto row = [&](int y, const QString& title, double median, double p95, const QColor& colour) {
             p.setPen(colour);
@@ -107,7 +113,7 @@ class LatencyFigures : public QWidget {
                 QRect(x + name + bar + 10, y, text, 20), Qt::AlignVCenter | Qt::AlignLeft,
                 QStringLiteral("%1   p95 %2").arg(numbers::milliseconds(median), numbers::milliseconds(p95)));
         };
-        if (!samples_.float_is_absent) row(14, QStringLiteral("float"), fm, fp, theme.float_colour());
+        if (!samples_.float_is_absent) row(14, floats, fm, fp, theme.float_colour());
         row(40, QStringLiteral("integer"), im, ip, theme.integer_colour());
         p.setFont(theme.figures(11));
         p.setPen(theme.muted());

@@ -6,6 +6,7 @@
 
 #include "app/cli/command.h"
 #include "engine/bench.h"
+#include "engine/error.h"
 
 namespace ivit::cli {
 
@@ -13,6 +14,87 @@ namespace {
 
 Json latency_json(const Latency& l) {
     return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}};
+}
+
+// The float networks on the integers' device.
+struct Opponents {
+    std::vector<OpponentEntry> entries;  // that there could be
+    std::vector<std::string> absent;     // per entry: why it is not measured; empty where it is
+    std::vector<size_t> present;         // entries that are measured, and their networks
+    std::vector<std::unique_ptr<Network>> owned;
+    std::vector<Network*> networks;
+};
+
+const std::string cublas_kind = "cuBLASLt and one fused attention kernel in a CUDA graph";
+
+// Makes those that can be, and has each run once, so that what does not fit in memory is left out here.
+Opponents opponents(const Setup& s, std::span<const uint8_t> pixels, int batch) {
+    Opponents found;
+    if (!s.opened.model) return found;
+    for (const OpponentEntry& e : float_opponents()) {
+        if (e.backend != s.backend->info().name) continue;
+        found.entries.push_back(e);
+        std::string& absent = found.absent.emplace_back(e.unavailable());
+        if (!absent.empty()) continue;
+        try {
+            auto network = e.make(s.opened.model);
+            network->run(pixels, batch, {});
+            found.present.push_back(found.entries.size() - 1);
+            found.networks.push_back(network.get());
+            found.owned.push_back(std::move(network));
+        } catch (const Error& error) {
+            absent = error.sentence();
+        }
+    }
+    return found;
+}
+
+Json opponents_json(const Opponents& o, const BenchResult& r) {
+    Json list = Json::array();
+    for (size_t i = 0, k = 0; i < o.entries.size(); ++i) {
+        Json j = {{"name", o.entries[i].name}, {"what", o.entries[i].what}};
+        if (!o.absent[i].empty()) {
+            j["absent"] = o.absent[i];
+        } else {
+            const Measured& m = r.others[k++];
+            j["kind"] = cublas_kind;
+            j["wall_ms"] = latency_json(m.wall);
+            j["device_ms"] = latency_json(m.device);
+            j["speedup"] = m.wall.median / r.integers.median;
+            if (r.integers_device.runs) j["device_speedup"] = m.device.median / r.integers_device.median;
+        }
+        list.push_back(std::move(j));
+    }
+    return list;
+}
+
+// Device time first: it is what the networks cost; the rest of the wall time is the same transfers for all.
+void print_opponents(const Opponents& o, const BenchResult& r) {
+    fmt::print("  {:<18} {:>10} {:>10} {:>9} {:>12} {:>10} {:>9}\n", "", "device ms", "p95", "integers",
+               "wall ms", "p95", "integers");
+    const auto row = [&](const std::string& what, const Measured& m, bool ratio) {
+        const bool device = m.device.runs > 0;
+        fmt::print("  {:<18} {:>10} {:>10} {:>9} {:>12.4f} {:>10.4f} {:>9}\n", what,
+                   device ? fmt::format("{:.4f}", m.device.median) : "-",
+                   device ? fmt::format("{:.4f}", m.device.p95) : "-",
+                   ratio && device && r.integers_device.runs
+                       ? fmt::format("{:.2f} x", m.device.median / r.integers_device.median)
+                       : "",
+                   m.wall.median, m.wall.p95,
+                   ratio ? fmt::format("{:.2f} x", m.wall.median / r.integers.median) : "");
+    };
+    for (size_t i = 0, k = 0; i < o.entries.size(); ++i) {
+        if (o.absent[i].empty())
+            row(o.entries[i].what, r.others[k++], true);
+        else
+            fmt::print("  {:<18} not measured: {}\n", o.entries[i].what, o.absent[i]);
+    }
+    row("integers", {r.integers, r.integers_device}, false);
+    fmt::print("  floats: {}; all alternate\n", cublas_kind);
+    const std::string& what = o.entries[o.present.front()].what;
+    fmt::print("  {}\n",
+               ink(Ink::bold, fmt::format("integers are {:.2f} times as fast as {}, pixels to logits",
+                                          r.speedup, what)));
 }
 
 std::string nodes_of(const Graph& g, const BenchLayer& l) {
@@ -24,7 +106,8 @@ std::string nodes_of(const Graph& g, const BenchLayer& l) {
 
 void add_bench(CLI::App& program, Run& run) {
     auto* c = program.add_subcommand(
-        "bench", "latency of integers against FP32, alternating in one process after warm-up");
+        "bench",
+        "latency of integers against floats (FP32; on a GPU TF32 and FP16 too), alternating in one process");
     auto o = std::make_shared<Options>();
     auto b = std::make_shared<BenchOptions>();
     auto image = std::make_shared<std::string>();
@@ -55,19 +138,31 @@ void add_bench(CLI::App& program, Run& run) {
             for (int i = 0; i < b->batch; ++i) pixels.insert(pixels.end(), one.begin(), one.end());
             BenchOptions options = *b;
             options.stop = interrupted();
+            // Where the integers run on a GPU, floats do too; the CPU's only where none of those can.
+            Opponents on_gpu = opponents(s, pixels, options.batch);
+            Network* baseline = s.floats.get();
+            std::string baseline_name = "FP32, oneDNN, the same threads, alternating";
+            if (s.effective.backend.name == "cuda") baseline_name = "FP32, oneDNN, on the CPU, alternating";
+            if (!on_gpu.networks.empty()) {
+                baseline = on_gpu.networks.front();
+                baseline_name =
+                    on_gpu.entries[on_gpu.present.front()].what + ", " + cublas_kind + ", alternating";
+            }
+            const auto others = std::span(on_gpu.networks).subspan(on_gpu.networks.empty() ? 0 : 1);
             ProgressBar bar("measuring", options.warm_up + options.runs * (options.per_layer ? 2 : 1));
             options.progress = [&](int done, int) { bar.step(done); };
-            const BenchResult r = ivit::bench(s.floats.get(), *s.integers, pixels, options);
+            BenchResult r = ivit::bench(baseline, *s.integers, pixels, options, others);
+            if (!on_gpu.networks.empty()) r.others.insert(r.others.begin(), {r.floats, r.floats_device});
+            s.follow_backend();
 
-            // The float network has no GPU kernels: tools/bench_peers_gpu.py measures floats on the GPU.
-            const bool gpu = s.effective.backend.name == "cuda";
             Json doc = document("bench", s.effective);
             doc["batch"] = options.batch;
-            if (s.floats) doc["float_ms"] = latency_json(r.floats);
+            if (baseline) doc["float_ms"] = latency_json(r.floats);
             doc["integer_ms"] = latency_json(r.integers);
-            if (s.floats) doc["speedup"] = r.speedup;
-            doc["baseline"] =
-                gpu ? "FP32, oneDNN, on the CPU, alternating" : "FP32, oneDNN, the same threads, alternating";
+            if (baseline) doc["speedup"] = r.speedup;
+            doc["baseline"] = baseline_name;
+            if (r.integers_device.runs) doc["integer_device_ms"] = latency_json(r.integers_device);
+            if (!on_gpu.entries.empty()) doc["opponents"] = opponents_json(on_gpu, r);
             // In the same run, so that both know the same clock.
             const double peak = options.per_layer ? s.backend->measure_peak() : 0;
             const auto gmacs = [](const BenchLayer& l) {
@@ -83,7 +178,7 @@ void add_bench(CLI::App& program, Run& run) {
                                 {"macs", l.macs},
                                 {"integer_gmacs_per_s", gmacs(l)}};
                     if (peak > 0) row["share_of_peak"] = gmacs(l) / (peak * 1e-9);
-                    if (s.floats) row["float_ms"] = l.float_ms;
+                    if (baseline) row["float_ms"] = l.float_ms;
                     doc["layers"].push_back(row);
                 }
             }
@@ -93,16 +188,23 @@ void add_bench(CLI::App& program, Run& run) {
             }
             fmt::print("{}\n  batch {}, {} runs of each\n", summary(s.effective), options.batch,
                        r.integers.runs);
-            const auto line = [](const char* what, const Latency& l) {
-                fmt::print("  {:<8} median {:>9.3f} ms   p95 {:>9.3f} ms   min {:>9.3f} ms\n", what, l.median,
-                           l.p95, l.min);
+            const auto line = [](const std::string& what, const Latency& l) {
+                fmt::print("  {:<16} median {:>9.3f} ms   p95 {:>9.3f} ms   min {:>9.3f} ms\n", what,
+                           l.median, l.p95, l.min);
             };
-            if (s.floats) line(gpu ? "FP32 CPU" : "FP32", r.floats);
-            line("integer", r.integers);
-            if (s.floats)
-                fmt::print("  {}\n", ink(Ink::bold, fmt::format("integers{} are {:.2f} times as fast{}",
-                                                                gpu ? " on the GPU" : "", r.speedup,
-                                                                gpu ? " as FP32 on the CPU" : "")));
+            if (on_gpu.networks.empty()) {
+                for (size_t i = 0; i < on_gpu.entries.size(); ++i)
+                    fmt::print("  {}: not measured, {}\n", on_gpu.entries[i].what, on_gpu.absent[i]);
+                const bool gpu = s.effective.backend.name == "cuda";
+                if (baseline) line(gpu ? "FP32 on the CPU" : "FP32", r.floats);
+                line("integer", r.integers);
+                if (baseline)
+                    fmt::print("  {}\n", ink(Ink::bold, fmt::format("integers{} are {:.2f} times as fast{}",
+                                                                    gpu ? " on the GPU" : "", r.speedup,
+                                                                    gpu ? " as FP32 on the CPU" : "")));
+            } else {
+                print_opponents(on_gpu, r);
+            }
             if (options.per_layer) {
                 fmt::print("\n  {:<32} {:>10} {:>10} {:>7} {:>10} {:>8}\n", "nodes", "float ms", "integer ms",
                            "ratio", "GMAC/s", "of peak");

@@ -3,6 +3,7 @@
 #include "engine/backend.h"
 #include "engine/backends/cpu/network.h"
 #include "engine/backends/cuda/network.h"
+#include "engine/backends/cuda_float/network.h"
 #include "engine/backends/fallback.h"
 #include "engine/backends/reference/network.h"
 #include "engine/error.h"
@@ -19,6 +20,20 @@ const std::vector<BackendEntry>& backends() {
         {"cuda", cuda::unavailable, [](int) { return cuda::make_backend(); }},
         {"cpu", always, [](int threads) { return cpu::make_backend(threads); }},
         {"reference", always, [](int) { return reference::make_backend(); }},
+    };
+    return list;
+}
+
+const std::vector<OpponentEntry>& float_opponents() {
+    using cuda_float::Precision;
+    const auto entry = [](const char* name, const char* what, Precision p) {
+        return OpponentEntry{name, what, "cuda", [p] { return cuda_float::unavailable(p); },
+                             [p](auto model) { return cuda_float::make_network(std::move(model), p); }};
+    };
+    static const std::vector<OpponentEntry> list = {
+        entry("cuda-fp32", "FP32 on the GPU", Precision::fp32),
+        entry("cuda-tf32", "TF32 on the GPU", Precision::tf32),
+        entry("cuda-fp16", "FP16 on the GPU", Precision::fp16),
     };
     return list;
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device time of the cuda backend: whole networks (pixels on the device to logits on the device, CUDA events
 // around the captured graph) and, with --steps, every fused step with its rate against the GPU's peak.
-//   ivit_cuda_bench [--json] [--steps] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]
+// --float: a float opponent (cuda-fp32, cuda-tf32, cuda-fp16) instead of the integers; with cuBLASLt's tanh
+// GELU where its name ends in -tanh.
+//   ivit_cuda_bench [--json] [--steps] [--float NAME] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +15,7 @@
 
 #include "engine/backend.h"
 #include "engine/backends/cuda/network.h"
+#include "engine/backends/cuda_float/network.h"
 #include "engine/bench.h"
 #include "engine/error.h"
 #include "engine/model.h"
@@ -48,13 +51,53 @@ double step_bytes(const Graph& g, const Timing& t, int pictures) {
     return bytes + size(t.last);
 }
 
+Pixels noise_for(const Graph& g, int batch) {
+    std::mt19937 noise(1);
+    Pixels pixels(static_cast<size_t>(g.image_size) * static_cast<size_t>(g.image_size) * 3 *
+                  static_cast<size_t>(batch));
+    for (auto& v : pixels) v = static_cast<uint8_t>(noise() >> 24);
+    return pixels;
+}
+
+void print_json(const std::string& arch, int batch, const Latency& l) {
+    std::printf(
+        "{\"arch\": \"%s\", \"batch\": %d, \"median_ms\": %.6f, \"min_ms\": %.6f, \"p95_ms\": %.6f}\n",
+        arch.c_str(), batch, l.median, l.min, l.p95);
+}
+
+void run_float(const std::string& arch, int batch, bool json, bool steps, std::string name, int runs) {
+    const bool tanh = name.ends_with("-tanh");
+    if (tanh) name.resize(name.size() - 5);
+    const auto model = random_model(arch);
+    const Pixels pixels = noise_for(*model->graph, batch);
+    for (const OpponentEntry& o : float_opponents()) {
+        if (o.name != name) continue;
+        const auto network = o.make(model);
+        if (tanh) cuda_float::use_tanh_gelu(*network);
+        const Latency l = latency(cuda_float::device_ms(*network, pixels, batch, runs));
+        if (json) return print_json(arch, batch, l);
+        std::printf("%-24s batch %4d  %s%s  median %9.4f ms  min %9.4f  p95 %9.4f  %8.1f pictures/s\n",
+                    arch.c_str(), batch, name.c_str(), tanh ? " (tanh GELU)" : "", l.median, l.min, l.p95,
+                    1000.0 * batch / l.median);
+        if (!steps) return;
+        RunOptions timed;
+        timed.time_nodes = true;
+        network->run(pixels, batch, timed);
+        for (const Timing& t : network->run(pixels, batch, timed)->timings) {
+            const std::string& first = model->graph->nodes[static_cast<size_t>(t.first)].name;
+            if (first.find("blocks.") == 0 && first.find("blocks.1.") != 0) continue;
+            std::printf("  %-28s %9.3f us\n", first.c_str(), t.ms * 1e3);
+        }
+        return;
+    }
+    throw Error("there is no float opponent called '" + name + "'", "--float");
+}
+
 void run(const std::string& arch, int batch, bool json, bool steps, const std::string& tile, int micro,
          int runs) {
     const auto model = random_model(arch);
+    const Pixels pixels = noise_for(*model->graph, batch);
     const int side = model->graph->image_size;
-    std::mt19937 noise(1);
-    Pixels pixels(static_cast<size_t>(side) * static_cast<size_t>(side) * 3 * static_cast<size_t>(batch));
-    for (auto& v : pixels) v = static_cast<uint8_t>(noise() >> 24);
     const Pixels one(pixels.begin(), pixels.begin() + side * side * 3);
     const Calibration calibration = calibrate(
         *model, 1, [&](int64_t) { return one; }, RangeMethod::minmax, 0);
@@ -67,12 +110,7 @@ void run(const std::string& arch, int batch, bool json, bool steps, const std::s
     int64_t macs = 0;
     for (size_t i = 0; i < g.nodes.size(); ++i) macs += g.macs(static_cast<int>(i));
     const Latency l = latency(cuda::device_ms(*network, pixels, batch, runs));
-    if (json) {
-        std::printf(
-            "{\"arch\": \"%s\", \"batch\": %d, \"median_ms\": %.6f, \"min_ms\": %.6f, \"p95_ms\": %.6f}\n",
-            arch.c_str(), batch, l.median, l.min, l.p95);
-        return;
-    }
+    if (json) return print_json(arch, batch, l);
     const double top_per_s = 2e-9 * static_cast<double>(macs) * batch / l.median;
     std::printf(
         "%-24s batch %4d  at once %4d  median %9.4f ms  min %9.4f  p95 %9.4f  %8.1f pictures/s  %7.1f "
@@ -107,7 +145,7 @@ void run(const std::string& arch, int batch, bool json, bool steps, const std::s
 
 int main(int argc, char** argv) {
     bool steps = false, json = false;
-    std::string tile;
+    std::string tile, floats;
     int micro = 0, runs = 100;
     std::vector<std::pair<std::string, int>> cases;
     for (int i = 1; i < argc; ++i) {
@@ -116,6 +154,8 @@ int main(int argc, char** argv) {
             steps = true;
         else if (a == "--json")
             json = true;
+        else if (a == "--float" && i + 1 < argc)
+            floats = argv[++i];
         else if (a == "--tile" && i + 1 < argc)
             tile = argv[++i];
         else if (a == "--micro" && i + 1 < argc)
@@ -125,9 +165,10 @@ int main(int argc, char** argv) {
         else if (a.find(':') != std::string::npos)
             cases.emplace_back(a.substr(0, a.find(':')), std::atoi(a.c_str() + a.find(':') + 1));
         else {
-            std::fprintf(
-                stderr, "usage: %s [--json] [--steps] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]\n",
-                argv[0]);
+            std::fprintf(stderr,
+                         "usage: %s [--json] [--steps] [--float NAME] [--tile NAME] [--micro N] [--runs N] "
+                         "[ARCH:BATCH...]\n",
+                         argv[0]);
             return 2;
         }
     }
@@ -137,7 +178,11 @@ int main(int argc, char** argv) {
                 cases.emplace_back(std::string("deit_") + size + "_patch16_224", batch);
     try {
         if (const std::string why = cuda::unavailable(); !why.empty()) throw Error(why, "cuda");
-        for (const auto& [arch, batch] : cases) run(arch, batch, json, steps, tile, micro, runs);
+        for (const auto& [arch, batch] : cases)
+            if (floats.empty())
+                run(arch, batch, json, steps, tile, micro, runs);
+            else
+                run_float(arch, batch, json, steps, floats, runs);
     } catch (const Error& e) {
         std::fprintf(stderr, "ivit_cuda_bench: %s\n", e.what());
         return 1;
