@@ -181,10 +181,11 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
         report["images"].push_back(std::move(image));
     }
     if (o.latency) {
+        const bool gpu = e.backend.name == "cuda";
         report["latency"] = {
-            {"method",
-             "end to end, pixels to logits, alternating in one process after warm-up, same threads"},
-            {"baseline", "FP32, oneDNN"},
+            {"method", std::string("end to end, pixels to logits, alternating in one process after warm-up") +
+                           (gpu ? "" : ", same threads")},
+            {"baseline", gpu ? "FP32, oneDNN, on the CPU" : "FP32, oneDNN"},
             {"batch", o.batch},
             {"float_ms", latency_json(o.latency->floats)},
             {"integer_ms", latency_json(o.latency->integers)},
