@@ -9,6 +9,7 @@
 #include "engine/backend.h"
 #include "engine/backends/cuda/network.h"
 #include "engine/backends/cuda_float/network.h"
+#include "engine/bench.h"
 #include "engine/error.h"
 #include "tests/small_model.h"
 
@@ -88,6 +89,50 @@ TEST_CASE("the float opponents on the GPU refuse in one sentence where they cann
     }
 }
 
+TEST_CASE("a benchmark measures every network given, each as often", "[cuda_float][bench]") {
+    const auto model = test::small_model();
+    const Pixels pixels = pictures(model->graph->image_size, 2);
+    const auto q =
+        quantize(model,
+                 calibrate(
+                     *model, 1, [&](int64_t) { return test::picture(model->graph->image_size, 1); },
+                     RangeMethod::minmax, 1),
+                 QuantConfig());
+    const auto integers = make_backend("reference", 1)->load(q);
+    // Counts its runs, and says that each took 3 ms, 2 of them on a GPU.
+    struct Counting : Network {
+        std::shared_ptr<const Graph> g;
+        int runs = 0;
+        const Graph& graph() const override { return *g; }
+        std::shared_ptr<const Trace> run(std::span<const uint8_t>, int, const RunOptions& o) override {
+            ++runs;
+            auto t = std::make_shared<Trace>();
+            t->ms = 3;
+            t->device_ms = 2;
+            CHECK(!o.time_nodes);
+            return t;
+        }
+    } counting;
+    counting.g = model->graph;
+    const auto floats = make_float_network(model, 1);
+    BenchOptions options;
+    options.batch = 2;
+    options.warm_up = 2;
+    options.runs = 5;
+    options.per_layer = true;
+    Network* const others[] = {&counting};
+    const BenchResult r = bench(floats.get(), *integers, pixels, options, others);
+    REQUIRE(r.others.size() == 1);
+    CHECK(counting.runs == 7);
+    CHECK(r.others[0].wall.runs == 5);
+    CHECK(r.others[0].wall.median == 3);
+    CHECK(r.others[0].device.median == 2);
+    CHECK(r.floats_device.runs == 0);  // a CPU has no such clock
+    CHECK(r.integers_device.runs == 0);
+    CHECK(r.integers.runs == 5);
+    CHECK(r.speedup == r.floats.median / r.integers.median);
+}
+
 TEST_CASE("cuda floats equal the CPU's on whole networks of odd shapes", "[cuda_float][gpu]") {
     if (!gpu()) return;
     for (const auto& dims : std::vector<vit::Dims>{
@@ -141,7 +186,8 @@ TEST_CASE("cuda floats: taps are refused, a stop request ends the run, timings n
     options = {};
     options.time_nodes = true;
     int next = 0;
-    for (const Timing& t : network->run(pixels, 2, options)->timings) {
+    const auto timed = network->run(pixels, 2, options);
+    for (const Timing& t : timed->timings) {
         CHECK(t.first == next);
         next = t.last + 1;
     }

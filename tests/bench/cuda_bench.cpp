@@ -83,7 +83,8 @@ void run_float(const std::string& arch, int batch, bool json, bool steps, std::s
         RunOptions timed;
         timed.time_nodes = true;
         network->run(pixels, batch, timed);
-        for (const Timing& t : network->run(pixels, batch, timed)->timings) {
+        const auto trace = network->run(pixels, batch, timed);
+        for (const Timing& t : trace->timings) {
             const std::string& first = model->graph->nodes[static_cast<size_t>(t.first)].name;
             if (first.find("blocks.") == 0 && first.find("blocks.1.") != 0) continue;
             std::printf("  %-28s %9.3f us\n", first.c_str(), t.ms * 1e3);

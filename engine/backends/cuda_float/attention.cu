@@ -31,6 +31,7 @@ __device__ __forceinline__ void add_product(float& sum, const float4& a, const f
 
 template <class S>
 __global__ void __launch_bounds__(32 * attention_warps) attention_kernel(const Attention p) {
+    wait_for_inputs();
     using T = typename S::T;
     constexpr int D = S::D, keys = S::keys, J = keys / 8, N = D / 32;
     extern __shared__ __align__(16) float floats[];

@@ -40,6 +40,7 @@ __device__ __forceinline__ uint32_t pack(float low, float high) {
 
 template <class S>
 __global__ void __launch_bounds__(32 * attention_warps) attention_half_kernel(const Attention p) {
+    wait_for_inputs();
     constexpr int D = S::D;
     extern __shared__ __align__(16) uint8_t memory[];
     __half* const shared = reinterpret_cast<__half*>(memory);

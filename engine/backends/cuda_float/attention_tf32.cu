@@ -41,6 +41,7 @@ __device__ __forceinline__ uint32_t tf32(float x) {
 
 template <class S>
 __global__ void __launch_bounds__(32 * attention_warps) attention_tf32_kernel(const Attention p) {
+    wait_for_inputs();
     constexpr int D = S::D;
     extern __shared__ __align__(16) uint8_t memory[];
     float* const shared = reinterpret_cast<float*>(memory);

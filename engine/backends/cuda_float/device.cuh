@@ -16,6 +16,7 @@ using cuda::copy_commit;
 using cuda::copy_wait;
 using cuda::lane_id;
 using cuda::shared_address;
+using cuda::wait_for_inputs;  // first thing in every kernel: it may start while the one before it ends
 
 __device__ __forceinline__ float to_float(float v) { return v; }
 __device__ __forceinline__ float to_float(__half v) { return __half2float(v); }

@@ -15,6 +15,7 @@ __device__ __forceinline__ float exact_gelu(float x) {
 
 template <class T>
 __global__ void __launch_bounds__(256) gelu_kernel(const Args a) {
+    wait_for_inputs();
     const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     const int64_t vectors = a.count / Vector<T>::size;
     T* const x = static_cast<T*>(a.x);

@@ -13,6 +13,7 @@ __device__ __forceinline__ int64_t input_row(const LayerNorm& p, int64_t r) {
 // A warp per row, the row in registers: N times 16 bytes a lane.
 template <class T, int N>
 __global__ void __launch_bounds__(32 * warps) layernorm_kernel(const LayerNorm p) {
+    wait_for_inputs();
     constexpr int S = Vector<T>::size;
     const int64_t r = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / 32;
     if (r >= static_cast<int64_t>(p.batch) * p.rows) return;
@@ -53,6 +54,7 @@ __global__ void __launch_bounds__(32 * warps) layernorm_kernel(const LayerNorm p
 // Any width.
 template <class T>
 __global__ void __launch_bounds__(32 * warps) layernorm_any_kernel(const LayerNorm p) {
+    wait_for_inputs();
     const int64_t r = static_cast<int64_t>(blockIdx.x) * warps + threadIdx.x / 32;
     if (r >= static_cast<int64_t>(p.batch) * p.rows) return;
     const T* const in = static_cast<const T*>(p.in) + input_row(p, r) * p.cols;

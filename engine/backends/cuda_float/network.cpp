@@ -62,6 +62,7 @@ class CudaFloatNetwork : public Network {
         at_.arch = 10 * device.major + device.minor;
         at_.sms = device.multiProcessorCount;
         at_.shared_limit = device.sharedMemPerBlockOptin;
+        at_.overlap = device.major >= 9 && cuda::compiled_for() >= 90;
         load_kernels(at_);
         workspace_ = DeviceBuffer(cublaslt_workspace);
         cut_into_steps();

@@ -7,6 +7,7 @@ namespace {
 // One block per token.
 template <class T>
 __global__ void __launch_bounds__(128) patches_kernel(const Patches p) {
+    wait_for_inputs();
     const int token = blockIdx.x, picture = blockIdx.y, across = p.size / p.patch, area = p.patch * p.patch;
     const int64_t row = static_cast<int64_t>(picture) * p.tokens + token;
     T* const out = static_cast<T*>(p.out) + row * p.ld;
