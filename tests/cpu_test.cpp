@@ -87,7 +87,7 @@ TEST_CASE("cpu: the matrix product is exact for any shape and any extreme", "[cp
                 for (int64_t p = 0; p < panels.count(); ++p) {
                     cpu::kernels(isa).gemm_tile(low.data(), planes ? high.data() : nullptr, lda,
                                                 panels.panel(p), panels.k4(), init.data() + p * tile_cols,
-                                                rows, panels.width(p), acc);
+                                                rows, panels.width(p), acc, {});
                     for (int r = 0; r < rows; ++r)
                         for (int c = 0; c < panels.cols(p); ++c) {
                             const int64_t column = p * tile_cols + c;

@@ -60,17 +60,19 @@ class Head {
     void logits(const PackedNode& node, int64_t row, int rows) {
         const int64_t d4 = (d_ + 3) / 4;
         const RequantView requant = node.requant.at(0);
-        alignas(64) int32_t acc[tile_rows * tile_cols];
+        const bool wide = node.quant->out.bits > 8;
+        alignas(64) int32_t accs[2][tile_rows * tile_cols];
+        Finish before;
         for (int64_t p = 0; p * tile_cols < tokens_; ++p) {
+            int32_t* acc = accs[p % 2];
             k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + p * tile_cols * d4 * 4, d4,
-                         s_.k_init.data() + p * tile_cols, rows, width_of(tokens_, p), acc);
-            if (node.quant->out.bits <= 8)
-                k_.requant_u8(acc, rows, cols_of(tokens_, p), requant, nullptr,
-                              s_.logits.data() + p * tile_cols, rows_stride_);
-            else
-                k_.requant_i16(acc, rows, cols_of(tokens_, p), requant, s_.wide_logits.data() + p * tile_cols,
-                               rows_stride_);
+                         s_.k_init.data() + p * tile_cols, rows, width_of(tokens_, p), acc, before);
+            before = {wide ? Finish::To::i16 : Finish::To::u8, acc, rows, cols_of(tokens_, p), requant};
+            before.u8 = s_.logits.data() + p * tile_cols;
+            before.i16 = s_.wide_logits.data() + p * tile_cols;
+            before.ld = rows_stride_;
         }
+        finish(k_, before);
     }
 
     void softmax(const PackedNode& node, int rows) {
@@ -87,7 +89,7 @@ class Head {
         alignas(64) int32_t acc[tile_rows * tile_cols];
         for (int64_t p = 0; p * tile_cols < d_; ++p) {
             k_.gemm_tile(s_.low.data(), two_planes ? s_.high.data() : nullptr, rows_stride_,
-                         s_.v.data() + p * tile_cols * t4 * 4, t4, zeros, rows, width_of(d_, p), acc);
+                         s_.v.data() + p * tile_cols * t4 * 4, t4, zeros, rows, width_of(d_, p), acc, {});
             k_.requant_u8(acc, rows, cols_of(d_, p), node.requant.at(0), nullptr, out + p * tile_cols, ldo);
         }
     }

@@ -51,12 +51,28 @@ struct LayernormView {
     bool upper;  // every s is 33..54
 };
 
+// What becomes of a tile's accumulators, in the words of the functions below.
+struct Finish {
+    enum class To { nothing, u8, i16, sum } to = To::nothing;
+    const int32_t* acc = nullptr;  // [rows][tile_cols]
+    int rows = 0, cols = 0;
+    RequantView q{};
+    const uint8_t* table = nullptr;  // u8
+    uint8_t* u8 = nullptr;
+    ResidualView stream{};         // sum
+    const int16_t* old = nullptr;  // sum
+    int16_t* i16 = nullptr;        // i16, sum
+    int64_t ld = 0;                // stride of old and of the output
+};
+
 struct Kernels {
     // a u8 [rows, 4 * k4] of stride lda, b one packed panel s8 [k4][width][4]
     // -> acc int32 [rows][tile_cols] = init[c] + sum over k of a[r][k] * b[k][c], modulo 2^32.
     // 1 <= rows <= tile_rows; width 16, 32, 48 or 64. a_high, unless null, is the upper byte of 16-bit a's.
+    // `before`, accumulators of an earlier tile in memory of their own, is finished on the way: the
+    // multipliers hardly notice what the other units do between two steps over k.
     void (*gemm_tile)(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-                      const int32_t* init, int rows, int width, int32_t* acc);
+                      const int32_t* init, int rows, int width, int32_t* acc, const Finish& before);
 
     // acc [rows][tile_cols] -> out u8 [rows, cols] of stride ldo: requantized, + 128, then through table
     // [256] unless it is null.
@@ -95,6 +111,9 @@ struct Kernels {
     int32_t (*multiply_only)(int64_t rounds);
     int macs_per_round = 0;
 };
+
+// Through requant_u8, requant_i16 or residual_add of k; nothing is nothing.
+void finish(const Kernels& k, const Finish& f);
 
 // isa must not pass what the processor can do (best_isa()).
 const Kernels& kernels(Isa isa);

@@ -80,7 +80,8 @@ void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b,
 }
 
 void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-               const int32_t* init, int rows, int width, int32_t* acc) {
+               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
+    finish(avx2_kernels(), before);
     switch (rows) {
         case 6:
             return tile<6>(a, a_high, lda, b, k4, init, width, acc);

@@ -18,10 +18,27 @@ uint64_t shiftmax_reciprocal(uint64_t d, int M) {
     return static_cast<uint64_t>(arith::shift_reciprocal(static_cast<int64_t>(d), M));
 }
 
+void finish(const Kernels& k, const Finish& f) {
+    switch (f.to) {
+        case Finish::To::nothing:
+            break;
+        case Finish::To::u8:
+            k.requant_u8(f.acc, f.rows, f.cols, f.q, f.table, f.u8, f.ld);
+            break;
+        case Finish::To::i16:
+            k.requant_i16(f.acc, f.rows, f.cols, f.q, f.i16, f.ld);
+            break;
+        case Finish::To::sum:
+            k.residual_add(f.acc, f.rows, f.cols, f.q, f.stream, f.old, f.i16, f.ld);
+            break;
+    }
+}
+
 namespace {
 
 void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-               const int32_t* init, int rows, int width, int32_t* acc) {
+               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
+    finish(scalar_kernels, before);
     for (int r = 0; r < rows; ++r) {
         int32_t* y = acc + r * tile_cols;
         for (int c = 0; c < width; ++c) y[c] = 0;

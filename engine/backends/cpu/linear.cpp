@@ -13,19 +13,25 @@ namespace {
 // Rows that share a pass over the weights: as many as half a second-level cache holds.
 int64_t chunk_rows(int64_t K) { return std::clamp<int64_t>((256 << 10) / K, 8 * tile_rows, 32 * tile_rows); }
 
-// Requantizes an accumulator tile into its output.
-void store(const Kernels& k, const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t col,
-           int cols) {
+// What becomes of the accumulators of a tile. Those of the head, and accumulators asked for themselves, are
+// stored at once.
+Finish output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t col, int cols) {
     const int64_t N = l.linear->panels->N, at = row * N + col;
+    Finish f{Finish::To::nothing, acc, rows, cols, l.linear->requant.at(col)};
+    f.ld = N;
     if (l.u8) {
-        const uint8_t* table =
-            l.gelu && !l.gelu->quant->quant.shift.row_pivot ? l.gelu->table.data() : nullptr;
-        k.requant_u8(acc, rows, cols, l.linear->requant.at(col), table, l.u8 + at, N);
+        f.to = Finish::To::u8;
+        if (l.gelu && !l.gelu->quant->quant.shift.row_pivot) f.table = l.gelu->table.data();
+        f.u8 = l.u8 + at;
     } else if (l.add) {
-        const QuantNode& q = *l.add->quant;
-        k.residual_add(acc, rows, cols, l.add->requant.at(col), {q.mt, q.st}, l.old + at, l.i16 + at, N);
+        f.to = Finish::To::sum;
+        f.q = l.add->requant.at(col);
+        f.stream = {l.add->quant->mt, l.add->quant->st};
+        f.old = l.old + at;
+        f.i16 = l.i16 + at;
     } else if (l.i16) {
-        k.requant_i16(acc, rows, cols, l.linear->requant.at(col), l.i16 + at, N);
+        f.to = Finish::To::i16;
+        f.i16 = l.i16 + at;
     } else {
         const QuantNode& q = *l.linear->quant;
         for (int r = 0; r < rows; ++r)
@@ -35,6 +41,7 @@ void store(const Kernels& k, const Linear& l, const int32_t* acc, int64_t row, i
                 l.i32[at + r * N + c] = l.accumulator ? a : arith::requant(a, q.m[i], q.s[i], 32);
             }
     }
+    return f;
 }
 
 // Part `part` of `parts` of the next panel, towards the second-level cache while this one is at work.
@@ -47,7 +54,10 @@ void fetch(const int8_t* panel, int64_t bytes, int64_t part, int64_t parts) {
 void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, int64_t p0, int64_t p1) {
     const Kernels& k = ctx.kernels;
     const Panels& w = *l.linear->panels;
-    alignas(64) int32_t acc[tile_rows * tile_cols];
+    // Two: a tile is finished while the next one is multiplied.
+    alignas(64) int32_t accs[2][tile_rows * tile_cols];
+    Finish before;
+    int64_t tiles = 0;
     const int64_t chunks = (last - first + chunk_rows(w.K) - 1) / chunk_rows(w.K);
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
         const int64_t r0 = first + (last - first) * chunk / chunks,
@@ -67,11 +77,13 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
                 const int64_t r = (r1 - r0) * b / blocks;
                 const int rows = static_cast<int>((r1 - r0) * (b + 1) / blocks - r);
                 if (p + 1 < p1) fetch(w.panel(p + 1), w.k4() * 4 * w.width(p + 1), b, blocks);
+                int32_t* acc = accs[tiles++ % 2];
                 k.gemm_tile(x + r * ldx, nullptr, ldx, w.panel(p), w.k4(),
-                            l.linear->init.data() + p * tile_cols, rows, w.width(p), acc);
-                store(k, l, acc, r0 + r, rows, p * tile_cols, w.cols(p));
+                            l.linear->init.data() + p * tile_cols, rows, w.width(p), acc, before);
+                before = output(l, acc, r0 + r, rows, p * tile_cols, w.cols(p));
             }
     }
+    finish(k, before);
 }
 
 }  // namespace

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// AVX-512 VNNI: Shiftmax, and attention's right-hand matrices.
+#include "engine/backends/cpu/avx512vnni.h"
+
+namespace ivit::cpu::avx512 {
+// ---- Shiftmax ----
+
+namespace {
+
+// A table of 64 * blocks bytes (blocks 1, 2 or 4) in registers.
+template <int blocks>
+__attribute__((target("avx512vbmi"))) __m512i look_up(const __m512i (&table)[4], __m512i index) {
+    if constexpr (blocks == 1) return _mm512_permutexvar_epi8(index, table[0]);
+    const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
+    if constexpr (blocks == 2) return low;
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
+                                  _mm512_permutex2var_epi8(table[2], index, table[3]));
+}
+
+// The sum of e over a row whose distances from its maximum are below 64 * blocks: e has that many values, so
+// it goes byte plane by byte plane through a table.
+template <int blocks>
+__attribute__((target("avx512vbmi"))) uint64_t sum_of_e(const uint8_t* x, int64_t n, int max,
+                                                        const ShiftmaxView& q) {
+    const __m512i top = _mm512_set1_epi8(static_cast<char>(max)), zero = _mm512_setzero_si512();
+    __m512i sums = zero;
+    for (int plane = q.planes - 1; plane >= 0; --plane) {
+        __m512i table[4];
+#pragma GCC unroll 4
+        for (int b = 0; b < blocks; ++b) table[b] = _mm512_loadu_si512(q.e_planes + plane * 256 + b * 64);
+        sums = _mm512_slli_epi64(sums, 8);
+        int64_t i = 0;
+        for (; i + 64 <= n; i += 64) {
+            const __m512i delta = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
+            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(look_up<blocks>(table, delta), zero));
+        }
+        if (i < n) {
+            const __mmask64 valid = lanes64(n - i);
+            const __m512i delta = _mm512_sub_epi8(top, _mm512_mask_loadu_epi8(top, valid, x + i));
+            const __m512i e = _mm512_maskz_mov_epi8(valid, look_up<blocks>(table, delta));
+            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(e, zero));
+        }
+    }
+    return static_cast<uint64_t>(_mm512_reduce_add_epi64(sums));
+}
+
+// p, computed once per value of e instead of once per element. f < 2^32.
+template <int blocks>
+__attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t n, int max, uint64_t f,
+                                                       const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+    const __m512i top = _mm512_set1_epi8(static_cast<char>(max));
+    const __m512i factor = _mm512_set1_epi64(static_cast<int64_t>(f)),
+                  limit = _mm512_set1_epi32(1 << (q.k - 1));
+    const __m128i shift = _mm_cvtsi32_si128(q.M - q.k + 1);
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i byte = _mm512_set1_epi16(0xff);
+    __m512i p_low[4], p_high[4];
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; ++b) {
+        __m512i p[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v) {
+            // Eight values of e in 64 bits each; p has 16 bits.
+            const uint64_t* e = q.e + b * 64 + v * 16;
+            const __m512i first = _mm512_srl_epi64(_mm512_mul_epu32(_mm512_loadu_si512(e), factor), shift);
+            const __m512i second =
+                _mm512_srl_epi64(_mm512_mul_epu32(_mm512_loadu_si512(e + 8), factor), shift);
+            p[v] = _mm512_min_epu32(_mm512_permutex2var_epi32(first, even, second), limit);
+        }
+        const __m512i a = _mm512_packus_epi32(p[0], p[1]), c = _mm512_packus_epi32(p[2], p[3]);
+        p_low[b] = _mm512_permutexvar_epi32(
+            order, _mm512_packus_epi16(_mm512_and_si512(a, byte), _mm512_and_si512(c, byte)));
+        p_high[b] = _mm512_permutexvar_epi32(
+            order, _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(c, 8)));
+    }
+    for (int64_t i = 0; i < n; i += 64) {
+        const __mmask64 valid = lanes64(n - i);
+        const __m512i delta = _mm512_sub_epi8(top, _mm512_maskz_loadu_epi8(valid, x + i));
+        _mm512_mask_storeu_epi8(low + i, valid, look_up<blocks>(p_low, delta));
+        if (q.k > 8) _mm512_mask_storeu_epi8(high + i, valid, look_up<blocks>(p_high, delta));
+    }
+}
+
+int horizontal_max(__m512i x) {
+    const __m256i half = _mm256_max_epu8(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+    __m128i q = _mm_max_epu8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    // vphminposuw finds the least of eight words: both bytes of each folded into one, upside down.
+    q = _mm_max_epu8(q, _mm_srli_epi16(q, 8));
+    q = _mm_xor_si128(_mm_and_si128(q, _mm_set1_epi16(0xff)), _mm_set1_epi16(0xff));
+    return 255 - (_mm_cvtsi128_si32(_mm_minpos_epu16(q)) & 0xff);
+}
+
+}  // namespace
+
+// Stage by stage over all rows: each stage of one row waits long for the one before, those of other rows do
+// not.
+void shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+              uint8_t* high) {
+    if (q.planes == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+    int max[tile_rows], blocks[tile_rows];
+    for (int r = 0; r < rows; ++r) {
+        const uint8_t* row = x + r * ld;
+        __m512i most = _mm512_setzero_si512(), least = _mm512_set1_epi8(-1);
+        for (int64_t i = 0; i < n; i += 64) {
+            const __mmask64 valid = lanes64(n - i);
+            most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(valid, row + i));
+            least = _mm512_min_epu8(least, _mm512_mask_loadu_epi8(least, valid, row + i));
+        }
+        max[r] = horizontal_max(most);
+        const int range = max[r] - 255 + horizontal_max(_mm512_xor_si512(least, _mm512_set1_epi8(-1)));
+        blocks[r] = range < 64 ? 1 : range < 128 ? 2 : 4;
+    }
+    uint64_t d[tile_rows], f[tile_rows];
+    for (int r = 0; r < rows; ++r)
+        d[r] = blocks[r] == 1   ? sum_of_e<1>(x + r * ld, n, max[r], q)
+               : blocks[r] == 2 ? sum_of_e<2>(x + r * ld, n, max[r], q)
+                                : sum_of_e<4>(x + r * ld, n, max[r], q);
+    for (int r = 0; r < rows; ++r) f[r] = shiftmax_reciprocal(d[r], q.M);
+    for (int r = 0; r < rows; ++r) {
+        const int64_t at = r * ld;
+        if (f[r] >> 32)
+            scalar_kernels.shiftmax(x + at, ld, 1, n, q, low + at, high + at);
+        else if (blocks[r] == 1)
+            shares_of_e<1>(x + at, n, max[r], f[r], q, low + at, high + at);
+        else if (blocks[r] == 2)
+            shares_of_e<2>(x + at, n, max[r], f[r], q, low + at, high + at);
+        else
+            shares_of_e<4>(x + at, n, max[r], f[r], q, low + at, high + at);
+    }
+}
+
+// ---- Attention's right-hand matrices ----
+
+void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {
+    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80)), ones = _mm512_set1_epi8(1);
+    __m512i sums = _mm512_setzero_si512();
+    for (int64_t c = 0; c < d; c += 64) {
+        const __mmask64 valid = lanes64(d - c);
+        __m512i a[16], b[16];
+#pragma GCC unroll 16
+        for (int j = 0; j < 16; ++j)
+            a[j] = j < count
+                       ? _mm512_maskz_mov_epi8(
+                             valid, _mm512_xor_si512(_mm512_maskz_loadu_epi8(valid, rows + j * ld + c), flip))
+                       : _mm512_setzero_si512();
+            // The transpose of 16 x 16 words: rows of k become columns of the panel.
+#pragma GCC unroll 8
+        for (int j = 0; j < 16; j += 2) {
+            b[j] = _mm512_unpacklo_epi32(a[j], a[j + 1]);
+            b[j + 1] = _mm512_unpackhi_epi32(a[j], a[j + 1]);
+        }
+#pragma GCC unroll 4
+        for (int j = 0; j < 16; j += 4) {
+            a[j] = _mm512_unpacklo_epi64(b[j], b[j + 2]);
+            a[j + 1] = _mm512_unpackhi_epi64(b[j], b[j + 2]);
+            a[j + 2] = _mm512_unpacklo_epi64(b[j + 1], b[j + 3]);
+            a[j + 3] = _mm512_unpackhi_epi64(b[j + 1], b[j + 3]);
+        }
+        // a[4 * g + i], lane L: word 4 * L + i of rows 4g..4g+3.
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            const __m512i r0 = _mm512_shuffle_i32x4(a[i], a[4 + i], 0x44),
+                          r1 = _mm512_shuffle_i32x4(a[i], a[4 + i], 0xEE);
+            const __m512i r2 = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0x44),
+                          r3 = _mm512_shuffle_i32x4(a[8 + i], a[12 + i], 0xEE);
+            b[i] = _mm512_shuffle_i32x4(r0, r2, 0x88);
+            b[4 + i] = _mm512_shuffle_i32x4(r0, r2, 0xDD);
+            b[8 + i] = _mm512_shuffle_i32x4(r1, r3, 0x88);
+            b[12 + i] = _mm512_shuffle_i32x4(r1, r3, 0xDD);
+        }
+#pragma GCC unroll 16
+        for (int w = 0; w < 16; ++w) {
+            sums = _mm512_dpbusd_epi32(sums, ones, b[w]);
+            if (c + 4 * w < d) _mm512_storeu_si512(panel + (c / 4 + w) * width * 4, b[w]);
+        }
+    }
+    _mm512_storeu_si512(init, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sums, 7)));
+}
+
+void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width) {
+    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+    const __mmask64 valid = lanes64(cols);
+    __m512i a[4], b[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j)
+        a[j] = j < count ? _mm512_maskz_mov_epi8(
+                               valid, _mm512_xor_si512(_mm512_maskz_loadu_epi8(valid, rows + j * ld), flip))
+                         : _mm512_setzero_si512();
+    b[0] = _mm512_unpacklo_epi8(a[0], a[1]);
+    b[1] = _mm512_unpackhi_epi8(a[0], a[1]);
+    b[2] = _mm512_unpacklo_epi8(a[2], a[3]);
+    b[3] = _mm512_unpackhi_epi8(a[2], a[3]);
+    // a[i], lane L: columns 16 * L + 4 * i ..
+    a[0] = _mm512_unpacklo_epi16(b[0], b[2]);
+    a[1] = _mm512_unpackhi_epi16(b[0], b[2]);
+    a[2] = _mm512_unpacklo_epi16(b[1], b[3]);
+    a[3] = _mm512_unpackhi_epi16(b[1], b[3]);
+    const __m512i r0 = _mm512_shuffle_i32x4(a[0], a[1], 0x44), r1 = _mm512_shuffle_i32x4(a[0], a[1], 0xEE);
+    const __m512i r2 = _mm512_shuffle_i32x4(a[2], a[3], 0x44), r3 = _mm512_shuffle_i32x4(a[2], a[3], 0xEE);
+    b[0] = _mm512_shuffle_i32x4(r0, r2, 0x88);
+    b[1] = _mm512_shuffle_i32x4(r0, r2, 0xDD);
+    b[2] = _mm512_shuffle_i32x4(r1, r3, 0x88);
+    b[3] = _mm512_shuffle_i32x4(r1, r3, 0xDD);
+    for (int v = 0; v < width / 16; ++v) _mm512_storeu_si512(group + v * 64, b[v]);
+}
+
+}  // namespace ivit::cpu::avx512

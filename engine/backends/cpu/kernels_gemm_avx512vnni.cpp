@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+// AVX-512 VNNI: the matrix product, and accumulators to 8 and 16 bits, also one inside the other.
+#include <type_traits>
+
+#include "engine/backends/cpu/avx512vnni.h"
+
+namespace ivit::cpu::avx512 {
+namespace {
+
+#define inlined __attribute__((always_inline)) inline
+
+__m512i broadcast4(const uint8_t* a) {
+    int32_t word;
+    __builtin_memcpy(&word, a, 4);
+    return _mm512_set1_epi32(word);
+}
+
+// An instruction for each: the compiler would copy one zero into all accumulators, and the first products
+// wait some 30 cycles for copies.
+__m512i zeroed() {
+    __m512i x;
+    asm volatile("vpxord %0, %0, %0" : "=v"(x));
+    return x;
+}
+
+// ---- One row of 64 accumulators ----
+
+// round_shift(x * m, s) of columns c..c+15. The constants come from memory each time: inside a product all
+// registers but a few hold accumulators. m of the odd columns is read where it stands, one entry on.
+inlined __m512i scaled_at(const int32_t* acc, const RequantView& q, int c) {
+    const __m512i x = _mm512_load_si512(acc + c);
+    const __m512i even = _mm512_mul_epi32(x, _mm512_loadu_si512(q.m + c)),
+                  other = _mm512_mul_epi32(odd(x), _mm512_loadu_si512(q.m + c + 1));
+    return _mm512_srav_epi32(_mm512_add_epi32(upper(even, other), _mm512_loadu_si512(q.half + c)),
+                             _mm512_loadu_si512(q.shift + c));
+}
+
+// To 64 bytes, clamped, without the + 128.
+inlined __m512i row_s8(const int32_t* acc, const RequantView& q) {
+    const __m512i y[4] = {scaled_at(acc, q, 0), scaled_at(acc, q, 16), scaled_at(acc, q, 32),
+                          scaled_at(acc, q, 48)};
+    __m512i bytes = pack_bytes(y);  // saturates to 8 bits
+    if (q.lo != -128 || q.hi != 127) {
+        const __m512i lo = _mm512_set1_epi8(static_cast<char>(q.lo)),
+                      hi = _mm512_set1_epi8(static_cast<char>(q.hi));
+        bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, lo), hi);
+    }
+    return bytes;
+}
+
+inlined void row_u8(const int32_t* acc, const RequantView& q, uint8_t* out) {
+    _mm512_storeu_si512(out, _mm512_xor_si512(row_s8(acc, q), _mm512_set1_epi8(static_cast<char>(0x80))));
+}
+
+// Through a table of 256 bytes. Without the + 128 the sign says which half of it, the other way round.
+__attribute__((target("avx512vbmi"))) inlined void row_table(const int32_t* acc, const RequantView& q,
+                                                             const uint8_t* table, uint8_t* out) {
+    const __m512i x = row_s8(acc, q);
+    const __m512i low =
+        _mm512_permutex2var_epi8(_mm512_loadu_si512(table), x, _mm512_loadu_si512(table + 64));
+    const __m512i high =
+        _mm512_permutex2var_epi8(_mm512_loadu_si512(table + 128), x, _mm512_loadu_si512(table + 192));
+    _mm512_storeu_si512(out, _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), high, low));
+}
+
+__attribute__((target("avx512vbmi"))) void rows_table(const int32_t* acc, int rows, const RequantView& q,
+                                                      const uint8_t* table, uint8_t* out, int64_t ldo) {
+    for (int r = 0; r < rows; ++r) row_table(acc + r * tile_cols, q, table, out + r * ldo);
+}
+
+// The old residual stream in pieces of 16 bits: m = h * 2^16 + l with l signed, so that
+// round_shift(t * m, s) = (t * h + 2^(s-17) + (t * l >> 16)) >> (s - 16), which never leaves 32 bits.
+struct Stream {
+    int32_t h_and_one;  // for vpmaddwd: t * h + (t * l >> 16) * 1
+    int32_t l, half, shift;
+};
+
+// What it takes: t * h and the half below 2^31.
+bool splits(const ResidualView& old) {
+    return old.s >= 18 && old.s <= 46 && old.m >= 0 && old.m < 0x7fff8000;
+}
+
+Stream split(const ResidualView& old) {
+    const auto l = static_cast<int16_t>(old.m & 0xffff);
+    const int32_t h = (old.m - l) >> 16;
+    return {h | 1 << 16, l, int32_t{1} << (old.s - 17), old.s - 16};
+}
+
+// 32 columns: branch and stream, added and clamped.
+inlined void half_row_sum(const int32_t* acc, const RequantView& q, int c, const Stream& s,
+                          const int16_t* old, int16_t* out) {
+    const __m512i mix = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7),
+                  back = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    // In such an order that the two unpacked halves are columns 0..15 and 16..31.
+    const __m512i t = _mm512_permutexvar_epi64(mix, _mm512_loadu_si512(old + c));
+    const __m512i low = _mm512_mulhi_epi16(t, _mm512_set1_epi16(static_cast<int16_t>(s.l)));
+    const __m512i h = _mm512_set1_epi32(s.h_and_one), half = _mm512_set1_epi32(s.half);
+    const __m128i shift = _mm_cvtsi32_si128(s.shift);
+    __m512i y[2] = {_mm512_unpacklo_epi16(t, low), _mm512_unpackhi_epi16(t, low)};
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+        const __m512i stream = _mm512_sra_epi32(_mm512_add_epi32(_mm512_madd_epi16(y[v], h), half), shift);
+        y[v] = _mm512_add_epi32(stream, scaled_at(acc, q, c + v * 16));
+    }
+    const __m512i lo = _mm512_set1_epi16(static_cast<int16_t>(q.lo)),
+                  hi = _mm512_set1_epi16(static_cast<int16_t>(q.hi));
+    const __m512i words = _mm512_permutexvar_epi64(back, _mm512_packs_epi32(y[0], y[1]));
+    _mm512_storeu_si512(out + c, _mm512_min_epi16(_mm512_max_epi16(words, lo), hi));
+}
+
+// ---- Products ----
+
+// One step over four k. Few pointers: the compiler keeps what it has no general register for in vector
+// registers, from where it comes back only behind all the products that wait.
+template <int rows, int vectors>
+inlined void multiply4(__m512i (&acc)[rows][vectors], const uint8_t* x, const uint8_t* x3, int64_t lda,
+                       const int8_t* b) {
+    __m512i w[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) w[v] = _mm512_loadu_si512(b + v * 64);
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r) {
+        const __m512i four = broadcast4(r < 3 ? x + r * lda : x3 + (r - 3) * lda);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], four, w[v]);
+    }
+}
+
+// acc += a * b
+template <int rows, int vectors>
+inlined void multiply(__m512i (&acc)[rows][vectors], const uint8_t* a, int64_t lda, const int8_t* b,
+                      int64_t k4) {
+    const int8_t* const end = b + k4 * vectors * 64;
+    for (const uint8_t* a3 = a + 3 * lda; b != end; b += vectors * 64, a += 4, a3 += 4)
+        multiply4<rows, vectors>(acc, a, a3, lda, b);
+}
+
+// One function, so that the accumulators stay an array the compiler can take apart into registers. They start
+// from zero, which costs nothing, unlike loads of `init`. Unless Step is nothing, step(0..5) are called on
+// the way, spread over k.
+struct Nothing {};
+template <bool two_planes, int rows, int vectors, typename Step>
+inlined void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+                  const int32_t* init, int32_t* out, const Step& step) {
+    __m512i acc[rows][vectors];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) acc[r][v] = zeroed();
+    if constexpr (two_planes) {
+        multiply<rows, vectors>(acc, a_high, lda, b, k4);
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; ++v) acc[r][v] = _mm512_slli_epi32(acc[r][v], 8);
+    }
+    if constexpr (std::is_same_v<Step, Nothing>) {
+        multiply<rows, vectors>(acc, a, lda, b, k4);
+    } else {
+        const int64_t part = (k4 + 3) / 6;
+        for (int i = 0; i < 6; ++i) {
+            const int64_t count = i < 5 && part < k4 ? part : k4;
+            multiply<rows, vectors>(acc, a, lda, b, count);
+            k4 -= count;
+            a += count * 4;
+            b += count * vectors * 64;
+            step(i);
+            asm volatile("" ::: "memory");  // or its constants would be kept in registers there are not
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v)
+            _mm512_store_si512(out + r * tile_cols + v * 16,
+                               _mm512_add_epi32(acc[r][v], _mm512_loadu_si512(init + v * 16)));
+}
+
+// The products with nothing inside.
+template <bool two_planes, int rows, int vectors>
+void plain(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+           const int32_t* init, int32_t* out) {
+    tile<two_planes, rows, vectors>(a, a_high, lda, b, k4, init, out, Nothing{});
+}
+
+template <int rows, int vectors>
+void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
+             const Finish& f) {
+    tile<false, rows, vectors>(a, nullptr, lda, b, k4, init, out, [&](int r) {
+        if (r < f.rows) row_u8(f.acc + r * tile_cols, f.q, f.u8 + r * f.ld);
+    });
+}
+
+template <int rows, int vectors>
+__attribute__((target("avx512vbmi"))) void with_table(const uint8_t* a, int64_t lda, const int8_t* b,
+                                                      int64_t k4, const int32_t* init, int32_t* out,
+                                                      const Finish& f) {
+    tile<false, rows, vectors>(
+        a, nullptr, lda, b, k4, init, out, [&](int r) __attribute__((target("avx512vbmi"))) {
+            if (r < f.rows) row_table(f.acc + r * tile_cols, f.q, f.table, f.u8 + r * f.ld);
+        });
+}
+
+template <int rows, int vectors>
+void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
+              const Finish& f) {
+    const Stream s = split(f.stream);
+    tile<false, rows, vectors>(a, nullptr, lda, b, k4, init, out, [&](int r) {
+        if (r >= f.rows) return;
+        half_row_sum(f.acc + r * tile_cols, f.q, 0, s, f.old + r * f.ld, f.i16 + r * f.ld);
+        half_row_sum(f.acc + r * tile_cols, f.q, 32, s, f.old + r * f.ld, f.i16 + r * f.ld);
+    });
+}
+
+template <int rows, int vectors>
+void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+              const int32_t* init, int32_t* acc, const Finish& f) {
+    // A few rows leave registers free for the plain way, and a narrow tile of the earlier ones is rare.
+    if constexpr (rows >= 4) {
+        if (!a_high && f.cols == tile_cols && f.q.upper) {
+            if (f.to == Finish::To::u8 && !f.table)
+                return with_u8<rows, vectors>(a, lda, b, k4, init, acc, f);
+            if (f.to == Finish::To::u8 && has_vbmi())
+                return with_table<rows, vectors>(a, lda, b, k4, init, acc, f);
+            if (f.to == Finish::To::sum && splits(f.stream))
+                return with_sum<rows, vectors>(a, lda, b, k4, init, acc, f);
+        }
+    }
+    finish(avx512vnni_kernels(), f);
+    if (a_high) return plain<true, rows, vectors>(a, a_high, lda, b, k4, init, acc);
+    plain<false, rows, vectors>(a, nullptr, lda, b, k4, init, acc);
+}
+
+template <int vectors>
+void tile_of(int rows, const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+             const int32_t* init, int32_t* acc, const Finish& f) {
+    switch (rows) {
+        case 6:
+            return tile_and<6, vectors>(a, a_high, lda, b, k4, init, acc, f);
+        case 5:
+            return tile_and<5, vectors>(a, a_high, lda, b, k4, init, acc, f);
+        case 4:
+            return tile_and<4, vectors>(a, a_high, lda, b, k4, init, acc, f);
+        case 3:
+            return tile_and<3, vectors>(a, a_high, lda, b, k4, init, acc, f);
+        case 2:
+            return tile_and<2, vectors>(a, a_high, lda, b, k4, init, acc, f);
+        default:
+            return tile_and<1, vectors>(a, a_high, lda, b, k4, init, acc, f);
+    }
+}
+
+}  // namespace
+
+void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
+    switch (width) {
+        case 64:
+            return tile_of<4>(rows, a, a_high, lda, b, k4, init, acc, before);
+        case 48:
+            return tile_of<3>(rows, a, a_high, lda, b, k4, init, acc, before);
+        case 32:
+            return tile_of<2>(rows, a, a_high, lda, b, k4, init, acc, before);
+        default:
+            return tile_of<1>(rows, a, a_high, lda, b, k4, init, acc, before);
+    }
+}
+
+// ---- Accumulators alone ----
+
+namespace {
+
+template <int vectors>
+void requant_u8_of(const int32_t* acc, int rows, int cols, const RequantView& q, uint8_t* out, int64_t ldo) {
+    Columns k[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) k[v] = columns(q, v * 16);
+    const __m512i lo = _mm512_set1_epi8(static_cast<char>(q.lo)),
+                  hi = _mm512_set1_epi8(static_cast<char>(q.hi));
+    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+    const __mmask64 valid = lanes64(cols);
+    for (int r = 0; r < rows; ++r) {
+        __m512i y[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v)
+            y[v] = v < vectors
+                       ? scaled(_mm512_load_si512(acc + r * tile_cols + v * 16), k[v < vectors ? v : 0])
+                       : _mm512_setzero_si512();
+        const __m512i bytes = _mm512_min_epi8(_mm512_max_epi8(pack_bytes(y), lo), hi);
+        _mm512_mask_storeu_epi8(out + r * ldo, valid, _mm512_xor_si512(bytes, flip));
+    }
+}
+
+}  // namespace
+
+void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
+                uint8_t* out, int64_t ldo) {
+    if (!q.upper) return scalar_kernels.requant_u8(acc, rows, cols, q, table, out, ldo);
+    if (cols == tile_cols && table && has_vbmi()) {
+        return rows_table(acc, rows, q, table, out, ldo);
+    }
+    if (cols > 48)
+        requant_u8_of<4>(acc, rows, cols, q, out, ldo);
+    else if (cols > 32)
+        requant_u8_of<3>(acc, rows, cols, q, out, ldo);
+    else if (cols > 16)
+        requant_u8_of<2>(acc, rows, cols, q, out, ldo);
+    else
+        requant_u8_of<1>(acc, rows, cols, q, out, ldo);
+    if (table)
+        for (int r = 0; r < rows; ++r) lookup(table, out + r * ldo, cols);
+}
+
+void requant_i16(const int32_t* acc, int rows, int cols, const RequantView& q, int16_t* out, int64_t ldo) {
+    if (!q.upper) return scalar_kernels.requant_i16(acc, rows, cols, q, out, ldo);
+    const __m512i lo = _mm512_set1_epi32(q.lo), hi = _mm512_set1_epi32(q.hi);
+    for (int c = 0; c < cols; c += 16) {
+        const Columns k = columns(q, c);
+        const __mmask16 valid = lanes16(cols - c);
+        for (int r = 0; r < rows; ++r) {
+            const __m512i y = scaled(_mm512_load_si512(acc + r * tile_cols + c), k);
+            const __m512i clamped = _mm512_min_epi32(_mm512_max_epi32(y, lo), hi);
+            _mm256_mask_storeu_epi16(out + r * ldo + c, valid, _mm512_cvtepi32_epi16(clamped));
+        }
+    }
+}
+
+void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, const ResidualView& old,
+                  const int16_t* t, int16_t* out, int64_t ld) {
+    if (q.upper && cols % 32 == 0 && splits(old)) {
+        const Stream s = split(old);
+        for (int r = 0; r < rows; ++r)
+            for (int c = 0; c < cols; c += 32)
+                half_row_sum(acc + r * tile_cols, q, c, s, t + r * ld, out + r * ld);
+        return;
+    }
+    // t has 16 bits: shifted left until 33 bits go off the product again, it still fits 32.
+    if (!q.upper || old.s < 18) return scalar_kernels.residual_add(acc, rows, cols, q, old, t, out, ld);
+    const __m128i left = _mm_cvtsi32_si128(old.s < 33 ? 33 - old.s : 0);
+    const int s = old.s < 33 ? 33 : old.s;
+    Columns stream;
+    stream.m_even = stream.m_odd = _mm512_set1_epi32(old.m);
+    stream.half = _mm512_set1_epi32(int32_t{1} << (s - 33));
+    stream.shift = _mm512_set1_epi32(s - 32);
+    const __m512i lo = _mm512_set1_epi32(q.lo), hi = _mm512_set1_epi32(q.hi);
+    for (int c = 0; c < cols; c += 16) {
+        const Columns k = columns(q, c);
+        const __mmask16 valid = lanes16(cols - c);
+        for (int r = 0; r < rows; ++r) {
+            const __m512i branch = scaled(_mm512_load_si512(acc + r * tile_cols + c), k);
+            const __m512i x = _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(valid, t + r * ld + c));
+            const __m512i sum = _mm512_add_epi32(branch, scaled(_mm512_sll_epi32(x, left), stream));
+            const __m512i clamped = _mm512_min_epi32(_mm512_max_epi32(sum, lo), hi);
+            _mm256_mask_storeu_epi16(out + r * ld + c, valid, _mm512_cvtepi32_epi16(clamped));
+        }
+    }
+}
+
+// ---- The limit ----
+
+int32_t multiply_only(int64_t rounds) {
+    __m512i acc[12];
+    const __m512i a = _mm512_set1_epi32(static_cast<int32_t>(rounds)), b = _mm512_set1_epi32(0x01020304);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; ++i) acc[i] = _mm512_set1_epi32(i);  // all different, or one would do for all
+    for (int64_t i = 0; i < rounds; ++i)
+#pragma GCC unroll 12
+        for (__m512i& x : acc) x = _mm512_dpbusd_epi32(x, a, b);
+    for (const __m512i& x : acc) acc[0] = _mm512_xor_si512(_mm512_slli_epi32(acc[0], 1), x);
+    alignas(64) int32_t words[16];
+    _mm512_store_si512(words, acc[0]);
+    return words[0] ^ words[13];
+}
+
+}  // namespace ivit::cpu::avx512
