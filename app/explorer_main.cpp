@@ -33,7 +33,9 @@ int main(int argc, char** argv) {
     const QCommandLineOption backend("backend", "auto, cpu, cuda or reference.", "B");
     const QCommandLineOption theme("theme", "system, light or dark.", "T");
     const QCommandLineOption tab(
-        "tab", "View in the middle: 1 attention, 2 tensor, 3 distribution, 4 latency, 5 operator.", "N");
+        "tab",
+        "View in the middle: 1 attention, 2 tensor, 3 distribution, 4 latency, 5 operator, 6 logit lens.",
+        "N");
     const QCommandLineOption node("node", "Node to select, e.g. blocks.3.attn.softmax.", "NAME");
     const QCommandLineOption size("size", "Size of the window, e.g. 1280x800.", "WxH");
     const QCommandLineOption screenshot(

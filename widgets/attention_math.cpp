@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace attention {
 
@@ -56,6 +57,20 @@ double kl(const std::vector<double>& p, const std::vector<double>& q, double flo
         if (p[i] > 0) k += p[i] * std::log(p[i] / std::max(q[i] / total, floor));
     }
     return std::max(0.0, k);
+}
+
+int top_overlap(const std::vector<double>& p, const std::vector<double>& q, int k) {
+    const auto top = [k](const std::vector<double>& v) {
+        std::vector<size_t> order(v.size());
+        std::iota(order.begin(), order.end(), size_t{0});
+        const auto end = order.begin() + std::min<std::ptrdiff_t>(k, std::ssize(order));
+        std::partial_sort(order.begin(), end, order.end(),
+                          [&v](size_t a, size_t b) { return v[a] != v[b] ? v[a] > v[b] : a < b; });
+        return std::vector<size_t>(order.begin(), end);
+    };
+    const std::vector<size_t> a = top(p), b = top(q);
+    return static_cast<int>(std::count_if(
+        a.begin(), a.end(), [&b](size_t i) { return std::find(b.begin(), b.end(), i) != b.end(); }));
 }
 
 std::vector<int> layers(const ivit::Graph& g) {

@@ -17,6 +17,10 @@ double sum(const std::vector<double>& row);
 // KL(p || q) in nats; q is normalised first and nowhere taken below `floor`.
 double kl(const std::vector<double>& p, const std::vector<double>& q, double floor);
 
+// How many of the `k` greatest of p are among the k greatest of q, 0 to k (fewer when the rows are shorter).
+// Of equal values the earlier one is the greater.
+int top_overlap(const std::vector<double>& p, const std::vector<double>& q, int k);
+
 enum class Fusion { mean, max, min };
 // Attention rollout (Abnar & Zuidema 2020), the row of `token`: heads fused, the weakest `discard` of each
 // layer's entries dropped (never the class token's column 0), identity added, rows normalised, layers

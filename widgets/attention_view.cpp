@@ -194,7 +194,8 @@ class AttentionPanels : public QWidget {
     }
 
   protected:
-    static constexpr int caption = 36, gap = 12, legend = 34;
+    // Its name stands above a panel, its figures under it.
+    static constexpr int heading = 19, figures = 19, caption = heading + figures, gap = 12, legend = 34;
 
     struct Panel {
         QRect picture;
@@ -215,13 +216,13 @@ class AttentionPanels : public QWidget {
         std::vector<Panel> out;
         if (large > 0 && small > 90 && large * large + 2 * small * small > 3 * side * side) {
             const int x = gap + std::max(0, (w - large - gap - small) / 2);
-            out.push_back({QRect(x, gap + caption, large, large), order[0]});
-            out.push_back({QRect(x + large + gap, gap + caption, small, small), order[1]});
-            out.push_back(
-                {QRect(x + large + gap, gap + 2 * caption + small + gap - 4, small, small), order[2]});
+            out.push_back({QRect(x, gap + heading, large, large), order[0]});
+            out.push_back({QRect(x + large + gap, gap + heading, small, small), order[1]});
+            // Its lower edge is the large one's.
+            out.push_back({QRect(x + large + gap, gap + heading + large - small, small, small), order[2]});
         } else if (side > 20) {
             const int x = gap + (w - 3 * side - 2 * gap) / 2,
-                      y = gap + caption + std::max(0, (h - caption - side) / 2);
+                      y = gap + heading + std::max(0, (h - caption - side) / 2);
             for (int i = 0; i < 3; ++i) out.push_back({QRect(x + i * (side + gap), y, side, side), order[i]});
         }
         return out;
@@ -247,7 +248,7 @@ class AttentionPanels : public QWidget {
             p.drawText(rect().adjusted(20, 0, -20, 0), Qt::AlignCenter | Qt::TextWordWrap,
                        view_.shown().graph()
                            ? QStringLiteral("This network has no square of patches to lay over the picture.")
-                           : QStringLiteral("Open or drop a picture to see where each head looks."));
+                           : view_.shown().invitation(QStringLiteral("to see where each head looks.")));
             return;
         }
         const attention::PatchGrid& g = view_.patches_;
@@ -297,31 +298,32 @@ class AttentionPanels : public QWidget {
             p.setFont(theme.figures(12, true));
             QFontMetrics fm(p.font());
             p.setPen(colour);
-            p.drawText(QRect(r.x(), r.y() - caption, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
+            p.drawText(QRect(r.x(), r.y() - heading, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
                        fm.elidedText(title, Qt::ElideRight, r.width()));
-            // Under each: its row's sum and its divergence from the reference; what has no room is left out
-            // whole.
-            QStringList figures;
-            const QString total = numbers::fixed(attention::sum(row), 5);
-            figures << (panel.kind == 2 ? QStringLiteral("sum %1") : QStringLiteral("row sum %1")).arg(total);
+            // Under each: its divergence from the reference and its row's sum; the rest as far as there is
+            // room.
+            QStringList under;
             if (!b.empty()) {
-                figures << (panel.kind == 1
-                                ? QStringLiteral("KL 0, the reference")
-                                : QStringLiteral("KL %1 nat").arg(numbers::significant(view_.row_kl_)));
+                under << (panel.kind == 1
+                              ? QStringLiteral("KL 0")
+                              : QStringLiteral("KL %1 nat").arg(numbers::significant(view_.row_kl_)));
+            }
+            const QString total = numbers::fixed(attention::sum(row), 5);
+            under << (panel.kind == 2 ? QStringLiteral("sum %1") : QStringLiteral("row sum %1")).arg(total);
+            if (!b.empty() && panel.kind == 0) {
+                const int k = std::min(5, static_cast<int>(b.size()));
+                under << QStringLiteral("top-5 %1 of %2").arg(attention::top_overlap(b, a, k)).arg(k);
             }
             if (g.first > 0 && panel.kind != 2)
-                figures << QStringLiteral("to class %1").arg(numbers::probability(row[0]));
+                under << QStringLiteral("to class %1").arg(numbers::probability(row[0]));
             p.setFont(theme.figures(11));
             fm = QFontMetrics(p.font());
-            QString below = figures.join(QStringLiteral(" · "));
-            while (figures.size() > 1 && fm.horizontalAdvance(below) > r.width()) {
-                // On the small panels the KL says more than the sum.
-                figures.removeAt(figures.size() > 2 ? figures.size() - 1 : 0);
-                below = figures.join(QStringLiteral(" · "));
-            }
+            while (under.size() > 1 &&
+                   fm.horizontalAdvance(under.join(QStringLiteral(" · "))) > r.width() + gap - 4)
+                under.removeLast();
             p.setPen(theme.muted());
-            p.drawText(QRect(r.x(), r.y() - caption + 17, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
-                       fm.elidedText(below, Qt::ElideRight, r.width()));
+            p.drawText(QRect(r.x(), r.bottom() + 4, r.width() + gap, 16), Qt::AlignLeft | Qt::AlignVCenter,
+                       under.join(QStringLiteral(" · ")));
         }
         draw_legend(p, most, most_difference);
     }
@@ -371,9 +373,11 @@ class AttentionPanels : public QWidget {
                 QToolTip::showText(
                     help->globalPos(),
                     QStringLiteral(
-                        "Patch %1: hover or click for its row; click again for the class token.\n%2\n%3")
+                        "Patch %1: hover or click for its row; click again for the class token.\nKL: %2\nRow "
+                        "sum: %3\nTop-5: %4")
                         .arg(token - view_.patches_.first)
-                        .arg(metrics::define("kl_attention"), metrics::define("row_sum")),
+                        .arg(metrics::define("kl_attention"), metrics::define("row_sum"),
+                             metrics::define("top_overlap")),
                     this);
             }
             return true;

@@ -15,8 +15,8 @@ class AttentionView : public View {
   public:
     explicit AttentionView(Selection& selection, QWidget* parent = nullptr);
 
-    void flip();             // float and integer change places
-    void show_difference();  // the difference takes the large place, and back
+    void flip() override;             // float and integer change places
+    void show_difference() override;  // the difference takes the large place, and back
     QWidget* canvas() override;
 
     // What is on screen, for tests and for copying.

@@ -22,6 +22,12 @@ bool LatencySamples::unsettled() const {
     return false;
 }
 
+double LatencySamples::ratio() const {
+    const double q = unsettled() ? 0.1 : 0.5;
+    const double integers = quantile(integer_ms, q);
+    return integers > 0 ? quantile(float_ms, q) / integers : std::numeric_limits<double>::quiet_NaN();
+}
+
 // Lives on the worker; only the flags are shared.
 struct LatencySampler::Job {
     std::atomic<bool> cancelled{false}, keep_running{false};

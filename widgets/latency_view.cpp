@@ -39,14 +39,14 @@ QString why_no_gpu(const LatencySamples& s) {
 class LatencyFigures : public QWidget {
   public:
     LatencyFigures() {
-        setMinimumHeight(118);
-        setFixedHeight(118);
+        setFixedHeight(128);
         setAccessibleName(QStringLiteral("Latency: float against integer"));
         setToolTip(metrics::define("latency") + QStringLiteral("\n") + metrics::define("speedup"));
         exporting::offer_image(this, QStringLiteral("latency"));
     }
-    void set(const LatencySamples& s, const QString& ratio) {
+    void set(const LatencySamples& s, const QString& ratio, const QString& invitation) {
         samples_ = s;
+        invitation_ = invitation;
         ratio_ = ratio;
         setAccessibleDescription(ratio_ + QStringLiteral(", ") + machine(s));
         update();
@@ -61,24 +61,23 @@ class LatencyFigures : public QWidget {
         if (!samples_.error.empty() || samples_.integer_ms.empty()) {
             p.setPen(theme.muted());
             p.drawText(rect().adjusted(16, 0, -16, 0), Qt::AlignCenter | Qt::TextWordWrap,
-                       samples_.error.empty()
-                           ? (samples_.backend.name.empty()
-                                  ? QStringLiteral("Open or drop a picture to time both networks on it.")
-                                  : QStringLiteral("The first runs are being timed …"))
-                           : QString::fromStdString(samples_.error));
+                       samples_.error.empty() ? (samples_.backend.name.empty()
+                                                     ? invitation_
+                                                     : QStringLiteral("The first runs are being timed …"))
+                                              : QString::fromStdString(samples_.error));
             return;
         }
         int x = 16;
         if (!ratio_.isEmpty()) {
             p.setFont(theme.figures(46, true));
-            p.setPen(palette().color(QPalette::Text));
+            p.setPen(samples_.unsettled() ? theme.muted() : palette().color(QPalette::Text));
             const int w = p.fontMetrics().horizontalAdvance(ratio_);
             p.drawText(QRect(x, 8, w, 56), Qt::AlignVCenter | Qt::AlignLeft, ratio_);
-            const bool faster = !ratio_.startsWith(QStringLiteral("0."));
             p.setFont(theme.figures(11));
             p.setPen(theme.muted());
             p.drawText(x, 76,
-                       faster ? QStringLiteral("integer is faster") : QStringLiteral("integer is slower"));
+                       samples_.ratio() >= 1 ? QStringLiteral("integer is faster")
+                                             : QStringLiteral("integer is slower"));
             x += std::max(w, 110) + 24;
         }
         const double fm = LatencySamples::quantile(samples_.float_ms, 0.5),
@@ -119,20 +118,23 @@ class LatencyFigures : public QWidget {
         p.setPen(theme.muted());
         QString below =
             machine(samples_) + QStringLiteral(" · median of %1 runs").arg(samples_.integer_ms.size());
-        if (samples_.unsettled())
-            below.prepend(QStringLiteral("other programs disturb the clock, no ratio · "));
         p.drawText(QRect(x, 66, width() - x - 12, 18), Qt::AlignVCenter | Qt::AlignLeft,
                    p.fontMetrics().elidedText(below, Qt::ElideRight, width() - x - 12));
-        if (samples_.backend.name != "cuda") {
-            const QString why = QStringLiteral("no GPU: %1").arg(why_no_gpu(samples_));
-            p.drawText(QRect(x, 86, width() - x - 12, 18), Qt::AlignVCenter | Qt::AlignLeft,
-                       p.fontMetrics().elidedText(why, Qt::ElideRight, width() - x - 12));
+        QStringList notes;
+        if (samples_.backend.name != "cuda") notes << QStringLiteral("no GPU: %1").arg(why_no_gpu(samples_));
+        if (samples_.unsettled())
+            notes << QStringLiteral("other programs disturb the clock: ≈ is the ratio of the fastest tenths");
+        int y = 86;
+        for (const QString& note : notes) {
+            p.drawText(QRect(x, y, width() - x - 12, 18), Qt::AlignVCenter | Qt::AlignLeft,
+                       p.fontMetrics().elidedText(note, Qt::ElideRight, width() - x - 12));
+            y += 18;
         }
     }
 
   private:
     LatencySamples samples_;
-    QString ratio_;
+    QString ratio_, invitation_;
 };
 
 LatencyView::LatencyView(Workbench& bench, QWidget* parent)
@@ -219,11 +221,10 @@ LatencyView::LatencyView(Workbench& bench, QWidget* parent)
 QWidget* LatencyView::canvas() { return plot_; }
 
 QString LatencyView::ratio_text() const {
-    const double f = LatencySamples::quantile(samples_.float_ms, 0.5),
-                 i = LatencySamples::quantile(samples_.integer_ms, 0.5);
-    return samples_.unsettled() || std::isnan(f) || std::isnan(i) || i <= 0
-               ? QString()
-               : QString::number(f / i, 'f', f / i < 10 ? 2 : 1) + QStringLiteral("×");
+    const double ratio = samples_.ratio();
+    if (std::isnan(ratio)) return {};
+    return (samples_.unsettled() ? QStringLiteral("≈") : QString()) +
+           QString::number(ratio, 'f', ratio < 10 ? 2 : 1) + QStringLiteral("×");
 }
 
 void LatencyView::set_latency(const LatencySamples& samples) {
@@ -233,7 +234,7 @@ void LatencyView::set_latency(const LatencySamples& samples) {
 
 void LatencyView::refresh() {
     const Theme& theme = Theme::instance();
-    figures_->set(samples_, ratio_text());
+    figures_->set(samples_, ratio_text(), shown().invitation(QStringLiteral("to time both networks on it.")));
     plotting::style(plot_);
     float_->setBrush(theme.float_colour());
     float_->setPen(Qt::NoPen);

@@ -37,14 +37,25 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     table_->setWordWrap(false);
     table_->horizontalHeader()->setHighlightSections(false);
     table_->horizontalHeader()->setSectionsMovable(true);
-    const int widths[] = {34, 150, 96, 96, 72};
+    const int widths[] = {34, 156, 96, 96, 72};
     for (int c = 0; c < NodeTableModel::first_metric_column; ++c) table_->setColumnWidth(c, widths[c]);
-    for (int c = NodeTableModel::first_metric_column; c < model_.columnCount(); ++c)
-        table_->setColumnWidth(c, 82);
-    // The answer before its details: errors right after the name.
-    table_->horizontalHeader()->moveSection(NodeTableModel::column_of(Id::sqnr_cumulative), 2);
-    table_->horizontalHeader()->moveSection(
-        table_->horizontalHeader()->visualIndex(NodeTableModel::column_of(Id::sqnr_isolated)), 3);
+    // As narrow as the header and the longest number let it be: the more of them are seen at once.
+    const QFontMetrics font(table_->horizontalHeader()->font());
+    for (int c = NodeTableModel::first_metric_column; c < model_.columnCount(); ++c) {
+        const Id id = metrics::all()[static_cast<size_t>(c - NodeTableModel::first_metric_column)].id;
+        const bool tiny = id == Id::mse || id == Id::max_abs_error || id == Id::row_sum;
+        const QString header = model_.headerData(c, Qt::Horizontal).toString(),
+                      longest = tiny ? QStringLiteral("0.000000") : QStringLiteral("0.00000");
+        table_->setColumnWidth(
+            c, std::max(font.horizontalAdvance(header), font.horizontalAdvance(longest)) + 12);
+    }
+    // The answer before its details: what was measured right after the name, in the order it is asked for.
+    int place = NodeTableModel::name_column;
+    for (const Id id : {Id::sqnr_cumulative, Id::sqnr_isolated, Id::cosine, Id::mse, Id::saturation,
+                        Id::integer_ms, Id::float_ms}) {
+        QHeaderView* header = table_->horizontalHeader();
+        header->moveSection(header->visualIndex(NodeTableModel::column_of(id)), ++place);
+    }
     exporting::offer_csv(table_, QStringLiteral("layers"));
 
     plot_->setObjectName("sqnr_plot");
@@ -84,8 +95,7 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     exporting::offer_plot_csv(plot_, QStringLiteral("sqnr"));
     connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
         if (e->button() != Qt::LeftButton || model_.rowCount() == 0) return;
-        const double x = plot_->xAxis->pixelToCoord(e->position().x());
-        this->selection().set_node(std::clamp(static_cast<int>(std::lround(x)), 0, model_.rowCount() - 1));
+        this->selection().set_node(node_at(e->position()));
     });
 
     auto* bar = new QHBoxLayout;
@@ -94,7 +104,6 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     for (const metrics::Metric& m : metrics::all()) {
         QString name = m.name;
         if (m.id == Id::sqnr_isolated) name = QStringLiteral("SQNR isolated");
-        if (m.id == Id::integer_ms || m.id == Id::float_ms) name += QStringLiteral(" latency");
         colour_by_->addItem(name, static_cast<int>(m.id));
         colour_by_->setItemData(colour_by_->count() - 1, m.definition, Qt::ToolTipRole);
     }
@@ -122,8 +131,8 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     splitter->addWidget(plot_);
     splitter->addWidget(right);
     splitter->setStretchFactor(0, 1);
-    splitter->setStretchFactor(1, 1);
-    splitter->setSizes({400, 400});
+    splitter->setStretchFactor(1, 2);
+    splitter->setSizes({360, 540});
     auto* layout = new QVBoxLayout(this);
     layout->setContentsMargins(0, 0, 0, 0);
     layout->addWidget(splitter);
@@ -164,9 +173,29 @@ void LayersView::refresh() {
 
 void LayersView::select_row() {
     const QModelIndex index = sorted_.mapFromSource(model_.index(selection().node(), 0));
-    if (index.isValid() && table_->currentIndex().row() != index.row()) {
-        table_->setCurrentIndex(index.siblingAtColumn(NodeTableModel::name_column));
+    if (!index.isValid() || table_->currentIndex().row() == index.row()) return;
+    table_->setCurrentIndex(index.siblingAtColumn(NodeTableModel::name_column));
+    // Once the rows have been laid out: right after a reset there is nothing yet to scroll to.
+    QMetaObject::invokeMethod(
+        table_, [this] { table_->scrollTo(table_->currentIndex()); }, Qt::QueuedConnection);
+}
+
+// The node whose point is nearest where points are as dense as pixels; else the nearest along depth.
+int LayersView::node_at(const QPointF& p) const {
+    constexpr double reach = 6;
+    double least = INFINITY;
+    int nearest = std::clamp(static_cast<int>(std::lround(plot_->xAxis->pixelToCoord(p.x()))), 0,
+                             model_.rowCount() - 1);
+    for (const QCPGraph* graph : {cumulative_, isolated_}) {
+        for (const QCPGraphData& d : *graph->data()) {
+            const double dx = plot_->xAxis->coordToPixel(d.key) - p.x(),
+                         dy = plot_->yAxis->coordToPixel(d.value) - p.y();
+            if (std::abs(dx) > reach || std::abs(dy) > reach || dx * dx + dy * dy >= least) continue;
+            least = dx * dx + dy * dy;
+            nearest = static_cast<int>(d.key);
+        }
     }
+    return nearest;
 }
 
 void LayersView::refresh_plot() {

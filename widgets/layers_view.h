@@ -34,6 +34,7 @@ class LayersView : public View {
   private:
     void refresh_plot();
     void select_row();
+    int node_at(const QPointF& p) const;  // of the plot, in pixels
     NodeTableModel model_;
     NodeSortModel sorted_;
     QTableView* table_;

@@ -9,15 +9,15 @@
 
 class AttentionView;
 class DistributionView;
+class Docks;
+class Incoming;
 class LatencyView;
 class LayersView;
+class MainToolBar;
 class ModelCard;
 class OperatorView;
 class PicturesView;
 class PredictionsView;
-class QActionGroup;
-class QComboBox;
-class QNetworkAccessManager;
 class QuantizationView;
 class ReportComparison;
 class StatusArea;
@@ -34,11 +34,11 @@ class MainWindow : public QMainWindow {
     Workbench& bench() { return bench_; }
     PredictionsView* predictions() { return predictions_; }
     LayersView* layers() { return layers_; }
-    AttentionView* attention() { return attention_; }
-    TensorView* tensor() { return tensor_; }
-    DistributionView* distribution() { return distribution_; }
-    OperatorView* operators() { return operators_; }
-    LatencyView* latency() { return latency_; }
+    AttentionView* attention() const;
+    TensorView* tensor() const;
+    DistributionView* distribution() const;
+    OperatorView* operators() const;
+    LatencyView* latency() const;
     QuantizationView* quantization() { return quantization_; }
     ReportComparison* comparison() { return comparison_; }  // null until it is asked for
     PicturesView* pictures() { return pictures_; }
@@ -53,7 +53,7 @@ class MainWindow : public QMainWindow {
     // Grabs the window into `file` once every result has arrived, then quits with 0; 1 when that cannot be
     // done.
     void screenshot_when_ready(const QString& file);
-    void show_keys();
+    QImage picture();  // of the whole window, with what the GPU draws in it
 
   protected:
     void closeEvent(QCloseEvent* e) override;
@@ -63,18 +63,10 @@ class MainWindow : public QMainWindow {
 
   private:
     void make_docks();
-    void make_toolbar();
     void make_menus();
-    void reset_layout();
-    void name_tab_bars();
     QAction* action(QMenu* menu, const QString& text, const QString& tip, const QKeySequence& key,
                     std::function<void()> run);
     void refresh_results();
-    void refresh_settings();
-    void refresh_models();
-    void remember(const QString& list, const QString& path);
-    void fill_recent(QMenu* menu, const QString& list, std::function<void(const QString&)> open);
-    void download(const QUrl& url);
     void set_webcam(bool on);
     View* current_tab() const;
 
@@ -82,22 +74,15 @@ class MainWindow : public QMainWindow {
     QTabWidget* tabs_;
     PredictionsView* predictions_;
     LayersView* layers_;
-    AttentionView* attention_;
-    TensorView* tensor_;
-    DistributionView* distribution_;
-    OperatorView* operators_;
-    LatencyView* latency_;
     QuantizationView* quantization_;
     PicturesView* pictures_;
     ModelCard* model_card_;
     StatusArea* status_;
     ReportComparison* comparison_ = nullptr;
-    std::vector<View*> views_;
-    std::vector<QDockWidget*> docks_;
-    QComboBox *model_box_ = nullptr, *backend_box_ = nullptr;
-    QActionGroup* presets_ = nullptr;
-    QAction *pin_ = nullptr, *webcam_action_ = nullptr;
-    QNetworkAccessManager* network_ = nullptr;
+    std::vector<View*> views_;  // all that take results
+    Docks* docks_;
+    Incoming* incoming_;
+    MainToolBar* toolbar_ = nullptr;
+    QAction* webcam_action_ = nullptr;
     std::unique_ptr<Webcam> webcam_;
-    QByteArray first_layout_;
 };

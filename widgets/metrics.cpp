@@ -47,12 +47,12 @@ const std::vector<Metric>& all() {
          "Softmax nodes: the greatest distance of an attention row's sum from 1. Shiftmax's integer division "
          "truncates. From both networks on the picture shown (engine/compare.h).",
          false, true},
-        {Id::integer_ms, "integer",
+        {Id::integer_ms, "integer time",
          "Median wall time of the node in the integer network, in milliseconds. A backend may "
          "fuse neighbours: their common time is then split evenly among them. From runs timed in the "
          "background on this machine.",
          false, true},
-        {Id::float_ms, "float",
+        {Id::float_ms, "float time",
          "Median wall time of the node in the FP32 network, in milliseconds. From runs timed in the "
          "background on this machine.",
          false, true},
@@ -124,6 +124,21 @@ QString define(const char* quantity) {
         {"kl_attention",
          "KL(softmax || Shiftmax) of the row shown, in nats: what the reader of this row loses. From the "
          "taps of the picture shown, both rows normalised."},
+        {"top_overlap",
+         "How many of the five tokens that softmax attends to most are among Shiftmax's five. From the taps "
+         "of "
+         "the picture shown."},
+        {"hurts_most",
+         "The node that adds the most error by itself: the least isolated SQNR (the node in integers on the "
+         "float network's inputs). From both networks on the picture shown (engine/compare.h). Click to "
+         "select "
+         "it everywhere."},
+        {"logit_lens",
+         "The logit lens (nostalgebraist 2020): the last LayerNorm and the head, in float, applied to the "
+         "class "
+         "token of every block's output, so that one sees the answer take shape and where the integers leave "
+         "it. "
+         "From both networks' taps of the picture shown (widgets/logit_lens.h)."},
         {"row_sum",
          "Sum of the row's probabilities. Softmax gives 1; Shiftmax truncates and may miss it. From the taps "
          "of the picture shown."},
@@ -175,7 +190,8 @@ QString define(const char* quantity) {
          "From runs timed in the background on this machine."},
         {"speedup",
          "Median of the float network over median of the integer network, same machine, same threads, same "
-         "batch. From runs timed in the background on this machine."},
+         "batch. While other programs disturb the clock it is marked ≈ and taken of the fastest tenth of the "
+         "runs. From runs timed in the background on this machine."},
     };
     const auto it = definitions.find(quantity);
     return it == definitions.end() ? QString() : it->second;

@@ -5,8 +5,10 @@
 #include <QClipboard>
 #include <QGuiApplication>
 #include <QHelpEvent>
+#include <QMouseEvent>
 #include <QPainter>
 #include <QToolTip>
+#include <algorithm>
 #include <cmath>
 
 #include "widgets/exporting.h"
@@ -30,6 +32,7 @@ PredictionsView::PredictionsView(Selection& selection, QWidget* parent)
     connect(copy, &QAction::triggered, this, [this] { QGuiApplication::clipboard()->setText(to_csv()); });
     addAction(copy);
     setFocusPolicy(Qt::ClickFocus);
+    setMouseTracking(true);
     setToolTip(metrics::define("probability"));  // event() says more, of what is under the mouse
 }
 
@@ -38,6 +41,7 @@ void PredictionsView::refresh() {
     integer_rows_.clear();
     figures_.clear();
     verdict_.clear();
+    worst_ = -1;
     agree_ = true;
     const ivit::Comparison* c = shown().comparison();
     const ivit::Comparison* g = shown().ghost_comparison();
@@ -88,7 +92,17 @@ void PredictionsView::refresh() {
              change(e.sqnr_db, ghost ? g->logits.sqnr_db : 0, "dB"), metrics::define("sqnr_logits")},
         };
     }
+    if (c && !c->isolated.empty() && c->integer_trace) {
+        const auto least = std::min_element(
+            c->isolated.begin(), c->isolated.end(),
+            [](const ivit::NodeError& a, const ivit::NodeError& b) { return a.sqnr_db < b.sqnr_db; });
+        worst_ = least->node;
+        worst_text_ = QStringLiteral("%1  %2").arg(
+            QString::fromStdString(c->integer_trace->graph->nodes[static_cast<size_t>(worst_)].name),
+            numbers::decibels(least->sqnr_db));
+    }
     QString spoken = verdict_;
+    if (worst_ >= 0) spoken += QStringLiteral("; hurts most: ") + worst_text_;
     for (const Row& r : integer_rows_) {
         spoken +=
             QStringLiteral("; integer %1 %2").arg(short_label(r.label), numbers::probability(r.probability));
@@ -122,10 +136,11 @@ void PredictionsView::paintEvent(QPaintEvent*) {
     p.setRenderHint(QPainter::Antialiasing);
     p.fillRect(rect(), palette().color(QPalette::Base));
     tips_.clear();
+    worst_place_ = {};
     if (integer_rows_.empty()) {
         p.setPen(theme.muted());
         p.drawText(rect().adjusted(margin, 0, -margin, 0), Qt::AlignCenter | Qt::TextWordWrap,
-                   QStringLiteral("Open or drop a picture to see\nwhat both networks make of it."));
+                   shown().invitation(QStringLiteral("to see what both networks make of it.")));
         return;
     }
     const int inner = width() - 2 * margin;
@@ -149,7 +164,11 @@ void PredictionsView::paintEvent(QPaintEvent*) {
     p.setFont(theme.figures(11));
     fm = QFontMetrics(p.font());
     p.setPen(theme.muted());
-    p.drawText(margin, y + fm.ascent(), fm.elidedText(caption(), Qt::ElideMiddle, inner));
+    // Random weights have no file; what they say of a picture is noise, and a person should know.
+    const ivit::Request& request = *shown().current->request;
+    const bool random = request.model && request.model->info.sha256.empty();
+    const QString note = random ? QStringLiteral("random weights · ") : QString();
+    p.drawText(margin, y + fm.ascent(), fm.elidedText(note + caption(), Qt::ElideMiddle, inner));
     y += fm.height() + 9;
 
     const bool both = !float_rows_.empty();
@@ -214,6 +233,34 @@ void PredictionsView::paintEvent(QPaintEvent*) {
         tips_.push_back({line, f.definition});
         y += fm.height() + 3;
     }
+    if (worst_ < 0 || y + fm.height() > height()) return;
+    // Where to look next: as a link, since a click goes there.
+    const QString name = QStringLiteral("hurts most");
+    const int name_width = fm.horizontalAdvance(name) + 12;
+    p.setPen(theme.muted());
+    p.drawText(QRect(margin, y, inner, fm.height()), Qt::AlignLeft, name);
+    const QString link = fm.elidedText(worst_text_, Qt::ElideMiddle, inner - name_width);
+    worst_place_ =
+        QRect(margin + inner - fm.horizontalAdvance(link), y, fm.horizontalAdvance(link), fm.height());
+    QFont underlined = p.font();
+    underlined.setUnderline(true);
+    p.setFont(underlined);
+    p.setPen(palette().color(QPalette::Link));
+    p.drawText(worst_place_, Qt::AlignLeft, link);
+    tips_.push_back({worst_place_, metrics::define("hurts_most")});
+}
+
+void PredictionsView::mousePressEvent(QMouseEvent* event) {
+    if (event->button() == Qt::LeftButton && worst_place_.contains(event->pos())) {
+        selection().set_node(worst_);
+    } else {
+        View::mousePressEvent(event);
+    }
+}
+
+void PredictionsView::mouseMoveEvent(QMouseEvent* event) {
+    setCursor(worst_place_.contains(event->pos()) ? Qt::PointingHandCursor : Qt::ArrowCursor);
+    View::mouseMoveEvent(event);
 }
 
 bool PredictionsView::event(QEvent* event) {

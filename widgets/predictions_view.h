@@ -18,13 +18,17 @@ class PredictionsView : public View {
     const std::vector<Row>& float_rows() const { return float_rows_; }
     const std::vector<Row>& integer_rows() const { return integer_rows_; }
     QString verdict() const { return verdict_; }
+    int hurts_most() const { return worst_; }  // node that adds the most error by itself; -1: not known yet
+    QRect hurts_most_place() const { return worst_place_; }  // where a click selects it
     QString to_csv() const;
     QSize sizeHint() const override { return {300, 345}; }
-    QSize minimumSizeHint() const override { return {220, 318}; }
+    QSize minimumSizeHint() const override { return {220, 336}; }
 
   protected:
     void refresh() override;
     void paintEvent(QPaintEvent* event) override;
+    void mousePressEvent(QMouseEvent* event) override;
+    void mouseMoveEvent(QMouseEvent* event) override;
     bool event(QEvent* event) override;
 
   private:
@@ -35,6 +39,9 @@ class PredictionsView : public View {
     std::vector<Row> float_rows_, integer_rows_;
     std::vector<Figure> figures_;
     QString verdict_;
+    int worst_ = -1;
+    QString worst_text_;
+    QRect worst_place_;
     bool agree_ = true;
     std::vector<std::pair<QRect, QString>> tips_;  // what is where, for tooltips
 };

@@ -7,6 +7,7 @@
 #include <QScrollArea>
 #include <QScrollBar>
 #include <QSettings>
+#include <QShortcut>
 #include <QStyledItemDelegate>
 #include <QToolButton>
 #include <QVBoxLayout>
@@ -161,6 +162,10 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     tree_->setToolTip(
         QStringLiteral("A click on a bit-width or an operator changes it for that block or node; bold: it "
                        "differs from what is above it"));
+    auto* edit = new QShortcut(QKeySequence(Qt::Key_Return), tree_, nullptr, nullptr, Qt::WidgetShortcut);
+    connect(edit, &QShortcut::activated, tree_, [this] {
+        if (tree_->currentIndex().flags() & Qt::ItemIsEditable) tree_->edit(tree_->currentIndex());
+    });
     tree_->setUniformRowHeights(true);
     tree_->setAlternatingRowColors(true);
     tree_->setIndentation(14);
@@ -172,7 +177,7 @@ QuantizationView::QuantizationView(Workbench& bench, QWidget* parent)
     tree_->header()->setMinimumSectionSize(30);
     for (const int c : {QuantTreeModel::weight_column, QuantTreeModel::activation_column}) {
         tree_->header()->setSectionResizeMode(c, QHeaderView::Fixed);
-        tree_->header()->resizeSection(c, 42);
+        tree_->header()->resizeSection(c, 50);
     }
     tree_->header()->setSectionResizeMode(QuantTreeModel::mode_column, QHeaderView::Fixed);
     tree_->header()->resizeSection(QuantTreeModel::mode_column, 66);

@@ -3,6 +3,7 @@
 // likes.
 #pragma once
 #include <QImage>
+#include <QString>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,7 +17,15 @@ struct Shown {
     std::shared_ptr<const ivit::Result>
         ghost;  // the pinned, else the previous configuration on the same picture; or null
     bool ghost_pinned = false;
+    bool model_open = false;
     QImage picture;  // the part of the picture that the network saw, as sharp as the file has it
+
+    // What an empty view asks for: "Open or drop a picture " + `purpose`, or a model first.
+    QString invitation(const QString& purpose) const {
+        return (model_open ? QStringLiteral("Open or drop a picture ")
+                           : QStringLiteral("Open a model (Ctrl+M), then a picture, ")) +
+               purpose;
+    }
 
     const ivit::Comparison* comparison() const { return current ? &current->comparison : nullptr; }
     const ivit::Comparison* ghost_comparison() const { return ghost ? &ghost->comparison : nullptr; }
@@ -47,8 +56,10 @@ struct LatencySamples {
     // Per node of the graph, medians over the timed runs; empty until there is one.
     std::vector<double> integer_node_ms, float_node_ms;
 
-    // The runs scatter so much (another program takes the cores) that their ratio says nothing: it is not
-    // shown then.
+    // The runs scatter so much (another program takes the cores) that their medians say little.
     bool unsettled() const;
+    // Float over integer: of the medians; of the 10th percentiles while unsettled(), since what disturbs a
+    // run only ever makes it longer. NaN without both.
+    double ratio() const;
     static double quantile(std::vector<double> values, double q);  // NaN when empty
 };

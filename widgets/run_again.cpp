@@ -1,6 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/run_again.h"
 
+ivit::Calibration own_calibration(const ivit::Model& model, const ivit::Pixels& pixels,
+                                  const ivit::Calibration& like, int threads, std::stop_token stop) {
+    const std::vector<ivit::Pixels> pictures = ivit::augmentations(pixels, model.graph->image_size);
+    ivit::Calibration own = ivit::calibrate(
+        model, static_cast<int64_t>(pictures.size()),
+        [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, like.method, threads,
+        [&](int64_t, int64_t) { return !stop.stop_requested(); });
+    own.source = like.source;
+    own.from_input = true;
+    return own;
+}
+
 std::shared_ptr<const ivit::Result> run_again(const ivit::Result& before, const ivit::Result& now,
                                               std::stop_token stop) {
     ivit::Request request = *before.request;
@@ -13,14 +25,8 @@ std::shared_ptr<const ivit::Result> run_again(const ivit::Result& before, const 
         if (present.from_input) {
             model = ivit::quantize(request.model, present, request.config);
         } else {
-            const std::vector<ivit::Pixels> pictures =
-                ivit::augmentations(request.pixels, model->graph->image_size);
-            ivit::Calibration own = ivit::calibrate(
-                *request.model, static_cast<int64_t>(pictures.size()),
-                [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, model->calibration.method,
-                request.threads, [&](int64_t, int64_t) { return !stop.stop_requested(); });
-            own.source = model->calibration.source;
-            own.from_input = true;
+            const ivit::Calibration own =
+                own_calibration(*request.model, request.pixels, model->calibration, request.threads, stop);
             model = ivit::quantize(request.model, own, request.config);
         }
     }

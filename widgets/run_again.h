@@ -6,6 +6,11 @@
 
 #include "engine/session.h"
 
+// The picture's own ranges, by the method that `like` was made with: from itself and its augmentations, 8
+// float runs. Throws Cancelled.
+ivit::Calibration own_calibration(const ivit::Model& model, const ivit::Pixels& pixels,
+                                  const ivit::Calibration& like, int threads, std::stop_token stop);
+
 // `before`'s configuration, calibration and backend on the picture of `now`, whose float trace is used again.
 // Both must be of the same float model, and complete. Ranges that came from the picture at hand are taken
 // from the new one. Slow (an integer run and its isolated errors): for the worker thread. Throws Cancelled,

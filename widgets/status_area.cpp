@@ -86,8 +86,8 @@ void StatusArea::set_results(const Shown& shown, const LatencySamples& latency) 
         parts << QStringLiteral("integer <b>%1</b>").arg(numbers::milliseconds(im));
         if (!std::isnan(fm)) {
             parts << QStringLiteral("float <b>%1</b>").arg(numbers::milliseconds(fm));
-            parts << (latency.unsettled() ? QStringLiteral("(disturbed)")
-                                          : QStringLiteral("<b>%1×</b>").arg(numbers::significant(fm / im)));
+            parts << (latency.unsettled() ? QStringLiteral("≈%1× (disturbed)") : QStringLiteral("<b>%1×</b>"))
+                         .arg(numbers::significant(latency.ratio()));
         }
     }
     QString backend = QString::fromStdString(r.backend.name).toHtmlEscaped();

@@ -19,6 +19,8 @@ static void init_shaders() { Q_INIT_RESOURCE(shaders); }
 namespace {
 
 constexpr double strip = 34, gap = 4, legend_height = 46, margin = 10;
+// A cell that holds four written lines; zooming in makes none larger, so that its neighbours stay in sight.
+constexpr double readable_width = 130, readable_height = 84;
 
 ImU32 colour(const QColor& c, float alpha = 1) {
     return ImGui::ColorConvertFloat4ToU32(ImVec4(c.redF(), c.greenF(), c.blueF(), c.alphaF() * alpha));
@@ -74,9 +76,29 @@ QSizeF TensorCanvas::cell() const {
     const QRectF a = area();
     double w = a.width() / std::max(1, n.width()), h = a.height() / std::max(1, n.height());
     // Pictures and square matrices keep their shape; tokens x channels fill what there is.
-    if (look_.layout != matrix || slice_.rows == slice_.cols) w = h = std::min(w, h);
+    const bool square = look_.layout != matrix || slice_.rows == slice_.cols;
+    if (square) w = h = std::min(w, h);
     if (slice_.rows == 1) h = std::min(h, 60.0);
-    return {w * zoom_, h * zoom_};
+    // Each side grows until its cells can be read, and no further.
+    return {std::max(w, std::min(w * zoom_, readable_width)),
+            std::max(h, std::min(h * zoom_, square ? readable_width : readable_height))};
+}
+
+// Beyond this no cell grows any more.
+double TensorCanvas::most_zoom() const {
+    const QSize n = image_size();
+    const QRectF a = area();
+    return std::max({1.0, readable_width * std::max(1, n.width()) / a.width(),
+                     readable_width * std::max(1, n.height()) / a.height()});
+}
+
+// The image fills what it can of its area: nobody drags it out of sight.
+void TensorCanvas::clamp_pan() {
+    const QSize n = image_size();
+    const QRectF a = area();
+    const QSizeF c = cell();
+    pan_.setX(std::clamp(pan_.x(), std::min(0.0, a.width() - c.width() * n.width()), 0.0));
+    pan_.setY(std::clamp(pan_.y(), std::min(0.0, a.height() - c.height() * n.height()), 0.0));
 }
 
 QPointF TensorCanvas::origin() const {
@@ -104,14 +126,15 @@ bool TensorCanvas::value_at(const QPointF& p, int* row, int* column) const {
 }
 
 void TensorCanvas::set_zoom(double zoom, const QPointF& about) {
-    const double wanted = std::clamp(zoom, 1.0, 4000.0);
+    const double wanted = std::clamp(zoom, 1.0, most_zoom());
     const QPointF o = origin();
     const QSizeF before = cell();
     const QPointF place((about.x() - o.x()) / before.width(), (about.y() - o.y()) / before.height());
     zoom_ = wanted;
     const QSizeF after = cell();
     pan_ = {};
-    if (wanted > 1) pan_ = about - QPointF(place.x() * after.width(), place.y() * after.height()) - origin();
+    pan_ = about - QPointF(place.x() * after.width(), place.y() * after.height()) - origin();
+    clamp_pan();
     update();
 }
 
@@ -230,10 +253,7 @@ void TensorCanvas::draw() {
 // ---- ImGui
 
 void TensorCanvas::overlay() {
-    const QString empty = !problem_.isEmpty() ? problem_
-                          : slice_.empty()
-                              ? QStringLiteral("Open or drop a picture to look into its tensors.")
-                              : QString();
+    const QString empty = !problem_.isEmpty() ? problem_ : slice_.empty() ? invitation_ : QString();
     if (!empty.isEmpty()) {
         const std::string text = utf8(empty);
         const float wrap = static_cast<float>(width()) - 40;
@@ -261,6 +281,7 @@ void TensorCanvas::draw_cells() {
                        ImVec2(static_cast<float>(a.right()), static_cast<float>(a.bottom())));
     const float line = ImGui::GetTextLineHeight();
     const bool full = c.width() >= 74 && c.height() >= 4 * line + 6;
+    const bool named = c.width() >= 112;  // which of the four is which
     if (c.width() >= 34 && c.height() >= line + 4) {
         const int x0 = std::max(0, static_cast<int>((a.left() - o.x()) / c.width())),
                   y0 = std::max(0, static_cast<int>((a.top() - o.y()) / c.height()));
@@ -283,12 +304,16 @@ void TensorCanvas::draw_cells() {
                 const size_t i =
                     static_cast<size_t>(row) * static_cast<size_t>(slice_.cols) + static_cast<size_t>(column);
                 if (full) {
-                    if (!slice_.integers.empty())
-                        lines << QString::number(slice_.integers[i]).replace('-', QChar(0x2212))
-                              << numbers::significant(q);
-                    if (!slice_.floats.empty()) lines << numbers::significant(f);
+                    const auto add = [&](const char* name, const QString& value, bool always = false) {
+                        lines << (named || always ? QLatin1String(name) + QLatin1Char(' ') + value : value);
+                    };
+                    if (!slice_.integers.empty()) {
+                        add("integer", QString::number(slice_.integers[i]).replace('-', QChar(0x2212)));
+                        add("real", numbers::significant(q));
+                    }
+                    if (!slice_.floats.empty()) add("float", numbers::significant(f));
                     if (!slice_.integers.empty() && !slice_.floats.empty())
-                        lines << QStringLiteral("err ") + numbers::significant(q - f);
+                        add(named ? "error" : "err", numbers::significant(q - f), true);
                 } else if (look_.what == 0 && !slice_.integers.empty()) {
                     lines << QString::number(slice_.integers[i]).replace('-', QChar(0x2212));
                 } else {
@@ -472,6 +497,11 @@ bool TensorCanvas::event(QEvent* e) {
     return GlCanvas::event(e);
 }
 
+void TensorCanvas::resizeEvent(QResizeEvent* e) {
+    GlCanvas::resizeEvent(e);
+    clamp_pan();
+}
+
 void TensorCanvas::wheelEvent(QWheelEvent* e) {
     set_zoom(zoom_ * std::pow(1.25, e->angleDelta().y() / 120.0), e->position());
     e->accept();
@@ -487,6 +517,7 @@ void TensorCanvas::mouseMoveEvent(QMouseEvent* e) {
     if ((e->position() - pressed_).manhattanLength() > 4) dragging_ = true;
     if (dragging_ && zoom_ > 1) {
         pan_ += e->position() - last_;
+        clamp_pan();
         update();
     }
     last_ = e->position();

@@ -24,6 +24,7 @@ class TensorCanvas : public GlCanvas {
     ~TensorCanvas() override;
 
     void set_slice(const TensorSlice& slice);
+    void set_invitation(const QString& text) { invitation_ = text; }  // stands there while the slice is empty
     void set_look(const Look& look);
     void fit();
     double zoom() const { return zoom_; }
@@ -38,6 +39,7 @@ class TensorCanvas : public GlCanvas {
     void draw() override;
     void overlay() override;
     bool event(QEvent* e) override;
+    void resizeEvent(QResizeEvent* e) override;
     void wheelEvent(QWheelEvent* e) override;
     void mousePressEvent(QMouseEvent* e) override;
     void mouseMoveEvent(QMouseEvent* e) override;
@@ -49,6 +51,8 @@ class TensorCanvas : public GlCanvas {
     QRectF area() const;       // where the image may be, in logical pixels
     QSizeF cell() const;       // logical pixels
     QPointF origin() const;
+    double most_zoom() const;
+    void clamp_pan();
     bool value_at(const QPointF& p, int* row, int* column) const;
     void upload();
     void draw_cells();
@@ -68,5 +72,5 @@ class TensorCanvas : public GlCanvas {
     std::unique_ptr<QOpenGLShaderProgram> program_;
     GLuint vertex_array_ = 0, integers_ = 0, floats_ = 0, scales_ = 0, colours_ = 0;
     const Colormap* uploaded_colours_ = nullptr;
-    QString problem_;
+    QString problem_, invitation_;
 };

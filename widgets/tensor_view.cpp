@@ -144,7 +144,10 @@ void TensorView::refresh() {
     token_->setRange(0, std::max(0, slice_.rows - 1));
     token_->setValue(selection().token());
     refreshing_ = false;
-    if (canvas_) canvas_->set_slice(slice_);
+    if (canvas_) {
+        canvas_->set_invitation(shown().invitation(QStringLiteral("to look into its tensors.")));
+        canvas_->set_slice(slice_);
+    }
     update_canvas();
 }
 

@@ -19,9 +19,9 @@ class TensorView : public View {
     enum What { integer, floating, difference };
     void set_what(What what);
     What what() const;
-    void flip();               // integer and float in place
-    void show_difference();    // and back
-    void zoom(double factor);  // about the middle; 0: all of it
+    void flip() override;             // integer and float in place
+    void show_difference() override;  // and back
+    void zoom(double factor);         // about the middle; 0: all of it
     const TensorSlice& slice() const { return slice_; }
     bool has_canvas() const { return canvas_ != nullptr; }
     QWidget* canvas() override;

@@ -22,6 +22,8 @@ class View : public QWidget {
     const QString& caption() const { return caption_; }  // configuration and picture of what is shown
     // The part worth a file of its own: what "Export view" saves and "Copy image" copies.
     virtual QWidget* canvas() { return this; }
+    virtual void flip() {}             // float and integer change places, where the view has both
+    virtual void show_difference() {}  // the difference comes to the front, and goes back
 
   protected:
     virtual void refresh() = 0;  // shown() or the selection changed, and the view is visible

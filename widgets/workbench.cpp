@@ -159,6 +159,7 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
     if (ghost_job_) *ghost_job_ = true;
     ghost_job_.reset();
     shown_ = {};
+    shown_.model_open = true;
     pixels_.clear();
     prepared_id_ = -1;
     latency_->stop();
@@ -480,29 +481,46 @@ struct Workbench::PictureJob {
     void prepare() {
         const ivit::Request& request = *result->request;
         if (request.model) floats = ivit::make_float_network(request.model, request.threads);
-        // Ranges of one picture say nothing of another: those are classified when they are looked at.
-        if (result->comparison.model->calibration.from_input) return;
         backend = ivit::make_backend(request.backend, request.threads);
-        integers = backend->load(result->comparison.model);
+        if (!ranges_of_input(*result)) integers = backend->load(result->comparison.model);
+    }
+    // Without a calibration every picture has ranges of its own: what a person sees on selecting it. A loaded
+    // quantized model keeps those it has.
+    static bool ranges_of_input(const ivit::Result& r) {
+        return !r.request->quantized && r.comparison.model->calibration.from_input;
+    }
+    void quantize_on(const ivit::Pixels& pixels, std::stop_token stop) {
+        const ivit::Request& request = *result->request;
+        const auto own =
+            ivit::quantize(request.model,
+                           own_calibration(*request.model, pixels, result->comparison.model->calibration,
+                                           request.threads, stop),
+                           request.config);
+        integers = backend->load(own);
     }
 };
 
 void Workbench::classify_strip() {
     const auto& current = shown_.current;
     if (!current || !current->comparison.model) return;
-    const bool of_input = current->comparison.model->calibration.from_input;
-    if (classified_with_.lock() != current->comparison.model && !of_input) {
+    const ivit::Request& request = *current->request;
+    // What was classified by other bits or ranges is forgotten. Ranges of a picture's own belong to no model.
+    const bool of_input = PictureJob::ranges_of_input(*current);
+    const bool same = of_input ? classified_by_config_ == request.config
+                               : classified_with_.lock() == current->comparison.model;
+    if (!same) {
         for (const Picture& p : pictures_.pictures()) {
             if (p.id != prepared_id_) pictures_.set_predictions(p.id, p.float_top, std::nullopt);
         }
-        classified_with_ = current->comparison.model;
     }
+    classified_with_ = current->comparison.model;
+    classified_by_config_ = of_input ? std::optional(request.config) : std::nullopt;
     if (strip_job_) *strip_job_ = true;
     strip_busy_ = false;
     auto job = std::make_shared<PictureJob>();
     job->result = current;
     for (const Picture& p : pictures_.pictures()) {
-        const bool has_float = p.float_top || !model_, has_integer = p.integer_top || of_input;
+        const bool has_float = p.float_top || !model_, has_integer = p.integer_top.has_value();
         if (p.error.isEmpty() && !(has_float && has_integer)) job->items.push_back({p.id, p.file, p.image});
     }
     if (job->items.empty()) return;
@@ -513,7 +531,7 @@ void Workbench::classify_strip() {
         std::optional<Prediction> floats, integers;
         const PictureJob::Item& item = job->items[job->next];
         try {
-            if (!job->floats && !job->integers) job->prepare();
+            if (!job->backend) job->prepare();
             const ivit::ModelInfo& info = info_of(*job->result);
             const int size = job->result->comparison.model->graph->image_size;
             const ivit::Pixels pixels =
@@ -521,7 +539,8 @@ void Workbench::classify_strip() {
             ivit::RunOptions options;
             options.stop = stop;
             if (job->floats) floats = prediction(*job->floats->run(pixels, 1, options), info);
-            if (job->integers) integers = prediction(*job->integers->run(pixels, 1, options), info);
+            if (PictureJob::ranges_of_input(*job->result)) job->quantize_on(pixels, stop);
+            integers = prediction(*job->integers->run(pixels, 1, options), info);
         } catch (const ivit::Error&) {
             // The thumbnail's loader says what is wrong with the file.
         }

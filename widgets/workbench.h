@@ -136,6 +136,8 @@ class Workbench : public QObject {
     bool strip_busy_ = false;
     std::weak_ptr<const ivit::QuantizedModel>
         classified_with_;  // what the strip's integer predictions are of
+    std::optional<ivit::QuantConfig>
+        classified_by_config_;  // instead, where each picture has ranges of its own
 
     std::unique_ptr<PictureLoader> loader_;
     std::unique_ptr<LatencySampler> latency_;

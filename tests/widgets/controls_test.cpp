@@ -15,6 +15,8 @@
 #include <QSpinBox>
 #include <QTabBar>
 #include <QTextBrowser>
+#include <QToolButton>
+#include <QUndoStack>
 
 #include "tests/widgets/opened.h"
 #include "widgets/attention_view.h"
@@ -84,7 +86,7 @@ TEST_CASE("controls: each has a name for screen readers and a tooltip", "[contro
             CHECK_FALSE(c->toolTip().isEmpty());
         }
     }
-    CHECK(walked > 60);
+    CHECK(walked > 62);
     // A metric's tooltip says what it is and where it comes from.
     for (const metrics::Metric& m : metrics::all()) {
         INFO(m.name.toStdString());
@@ -171,6 +173,46 @@ TEST_CASE("controls: the keys do what F1 says", "[controls]") {
     QTest::keyClick(channel, Qt::Key_Return);
     CHECK(w.tabs()->currentWidget() == w.tensor());
     CHECK(w.bench().selection().channel() == 5);
+}
+
+TEST_CASE("controls: what has the focus keeps the keys it needs, and a click takes no focus", "[controls]") {
+    Opened o(2);
+    MainWindow& w = o.window;
+    // A new window's keys work at once, whatever was made first.
+    QTest::keyClick(QApplication::focusWidget(), Qt::Key_3);
+    CHECK(w.tabs()->currentIndex() == 2);
+    // A slider is moved by the arrows, and the pictures stay.
+    w.findChild<QToolButton*>("more_shiftmax")->click();
+    auto* t = w.findChild<QSlider*>("shiftmax_t");
+    t->setFocus();
+    const int before = t->value();
+    QTest::keyClick(t, Qt::Key_Left);
+    CHECK(t->value() == before - 1);
+    CHECK(w.bench().selection().picture() == 0);
+    REQUIRE(o.settled());
+    w.bench().undo_stack().undo();
+    // The tree is walked, opened and edited without a mouse.
+    QTreeView* tree = w.quantization()->tree();
+    tree->setFocus();
+    const QModelIndex block =
+        w.quantization()->model().index_of_node(w.bench().graph()->find("blocks.2.mlp.fc1")).parent();
+    tree->setCurrentIndex(block);
+    QTest::keyClick(tree, Qt::Key_Right);
+    CHECK(tree->isExpanded(block));
+    tree->setCurrentIndex(block.siblingAtColumn(QuantTreeModel::weight_column));
+    QTest::keyClick(tree, Qt::Key_Return);
+    auto* box = tree->findChild<QComboBox*>();
+    REQUIRE(box);
+    QTest::qWait(20);
+    box->hidePopup();
+    // Clicking a button leaves the keys to the window; with Tab it can be pressed by Space.
+    w.tabs()->setCurrentWidget(w.tensor());
+    w.tabs()->setFocus();
+    auto* difference = w.tensor()->findChild<QAbstractButton*>();
+    REQUIRE(difference);
+    QTest::mouseClick(difference, Qt::LeftButton);
+    CHECK_FALSE(difference->hasFocus());
+    CHECK((difference->focusPolicy() & Qt::TabFocus) != 0);
 }
 
 TEST_CASE("controls: tables, plots and the tree are copied as CSV", "[controls]") {

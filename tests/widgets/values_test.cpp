@@ -8,6 +8,7 @@
 #include "widgets/attention_math.h"
 #include "widgets/colormap.h"
 #include "widgets/config_edit.h"
+#include "widgets/logit_lens.h"
 #include "widgets/numbers.h"
 #include "widgets/tensor_slice.h"
 
@@ -165,4 +166,58 @@ TEST_CASE("tensor_slice: every node of the network can be looked into", "[values
     CHECK(tensor_slice(&q, nullptr, 3, 0, 0).floats.empty());
     CHECK(tensor_slice(nullptr, nullptr, 3, 0, 0).empty());
     CHECK(tensor_slice(&q, &f, -1, 0, 0).empty());
+}
+
+TEST_CASE("attention: overlap of the greatest", "[values]") {
+    const std::vector<double> p{0.4, 0.1, 0.3, 0.2, 0.0}, q{0.1, 0.4, 0.3, 0.2, 0.0};
+    CHECK(attention::top_overlap(p, p, 3) == 3);
+    CHECK(attention::top_overlap(p, q, 3) == 2);
+    CHECK(attention::top_overlap(p, q, 1) == 0);
+    CHECK(attention::top_overlap(p, q, 50) == 5);
+    CHECK(attention::top_overlap({}, {}, 5) == 0);
+    // Of equals the earlier ones, on both sides.
+    CHECK(attention::top_overlap(std::vector<double>(9, 0.1), std::vector<double>(9, 0.2), 4) == 4);
+}
+
+TEST_CASE("logit lens: after the last block it says what the network says", "[values]") {
+    const ivit::Result& r = *fixture::shown().current;
+    const ivit::Model& model = *r.request->model;
+    const ivit::Trace &floats = *r.comparison.float_trace, &integers = *r.comparison.integer_trace;
+    const std::vector<LensBlock> lens = logit_lens(model, floats, integers);
+    REQUIRE(int(lens.size()) == model.graph->depth);
+    const std::vector<double> p = ivit::probabilities(floats, 0);
+    const int answer = ivit::top_k(floats, 0, 1).front();
+    CHECK(lens.back().float_class == answer);
+    CHECK(lens.back().float_top == Approx(p[size_t(answer)]).epsilon(1e-4));
+    CHECK(lens.back().float_answer == lens.back().float_top);
+    for (const LensBlock& b : lens) {
+        CHECK(model.graph->nodes[size_t(b.node)].op == ivit::Op::residual_add);
+        CHECK(model.graph->nodes[size_t(b.node)].block == b.block);
+        CHECK(b.kl > 0);  // W4A8: never quite the same
+        CHECK(b.float_top >= b.float_answer);
+        CHECK(b.integer_top >= b.integer_answer);
+    }
+    // The same network on both sides differs from itself nowhere.
+    for (const LensBlock& b : logit_lens(model, floats, floats)) {
+        CHECK(b.kl == Approx(0).margin(1e-12));
+        CHECK(b.float_class == b.integer_class);
+    }
+    ivit::Trace without = floats;
+    without.taps.clear();
+    CHECK(logit_lens(model, without, integers).empty());
+}
+
+TEST_CASE("latency: the ratio of medians, or of the fastest while the clock is disturbed", "[values]") {
+    LatencySamples s;
+    CHECK(std::isnan(s.ratio()));
+    for (int i = 0; i < 20; ++i) {
+        s.integer_ms.push_back(2);
+        s.float_ms.push_back(8);
+    }
+    CHECK_FALSE(s.unsettled());
+    CHECK(s.ratio() == 4);
+    // Half of the integer runs wait for another program.
+    for (size_t i = 0; i < 10; ++i) s.integer_ms[i] = 20;
+    CHECK(s.unsettled());
+    CHECK(s.ratio() == 4);
 }

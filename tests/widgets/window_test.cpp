@@ -151,7 +151,8 @@ TEST_CASE("window: one selection for every view", "[window]") {
     // A point of the plot.
     QCustomPlot* plot = w.layers()->plot();
     plot->replot();
-    const int x = int(plot->xAxis->coordToPixel(fc2)), y = plot->axisRect()->center().y();
+    const double db = w.bench().shown().comparison()->cumulative[size_t(fc2)].sqnr_db;
+    const int x = qRound(plot->xAxis->coordToPixel(fc2)), y = qRound(plot->yAxis->coordToPixel(db));
     QTest::mouseClick(plot, Qt::LeftButton, {}, {x, y});
     CHECK(s.node() == fc2);
     // Keys walk it.

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What is dropped or pasted: files, folders, links and picture data, sorted out and handed on.
+#pragma once
+#include <QObject>
+
+class QMimeData;
+class QNetworkAccessManager;
+class QUrl;
+class Workbench;
+
+class Incoming : public QObject {
+    Q_OBJECT
+  public:
+    explicit Incoming(Workbench& bench, QObject* parent = nullptr);
+
+    // Pictures and folders go to the strip, links are fetched in the background. False when there is nothing
+    // in it for us.
+    bool take(const QMimeData* data);
+
+  signals:
+    void model_wanted(const QString& file);   // a .safetensors file was among them
+    void config_wanted(const QString& file);  // a .json file was among them
+
+  private:
+    void download(const QUrl& url);
+    Workbench& bench_;
+    QNetworkAccessManager* network_;
+};

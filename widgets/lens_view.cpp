@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/lens_view.h"
+
+#include <qcustomplot.h>
+
+#include <QGuiApplication>
+#include <QHeaderView>
+#include <QSplitter>
+#include <QVBoxLayout>
+#include <cmath>
+
+#include "widgets/exporting.h"
+#include "widgets/metrics.h"
+#include "widgets/numbers.h"
+#include "widgets/plotting.h"
+#include "widgets/theme.h"
+
+namespace {
+
+enum Column {
+    block_column,
+    float_column,
+    float_p,
+    integer_column,
+    integer_p,
+    kl_column,
+    agree_column,
+    columns
+};
+
+QString label_of(const std::vector<std::string>& labels, int k) {
+    const size_t i = static_cast<size_t>(k);
+    return i < labels.size() ? QString::fromStdString(labels[i]).section(QLatin1Char(','), 0, 0)
+                             : QStringLiteral("class %1").arg(k);
+}
+
+}  // namespace
+
+LensView::LensView(Selection& selection, QWidget* parent)
+    : View(QStringLiteral("Logit lens"), selection, parent),
+      plot_(new QCustomPlot),
+      table_(new QTableWidget(0, columns)),
+      title_(new ElidedLabel) {
+    const QString definition = metrics::define("logit_lens");
+    setToolTip(definition);
+    title_->set_definition(definition);
+    title_->setAccessibleName(QStringLiteral("From which block on both networks agree"));
+    plot_->setObjectName("lens_plot");
+    plot_->setAccessibleName(QStringLiteral("Probability of the final answer after every block"));
+    plot_->setToolTip(QStringLiteral("<p>%1</p>").arg(definition.toHtmlEscaped()));
+    plot_->setMinimumSize(200, 110);
+    exporting::offer_image(plot_, QStringLiteral("logit_lens"));
+    exporting::offer_plot_csv(plot_, QStringLiteral("logit_lens"));
+    float_ = plot_->addGraph();
+    integer_ = plot_->addGraph();
+    float_->setName(QStringLiteral("float"));
+    integer_->setName(QStringLiteral("integer"));
+    plot_->xAxis->setLabel(QStringLiteral("after block"));
+    plot_->yAxis->setLabel(QStringLiteral("probability"));
+    plot_->yAxis->setRange(0, 1.04);
+    plot_->legend->setVisible(true);
+    plot_->axisRect()->insetLayout()->setInsetAlignment(0, Qt::AlignTop | Qt::AlignLeft);
+    connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
+        if (e->button() != Qt::LeftButton || blocks_.empty()) return;
+        const auto i = std::clamp<std::ptrdiff_t>(std::lround(plot_->xAxis->pixelToCoord(e->position().x())),
+                                                  0, std::ssize(blocks_) - 1);
+        this->selection().set_node(blocks_[static_cast<size_t>(i)].node);
+    });
+
+    table_->setObjectName("lens_table");
+    table_->setAccessibleName(QStringLiteral("What both networks would answer after every block"));
+    table_->setToolTip(definition);
+    table_->setHorizontalHeaderLabels({QStringLiteral("block"), QStringLiteral("float"), QStringLiteral("p"),
+                                       QStringLiteral("integer"), QStringLiteral("p"),
+                                       QStringLiteral("KL [nat]"), QString()});
+    const char* const definitions[columns] = {"logit_lens",  "logit_lens", "probability", "logit_lens",
+                                              "probability", "kl_logits",  "agreement"};
+    for (int c = 0; c < columns; ++c) {
+        QTableWidgetItem* item = table_->horizontalHeaderItem(c);
+        item->setToolTip(metrics::define(definitions[c]));
+        const bool text = c == float_column || c == integer_column;
+        item->setTextAlignment((text ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
+    }
+    table_->verticalHeader()->hide();
+    table_->verticalHeader()->setDefaultSectionSize(22);
+    table_->setShowGrid(false);
+    table_->setAlternatingRowColors(true);
+    table_->setFrameShape(QFrame::NoFrame);
+    table_->setSelectionBehavior(QAbstractItemView::SelectRows);
+    table_->setSelectionMode(QAbstractItemView::SingleSelection);
+    table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
+    table_->setWordWrap(false);
+    QHeaderView* header = table_->horizontalHeader();
+    header->setHighlightSections(false);
+    header->setMinimumSectionSize(20);
+    for (const int c : {block_column, float_p, integer_p, kl_column, agree_column})
+        header->setSectionResizeMode(c, QHeaderView::ResizeToContents);
+    for (const int c : {float_column, integer_column}) header->setSectionResizeMode(c, QHeaderView::Stretch);
+    exporting::offer_csv(table_, QStringLiteral("logit_lens"));
+    connect(table_, &QTableWidget::currentCellChanged, this, [this](int row) {
+        if (row >= 0 && row < std::ssize(blocks_) && row != selected_block())
+            this->selection().set_node(blocks_[static_cast<size_t>(row)].node);
+    });
+
+    auto* bar = new QHBoxLayout;
+    bar->setContentsMargins(8, 4, 8, 4);
+    bar->addWidget(title_, 1);
+    auto* splitter = new QSplitter;
+    splitter->addWidget(plot_);
+    splitter->addWidget(table_);
+    splitter->setSizes({500, 440});
+    auto* layout = new QVBoxLayout(this);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->setSpacing(0);
+    layout->addLayout(bar);
+    layout->addWidget(splitter, 1);
+}
+
+QWidget* LensView::canvas() { return plot_; }
+
+int LensView::selected_block() const {
+    const ivit::Node* n = node();
+    for (size_t i = 0; n && i < blocks_.size(); ++i) {
+        if (blocks_[i].block == n->block) return static_cast<int>(i);
+    }
+    return -1;
+}
+
+void LensView::refresh() {
+    const ivit::Comparison* c = shown().comparison();
+    const bool both = c && c->integer_trace && c->float_trace && shown().current->request->model;
+    if (!both || of_ != c->integer_trace) {
+        blocks_.clear();
+        of_ = both ? c->integer_trace : nullptr;
+        std::vector<std::string> labels;
+        if (both) {
+            const ivit::Model& model = *shown().current->request->model;
+            blocks_ = logit_lens(model, *c->float_trace, *c->integer_trace);
+            labels = model.info.labels;
+        }
+        fill_table(labels);
+    }
+    if (blocks_.empty()) {
+        title_->set_text(!shown().graph()
+                             ? shown().invitation(QStringLiteral("to see its answer take shape."))
+                         : both ? QStringLiteral("This network has no class token to read block by block.")
+                                : QStringLiteral("A quantized model without its float checkpoint has no "
+                                                 "float answers to be held against."));
+    } else {
+        // The last block after which they differ; the end is what counts.
+        const auto last = std::find_if(blocks_.rbegin(), blocks_.rend(),
+                                       [](const LensBlock& b) { return b.float_class != b.integer_class; });
+        title_->set_text(
+            last == blocks_.rend() ? QStringLiteral("After every block both networks would say the same")
+            : last == blocks_.rbegin()
+                ? QStringLiteral("After the last block they differ: the integers' answer is another one")
+                : QStringLiteral("From block %1 on both networks say the same").arg(last->block + 1));
+    }
+    draw();
+}
+
+void LensView::fill_table(const std::vector<std::string>& labels) {
+    const QSignalBlocker quiet(table_);
+    table_->setRowCount(static_cast<int>(blocks_.size()));
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+        const LensBlock& b = blocks_[i];
+        const auto put = [&](int column, const QString& text, bool number, const QVariant& exact = {}) {
+            auto* item = new QTableWidgetItem(text);
+            item->setTextAlignment((number ? Qt::AlignRight : Qt::AlignLeft) | Qt::AlignVCenter);
+            if (exact.isValid()) item->setData(exporting::csv_role, exact);
+            table_->setItem(static_cast<int>(i), column, item);
+        };
+        put(block_column, QString::number(b.block), true);
+        put(float_column, label_of(labels, b.float_class), false);
+        put(float_p, numbers::probability(b.float_top), true, b.float_top);
+        put(integer_column, label_of(labels, b.integer_class), false);
+        put(integer_p, numbers::probability(b.integer_top), true, b.integer_top);
+        put(kl_column, numbers::significant(b.kl), true, b.kl);
+        put(agree_column, b.float_class == b.integer_class ? QStringLiteral("✓") : QStringLiteral("≠"),
+            false);
+        if (b.float_class != b.integer_class)
+            table_->item(static_cast<int>(i), agree_column)->setForeground(Theme::instance().warning());
+    }
+}
+
+void LensView::draw() {
+    const Theme& theme = Theme::instance();
+    plotting::style(plot_);
+    const auto fill = [this](QCPGraph* graph, const QColor& colour, QCPScatterStyle::ScatterShape shape,
+                             double LensBlock::*field) {
+        QVector<double> x, y;
+        for (size_t i = 0; i < blocks_.size(); ++i) {
+            x << static_cast<double>(i);
+            y << blocks_[i].*field;
+        }
+        graph->setData(x, y, true);
+        graph->setPen(plotting::pen(colour, 2));
+        graph->setScatterStyle(QCPScatterStyle(shape, colour, 6));
+    };
+    fill(float_, theme.float_colour(), QCPScatterStyle::ssSquare, &LensBlock::float_answer);
+    fill(integer_, theme.integer_colour(), QCPScatterStyle::ssDisc, &LensBlock::integer_answer);
+    auto ticks = QSharedPointer<QCPAxisTickerText>::create();
+    for (size_t i = 0; i < blocks_.size(); ++i)
+        ticks->addTick(static_cast<double>(i), QString::number(blocks_[i].block));
+    plot_->xAxis->setTicker(ticks);
+    plot_->xAxis->setRange(-0.5, std::max(1.0, static_cast<double>(blocks_.size())) - 0.5);
+    double most = 0;
+    for (const LensBlock& b : blocks_) most = std::max({most, b.float_answer, b.integer_answer});
+    plot_->yAxis->setRange(0, most > 0 ? most * 1.15 : 1);
+    QString what = QStringLiteral("probability");
+    if (!blocks_.empty() && table_->rowCount() > 0 && of_) {
+        const int answer = ivit::top_k(*shown().comparison()->float_trace, 0, 1).front();
+        what += QStringLiteral(" of ") + label_of(shown().current->request->model->info.labels, answer);
+    }
+    plot_->yAxis->setLabel(what);
+    plot_->clearItems();
+    const int at = selected_block();
+    if (at >= 0) {
+        auto* mark = new QCPItemLine(plot_);
+        mark->start->setTypeY(QCPItemPosition::ptAxisRectRatio);
+        mark->end->setTypeY(QCPItemPosition::ptAxisRectRatio);
+        mark->start->setCoords(at, 0);
+        mark->end->setCoords(at, 1);
+        mark->setPen(QPen(QGuiApplication::palette().color(QPalette::Highlight), 1.4));
+        const QSignalBlocker quiet(table_);
+        table_->setCurrentCell(at, block_column);
+    } else {
+        const QSignalBlocker quiet(table_);
+        table_->setCurrentCell(-1, -1);
+    }
+    plot_->replot(QCustomPlot::rpQueuedReplot);
+}

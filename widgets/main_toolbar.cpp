@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/main_toolbar.h"
+
+#include <QActionGroup>
+#include <QComboBox>
+#include <QDir>
+#include <QFileDialog>
+#include <QFileInfo>
+#include <QLabel>
+#include <QLayout>
+#include <QSettings>
+#include <QToolButton>
+
+#include "engine/error.h"
+#include "engine/open_model.h"
+#include "widgets/config_edit.h"
+#include "widgets/workbench.h"
+
+MainToolBar::MainToolBar(Workbench& bench, QWidget* window)
+    : QToolBar(QStringLiteral("Main"), window), bench_(bench) {
+    setObjectName("toolbar");
+    make_actions();
+    connect(&bench_, &Workbench::settings_changed, this, &MainToolBar::refresh_settings);
+    connect(&bench_, &Workbench::model_changed, this, &MainToolBar::refresh_models);
+    connect(&bench_, &Workbench::results_changed, this, &MainToolBar::refresh_results);
+    refresh_models();
+    refresh_settings();
+    refresh_results();
+}
+
+void MainToolBar::make_actions() {
+    setMovable(false);
+    setToolButtonStyle(Qt::ToolButtonTextOnly);
+    layout()->setContentsMargins(6, 3, 6, 3);
+    layout()->setSpacing(4);
+    const auto label = [this](const QString& text, QWidget* buddy) {
+        auto* l = new QLabel(text);
+        l->setBuddy(buddy);
+        l->setMargin(4);
+        addWidget(l);
+    };
+    open_ = addAction(QStringLiteral("Open …"));
+    open_->setToolTip(QStringLiteral("Open pictures (Ctrl+O); or drop them anywhere on the window"));
+    connect(open_, &QAction::triggered, this, [this] {
+        const QStringList files = QFileDialog::getOpenFileNames(
+            window(), QStringLiteral("Open pictures"),
+            QSettings().value("pictures/folder", QDir::homePath()).toString(),
+            QStringLiteral("Pictures (*.jpg *.jpeg *.png *.webp *.bmp *.tif *.tiff);;All files (*)"));
+        if (files.isEmpty()) return;
+        QSettings().setValue("pictures/folder", QFileInfo(files.first()).absolutePath());
+        bench_.open_pictures(files);
+    });
+    open_->setObjectName("open_pictures");
+    addSeparator();
+    model_box_ = new QComboBox;
+    model_box_->setAccessibleName(QStringLiteral("Model"));
+    model_box_->setToolTip(QStringLiteral("The model; the last entry opens another"));
+    model_box_->setMinimumContentsLength(17);
+    model_box_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+    label(QStringLiteral("Model"), model_box_);
+    addWidget(model_box_);
+    connect(model_box_, &QComboBox::activated, this, [this](int i) {
+        const QString path = model_box_->itemData(i).toString();
+        if (!path.isEmpty()) {
+            emit model_wanted(path);
+        } else {
+            refresh_models();
+            choose_model();
+        }
+    });
+    backend_box_ = new QComboBox;
+    backend_box_->setAccessibleName(QStringLiteral("Backend"));
+    backend_box_->setObjectName("backend");
+    backend_box_->addItem(QStringLiteral("auto"));
+    QStringList absent;
+    for (const ivit::BackendEntry& b : ivit::backends()) {
+        const std::string why = b.unavailable ? b.unavailable() : std::string();
+        if (why.empty()) {
+            backend_box_->addItem(QString::fromStdString(b.name));
+        } else {
+            absent << QStringLiteral("%1: %2").arg(QString::fromStdString(b.name),
+                                                   QString::fromStdString(why));
+        }
+    }
+    backend_box_->setToolTip(
+        QStringLiteral("Who runs the integers. All of them give the same bits.%1")
+            .arg(absent.isEmpty() ? QString()
+                                  : QStringLiteral("\nNot here — ") + absent.join(QStringLiteral("; "))));
+    label(QStringLiteral("Backend"), backend_box_);
+    addWidget(backend_box_);
+    connect(backend_box_, &QComboBox::activated, this, [this] {
+        Settings s = bench_.settings();
+        s.backend = backend_box_->currentText().toStdString();
+        bench_.change_settings(s, QStringLiteral("backend %1").arg(backend_box_->currentText()));
+    });
+    addSeparator();
+    presets_ = new QActionGroup(this);
+    presets_->setExclusionPolicy(QActionGroup::ExclusionPolicy::Exclusive);
+    for (const char* name : {"W8A8", "W6A6", "W4A8", "W4A4"}) {
+        QAction* a = addAction(name);
+        a->setCheckable(true);
+        a->setObjectName(name);
+        a->setToolTip(
+            QStringLiteral("%1-bit weights and %2-bit activations for the whole network; overrides stay")
+                .arg(QChar(name[1]))
+                .arg(QChar(name[3])));
+        presets_->addAction(a);
+        connect(a, &QAction::triggered, this, [this, name] {
+            ivit::QuantConfig c = bench_.settings().config;
+            config_edit::set_widths(c, name);
+            bench_.change_config(c, name);
+            refresh_settings();
+        });
+    }
+    QAction* custom = addAction(QStringLiteral("custom"));
+    custom->setCheckable(true);
+    custom->setToolTip(QStringLiteral("Your own bit-widths and operators, set under Quantization"));
+    presets_->addAction(custom);
+    connect(custom, &QAction::triggered, this, [this] {
+        emit custom_wanted();
+        refresh_settings();
+    });
+    addSeparator();
+    undo_ = bench_.undo_stack().createUndoAction(this, QStringLiteral("Undo"));
+    undo_->setShortcut(QKeySequence::Undo);
+    undo_->setObjectName("undo");
+    redo_ = bench_.undo_stack().createRedoAction(this, QStringLiteral("Redo"));
+    redo_->setShortcuts({QKeySequence::Redo, QKeySequence(QStringLiteral("Ctrl+Y"))});
+    redo_->setObjectName("redo");
+    // The toolbar's buttons keep one width, whatever the step is called.
+    const auto button = [this](QAction* a, const QString& text) {
+        auto* b = new QToolButton;
+        b->setText(text);
+        b->setAccessibleName(text);
+        b->setAutoRaise(true);
+        b->setEnabled(a->isEnabled());
+        b->setToolTip(a->text());
+        connect(b, &QToolButton::clicked, a, &QAction::trigger);
+        connect(a, &QAction::changed, b, [a, b] {
+            b->setEnabled(a->isEnabled());
+            b->setToolTip(a->text());
+        });
+        addWidget(b);
+    };
+    button(undo_, QStringLiteral("↶ Undo"));
+    button(redo_, QStringLiteral("↷ Redo"));
+    window()->addActions({undo_, redo_});
+    pin_ = addAction(QStringLiteral("Pin"));
+    pin_->setCheckable(true);
+    pin_->setObjectName("pin");
+    pin_->setToolTip(
+        QStringLiteral("Keep these results as the baseline: every view shows them as a ghost (P). Without a "
+                       "pin it is the configuration before."));
+    connect(pin_, &QAction::toggled, this, [this](bool on) { bench_.set_pinned(on); });
+    report_ = addAction(QStringLiteral("Report …"));
+    report_->setObjectName("report");
+    report_->setToolTip(
+        QStringLiteral("What is shown as one file: HTML, PDF, JSON, CSV or Markdown (Ctrl+E)"));
+    connect(report_, &QAction::triggered, this, [this] {
+        const QString folder = QSettings().value("export/folder", QDir::homePath()).toString();
+        QString file = QFileDialog::getSaveFileName(
+            window(), QStringLiteral("Write report"), folder + QStringLiteral("/ivit-report.html"),
+            QStringLiteral("HTML (*.html);;PDF (*.pdf);;JSON (*.json);;CSV (*.csv);;Markdown (*.md)"));
+        if (file.isEmpty()) return;
+        if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".html");
+        QSettings().setValue("export/folder", QFileInfo(file).absolutePath());
+        bench_.write_report(file.toStdString());
+    });
+}
+
+std::vector<QAction*> MainToolBar::width_presets() const {
+    const QList<QAction*> all = presets_->actions();
+    return {all.begin(), all.end() - 1};  // the last is "custom"
+}
+
+void MainToolBar::choose_model() {
+    const QString chosen =
+        QFileDialog::getOpenFileName(window(), QStringLiteral("Open model"),
+                                     QSettings().value("models/folder", QDir::homePath()).toString(),
+                                     QStringLiteral("Models (*.safetensors);;All files (*)"));
+    if (chosen.isEmpty()) return;
+    QSettings().setValue("models/folder", QFileInfo(chosen).absolutePath());
+    emit model_wanted(chosen);
+}
+
+void MainToolBar::refresh_settings() {
+    const Settings& s = bench_.settings();
+    ivit::QuantConfig plain;
+    config_edit::set_widths(plain, config_edit::widths(s.config));
+    const bool custom = !(plain == s.config);
+    const bool editable = bench_.quantized() == nullptr;
+    QAction* last = presets_->actions().constLast();
+    for (QAction* a : presets_->actions()) {
+        a->setEnabled(editable);
+        if (a != last) a->setChecked(!custom && a->text().toStdString() == config_edit::widths(s.config));
+    }
+    if (!presets_->checkedAction() || custom) last->setChecked(true);
+    backend_box_->setCurrentText(QString::fromStdString(s.backend));
+}
+
+void MainToolBar::refresh_models() {
+    model_box_->clear();
+    QStringList paths;
+    try {
+        paths << QString::fromStdString(ivit::bundled_model().string());
+    } catch (const ivit::Error&) {
+        // An installation without assets still opens models.
+    }
+    for (const QString& p : QSettings().value("recent/models").toStringList()) {
+        if (!paths.contains(p) && QFileInfo::exists(p)) paths << p;
+    }
+    const ivit::ModelInfo* info = bench_.info();
+    const QString current = info ? QString::fromStdString(info->source) : QString();
+    for (const QString& p : paths) model_box_->addItem(QFileInfo(p).completeBaseName(), p);
+    int at = -1;
+    for (int i = 0; i < paths.size(); ++i) {
+        if (QFileInfo(paths[i]) == QFileInfo(current)) at = i;
+    }
+    if (at < 0 && info) {
+        model_box_->insertItem(0, QString::fromStdString(info->name), QString::fromStdString(info->name));
+        at = 0;
+    }
+    model_box_->insertSeparator(model_box_->count());
+    model_box_->addItem(QStringLiteral("Open model …"), QString());
+    model_box_->setCurrentIndex(at);
+}
+
+void MainToolBar::refresh_results() {
+    const auto& current = bench_.shown().current;
+    pin_->setEnabled(current != nullptr || bench_.pinned());
+    report_->setEnabled(current && current->complete);
+    const QSignalBlocker quiet(pin_);
+    pin_->setChecked(bench_.pinned());
+}
