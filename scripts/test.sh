@@ -24,5 +24,5 @@ if [ -n "${IVIT_SANITIZERS:-}" ]; then
     build build-asan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DIVIT_SANITIZE=address,undefined -DIVIT_GUI=OFF -DIVIT_CUDA=OFF
     LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0" ctest --test-dir build-asan --output-on-failure
     build build-tsan -DCMAKE_BUILD_TYPE=RelWithDebInfo -DIVIT_SANITIZE=thread -DIVIT_GUI=OFF -DIVIT_CUDA=OFF
-    build-tsan/tests/ivit_tests "[threads]"
+    TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp:print_suppressions=0" build-tsan/tests/ivit_tests "[threads]"
 fi
