@@ -16,12 +16,12 @@ std::string label(const ModelInfo& model, int index) {
                                                             : "class " + std::to_string(index);
 }
 
-namespace {
-
 bool integer_only(const QuantConfig& c) {
     return std::none_of(c.rules.begin(), c.rules.end(),
                         [](const QuantRule& r) { return r.mode && *r.mode != Mode::integer; });
 }
+
+namespace {
 
 Json graph_json(const Graph& g) {
     int64_t macs = 0;
@@ -38,6 +38,14 @@ Json graph_json(const Graph& g) {
 }
 
 }  // namespace
+
+Json calibration_json(const Calibration& c) {
+    return {{"method", to_string(c.method)},
+            {"pictures", c.pictures},
+            {"source", c.source},
+            {"from_input", c.from_input},
+            {"summary", c.summary()}};
+}
 
 Json document(const std::string& kind, const Effective& e) {
     Json j;
@@ -60,11 +68,7 @@ Json document(const std::string& kind, const Effective& e) {
     j["backend"] = e.backend.name;
     j["machine"] = {{"device", e.backend.device}, {"isa", e.backend.isa}, {"threads", e.backend.threads}};
     if (!e.gpu_absent.empty()) j["machine"]["gpu_absent"] = e.gpu_absent;
-    j["calibration"] = {{"method", to_string(e.calibration.method)},
-                        {"pictures", e.calibration.pictures},
-                        {"source", e.calibration.source},
-                        {"from_input", e.calibration.from_input},
-                        {"summary", e.calibration.summary()}};
+    j["calibration"] = calibration_json(e.calibration);
     return j;
 }
 
