@@ -43,6 +43,21 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
 
 }  // namespace
 
+void check_writable(const fs::path& file) {
+    struct stat st {};
+    if (file.empty()) fail("the output", ENOENT);
+    if (::stat(file.c_str(), &st) == 0) {
+        if (S_ISDIR(st.st_mode)) fail(file, EISDIR);
+        if (::access(file.c_str(), W_OK) != 0) fail(file, errno);
+        if (!S_ISREG(st.st_mode)) return;
+    }
+    const fs::path target = follow_links(file);
+    const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
+    if (::stat(folder.c_str(), &st) != 0) fail(file, errno);
+    if (!S_ISDIR(st.st_mode)) fail(file, ENOTDIR);
+    if (::access(folder.c_str(), W_OK | X_OK) != 0) fail(file, errno);
+}
+
 void write_atomically(const fs::path& file, std::span<const std::byte> bytes) {
     struct stat st {};
     const bool exists = ::stat(file.c_str(), &st) == 0;

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <string_view>
 #include <unordered_map>
 
 #include "engine/error.h"
 #include "engine/image.h"
+#include "engine/labels_file.h"
 
 namespace ivit {
 
@@ -26,28 +26,36 @@ std::string folded(std::string s) {
 // The model's classes by everything they are called. A million pictures ask it, so nothing is searched.
 class Classes {
   public:
-    explicit Classes(const ModelInfo& model) {
-        for (size_t i = 0; i < model.labels.size(); ++i)
-            by_label_.emplace(folded(model.labels[i]), static_cast<int>(i));
-        for (size_t i = 0; i < model.labels.size(); ++i) {
-            const std::string label = folded(model.labels[i]);
-            by_label_.emplace(label.substr(0, label.find(',')), static_cast<int>(i));
+    explicit Classes(const ModelInfo& model) : count_(static_cast<int>(model.labels.size())) {
+        // Two passes: a whole label goes before another one's first synonym.
+        std::unordered_map<std::string, int> synonyms;
+        for (int i = 0; i < count_; ++i) {
+            const std::string label = folded(model.labels[static_cast<size_t>(i)]);
+            enter(names_, label, i);
+            enter(synonyms, label.substr(0, label.find(',')), i);
         }
-        count_ = static_cast<int>(model.labels.size());
+        names_.insert(synonyms.begin(), synonyms.end());
         if (count_ != 1000) return;
+        int wnids = 0;
         std::string_view rest = imagenet1k_labels_tsv;
         while (!rest.empty()) {
             const size_t end = std::min(rest.find('\n'), rest.size());
             const std::string_view line = rest.substr(0, end);
             if (const size_t tab = line.find('\t'); tab != std::string_view::npos)
-                by_label_.emplace(std::string(line.substr(0, tab)), static_cast<int>(wnids_++));
+                names_.emplace(std::string(line.substr(0, tab)), wnids++);
             rest.remove_prefix(std::min(end + 1, rest.size()));
         }
     }
 
-    // -1 when the model has no class of this name.
-    int find(const std::string& name) const {
-        if (const auto hit = by_label_.find(folded(name)); hit != by_label_.end()) return hit->second;
+    // -1 when the model has no class of this name. Throws Error about `where` for a name of several classes:
+    // ImageNet has two cranes.
+    int find(const std::string& name, const fs::path& where) const {
+        if (const auto hit = names_.find(folded(name)); hit != names_.end()) {
+            if (hit->second == several)
+                throw Error("'" + name + "' names more than one class of the model", where.string(),
+                            "name it by its index" + std::string(count_ == 1000 ? " or wnid" : ""));
+            return hit->second;
+        }
         int index = -1;
         const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), index);
         const bool number = error == std::errc() && end == name.data() + name.size();
@@ -55,63 +63,14 @@ class Classes {
     }
 
   private:
-    std::unordered_map<std::string, int> by_label_;
-    int count_ = 0, wnids_ = 0;
+    static constexpr int several = -2;
+    static void enter(std::unordered_map<std::string, int>& to, const std::string& name, int index) {
+        const auto [hit, fresh] = to.emplace(name, index);
+        if (!fresh && hit->second != index) hit->second = several;
+    }
+    std::unordered_map<std::string, int> names_;
+    int count_;
 };
-
-std::string trimmed(const std::string& s) {
-    const size_t a = s.find_first_not_of(" \r\t"), b = s.find_last_not_of(" \r\t");
-    return a == std::string::npos ? std::string() : s.substr(a, b - a + 1);
-}
-
-// The first cell of `rest`, which is left with what comes behind its separator. Quotes as in RFC 4180.
-bool take_cell(std::string& rest, const char* separators, std::string& cell) {
-    cell.clear();
-    rest = trimmed(rest);
-    size_t at = 0;
-    if (!rest.empty() && rest[0] == '"') {
-        for (at = 1;; ++at) {
-            if (at >= rest.size()) return false;
-            if (rest[at] != '"') {
-                cell += rest[at];
-            } else if (at + 1 < rest.size() && rest[at + 1] == '"') {
-                cell += rest[++at];
-            } else {
-                break;
-            }
-        }
-        rest = trimmed(rest.substr(at + 1));
-        if (!rest.empty() && std::string_view(separators).find(rest[0]) != std::string_view::npos)
-            rest.erase(0, 1);
-        return true;
-    }
-    at = rest.find_first_of(separators);
-    cell = trimmed(rest.substr(0, at));
-    rest = at == std::string::npos ? std::string() : rest.substr(at + 1);
-    return true;
-}
-
-// "cat_1.png,cat" -> {file, label}. Without comma, semicolon and tab the last space separates: file names may
-// hold spaces. A label without quotes may hold commas ("x.png,tench, Tinca tinca").
-bool split_line(const std::string& line, std::string& file, std::string& label) {
-    std::string rest = line;
-    const size_t behind_quotes = line[0] == '"' ? std::min(line.find('"', 1), line.size()) : 0;
-    size_t separator = line.find('\t', behind_quotes);
-    if (separator == std::string::npos) separator = line.find_first_of(",;", behind_quotes);
-    if (separator == std::string::npos && line[0] != '"') {
-        const std::string whole = trimmed(line);
-        const size_t space = whole.find_last_of(' ');
-        if (space == std::string::npos) return false;
-        file = trimmed(whole.substr(0, space));
-        rest = whole.substr(space + 1);
-    } else {
-        const char only[2] = {separator == std::string::npos ? ' ' : line[separator], '\0'};
-        if (!take_cell(rest, only, file)) return false;
-    }
-    label = trimmed(rest);
-    if (!label.empty() && label[0] == '"' && (!take_cell(rest, ",;\t", label))) return false;
-    return !file.empty() && !label.empty();
-}
 
 std::string without_ending(const std::string& file) {
     const size_t dot = file.find_last_of('.'), slash = file.find_last_of('/');
@@ -119,56 +78,84 @@ std::string without_ending(const std::string& file) {
                                                                                    : file.substr(0, dot);
 }
 
-void read_labels(Dataset& d, const fs::path& labels, const Classes& classes) {
-    std::ifstream in(labels, std::ios::binary);
-    if (!in || fs::is_directory(labels)) throw Error("cannot open the labels file", labels.string());
-    std::unordered_map<std::string, LabelledPicture*> by_file, by_stem;
-    for (auto& p : d.pictures) {
-        by_file.emplace(p.file, &p);
-        const auto [hit, fresh] = by_stem.emplace(without_ending(p.file), &p);
-        if (!fresh) hit->second = nullptr;  // two pictures of one name: only the ending tells them apart
+// The dataset's pictures by what a labels file may call them.
+class Names {
+  public:
+    Names(Dataset& d, const fs::path& labels) : labels_folder_(fs::absolute(labels).parent_path()) {
+        folder_ = fs::absolute(d.folder).lexically_normal();
+        for (auto& p : d.pictures) {
+            by_file_.emplace(p.file, &p);
+            const auto [hit, fresh] = by_stem_.emplace(without_ending(p.file), &p);
+            if (!fresh) hit->second = nullptr;  // two pictures of one name: only the ending tells them apart
+        }
     }
-    std::string line, file, label;
+
+    // Relative to the folder of pictures, to that of the labels file, or absolute. A name with other folders
+    // in front ("val/x.jpg", of a list made elsewhere) is found by what is behind them, unless it is another
+    // file that exists. Null: not among the pictures.
+    LabelledPicture* find(const std::string& written) const {
+        std::string name = written;
+        std::replace(name.begin(), name.end(), '\\', '/');
+        for (const std::string& w : {written, name})
+            if (LabelledPicture* p = exact(fs::path(w).lexically_normal().generic_string())) return p;
+        const fs::path whole = (labels_folder_ / name).lexically_normal();
+        if (LabelledPicture* p = exact(whole.lexically_relative(folder_).generic_string())) return p;
+        LabelledPicture* found = nullptr;
+        for (size_t slash = 0; !found && (slash = name.find('/', slash)) != std::string::npos; ++slash)
+            found = exact(name.substr(slash + 1));
+        std::error_code none;
+        return found && !fs::exists(whole, none) ? found : nullptr;
+    }
+
+  private:
+    LabelledPicture* exact(const std::string& name) const {
+        if (const auto hit = by_file_.find(name); hit != by_file_.end()) return hit->second;
+        const auto stem = by_stem_.find(name);
+        return stem == by_stem_.end() ? nullptr : stem->second;
+    }
+
+    fs::path folder_, labels_folder_;
+    std::unordered_map<std::string, LabelledPicture*> by_file_, by_stem_;
+};
+
+void read_labels(Dataset& d, const fs::path& labels, const Classes& classes) {
+    LabelsFile in(labels);
+    const Names names(d, labels);
+    std::string file, label;
     int64_t found = 0;
-    for (int64_t number = 1; std::getline(in, line); ++number) {
-        if (number == 1 && line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);  // a spreadsheet's mark
-        if (line.find_first_not_of(" \r\t") == std::string::npos || line[0] == '#') continue;
-        const std::string where = "line " + std::to_string(number);
-        if (!split_line(line, file, label)) throw Error(where + " is not 'file label'", labels.string());
-        const std::string name = fs::path(file).lexically_normal().generic_string();
-        LabelledPicture* picture = nullptr;
-        if (const auto exact = by_file.find(name); exact != by_file.end())
-            picture = exact->second;
-        else if (const auto stem = by_stem.find(name); stem != by_stem.end())
-            picture = stem->second;
-        const int index = classes.find(label);
+    while (in.next(file, label)) {
+        LabelledPicture* picture = names.find(file);
+        int index = classes.find(label, labels);
+        // ImageNet's own list says more behind the wnid: "n03995372 85 1 499 272".
+        if (index < 0 && label.size() > 10 && label[0] == 'n' && label[9] == ' ')
+            index = classes.find(label.substr(0, 9), labels);
         if (index < 0) {
-            if (number == 1 && !picture) continue;  // a header
-            throw Error(where + " names '" + label + "', which is no class of the model", labels.string());
+            if (in.first() && !picture) continue;  // a header of other words
+            throw Error(in.where() + " names '" + label + "', which is no class of the model",
+                        labels.string());
         }
         if (!picture) {
             ++d.without_picture;
             continue;
         }
-        if (picture->label >= 0) throw Error(where + " names " + file + " again", labels.string());
+        if (picture->label >= 0) throw Error(in.where() + " names " + file + " again", labels.string());
         picture->label = index;
         ++found;
     }
-    if (in.bad()) throw Error("the labels file cannot be read", labels.string());
     if (!found) throw Error("the labels file names no picture of " + d.folder.string(), labels.string());
     d.labelled = true;
     d.layout = "labels file " + labels.filename().string();
 }
 
 // The class of the first folder on the way to the picture that is called like one.
-int class_of_folders(const std::string& file, const Classes& classes,
+int class_of_folders(const std::string& file, const Classes& classes, const fs::path& folder,
                      std::unordered_map<std::string, int>& known) {
     const size_t end = file.find_last_of('/');
     if (end == std::string::npos) return -1;
     const auto [hit, fresh] = known.emplace(file.substr(0, end), -1);
     for (size_t begin = 0; fresh && begin < end && hit->second < 0;) {
         const size_t slash = std::min(file.find('/', begin), end);
-        hit->second = classes.find(file.substr(begin, slash - begin));
+        hit->second = classes.find(file.substr(begin, slash - begin), folder);
         begin = slash + 1;
     }
     return hit->second;
@@ -179,8 +166,10 @@ int class_of_folders(const std::string& file, const Classes& classes,
 Dataset open_dataset(const fs::path& folder, const fs::path& labels, const ModelInfo& model) {
     Dataset d;
     d.folder = folder;
-    for (const auto& file : list_pictures(folder))
+    for (auto& file : list_pictures(folder)) {
         d.pictures.push_back({file.lexically_relative(folder).generic_string(), -1});
+        fs::path().swap(file);  // of a million names one copy is enough
+    }
     std::sort(d.pictures.begin(), d.pictures.end(),
               [](const auto& a, const auto& b) { return a.file < b.file; });
     const Classes classes(model);
@@ -202,7 +191,7 @@ Dataset open_dataset(const fs::path& folder, const fs::path& labels, const Model
     std::unordered_map<std::string, int> known;
     const LabelledPicture* stranger = nullptr;
     for (auto& p : d.pictures) {
-        p.label = class_of_folders(p.file, classes, known);
+        p.label = class_of_folders(p.file, classes, folder, known);
         d.labelled |= p.label >= 0;
         if (p.label < 0 && !stranger) stranger = &p;
     }

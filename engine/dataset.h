@@ -25,13 +25,12 @@ struct Dataset {
 };
 
 // Class folders (by ImageNet wnid, by label, or by index; "val/n01440764/x.JPEG" counts as one too), a labels
-// file (`labels`, or labels.csv|tsv|txt in the folder: one "file label" a line, separated by comma,
-// semicolon, tab or space, either part in double quotes, a header line allowed, the file with or without its
-// ending), or no labels at all. Labels compare without regard to case and with '_' for ' '; a label's first
-// synonym
-// ("tench" of "tench, Tinca tinca") is enough. Throws Error: no pictures, a picture beside class folders that
-// lies in none, a labels file that is broken, names a class the model does not have, one picture twice, or no
-// picture of the folder.
+// file (`labels`, or labels.csv|tsv|txt in the folder: labels_file.h; pictures relative to the folder or to
+// the file, absolute, with or without their ending), or no labels at all. Labels compare without regard to
+// case and with '_' for ' '; a label's first synonym ("tench" of "tench, Tinca tinca") is enough. Throws
+// Error: no pictures, a picture beside class folders that lies in none, a labels file that is broken, names a
+// class the model does not have, one picture twice, or no picture of the folder, a name that two classes
+// share.
 Dataset open_dataset(const std::filesystem::path& folder, const std::filesystem::path& labels,
                      const ModelInfo& model);
 

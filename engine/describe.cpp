@@ -22,12 +22,12 @@ std::string label(const ModelInfo& model, int index) {
                                                             : "class " + std::to_string(index);
 }
 
-namespace {
-
 bool integer_only(const QuantConfig& c) {
     return std::none_of(c.rules.begin(), c.rules.end(),
                         [](const QuantRule& r) { return r.mode && *r.mode != Mode::integer; });
 }
+
+namespace {
 
 Json graph_json(const Graph& g) {
     int64_t macs = 0;
@@ -44,6 +44,14 @@ Json graph_json(const Graph& g) {
 }
 
 }  // namespace
+
+Json calibration_json(const Calibration& c) {
+    return {{"method", to_string(c.method)},
+            {"pictures", c.pictures},
+            {"source", c.source},
+            {"from_input", c.from_input},
+            {"summary", c.summary()}};
+}
 
 Json document(const std::string& kind, const Effective& e) {
     Json j;
@@ -64,11 +72,7 @@ Json document(const std::string& kind, const Effective& e) {
     j["training"] = "PTQ";
     j["config"] = e.config.to_json();
     describe_backend(j, e);
-    j["calibration"] = {{"method", to_string(e.calibration.method)},
-                        {"pictures", e.calibration.pictures},
-                        {"source", e.calibration.source},
-                        {"from_input", e.calibration.from_input},
-                        {"summary", e.calibration.summary()}};
+    j["calibration"] = calibration_json(e.calibration);
     return j;
 }
 

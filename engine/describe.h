@@ -27,6 +27,8 @@ struct Effective {
 };
 Effective effective(const QuantizedModel& q, const BackendInfo& backend, const std::string& gpu_absent);
 
+// {"method", "pictures", "source", "from_input", "summary"}
+Json calibration_json(const Calibration& c);
 // {"format": "ivit-<kind>", "version": 1, "program", "model": {...}, "quant": "W8A8", "preset", "config":
 // {...},
 //  "integer_only", "backend": "cpu", "machine": {...}, "calibration": {...}}
@@ -43,6 +45,9 @@ Json predictions_json(const Trace& t, int picture, int top, const ModelInfo& mod
 Json layers_json(const Comparison& c);
 // {"file", "predictions": {"float": [], "integer": []}, "logits": {...}, "layers": []}
 Json comparison_json(const Comparison& c, const std::string& file, int top);
+
+// No node is computed exactly or in float.
+bool integer_only(const QuantConfig& c);
 
 // The label of a class: the model's own, else "class 17".
 std::string label(const ModelInfo& model, int index);

@@ -7,7 +7,6 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <thread>
 
 #include "engine/error.h"
@@ -20,7 +19,6 @@ namespace ivit {
 namespace {
 
 constexpr int kept_top = 5;
-constexpr size_t kept_worst = 50;
 
 struct Decoded {
     int64_t index = -1;
@@ -145,24 +143,18 @@ void run_batch(Network& floats, const std::vector<IntegerNetwork*>& configuratio
     }
 }
 
-Json percent(int64_t hits, int64_t of) {
-    return of ? Json(100.0 * static_cast<double>(hits) / static_cast<double>(of)) : Json();
-}
-
-bool holds(const std::vector<int>& top, int label) {
-    return std::find(top.begin(), top.end(), label) != top.end();
-}
-
-std::string name_of(const std::vector<std::string>& labels, int c) {
-    return static_cast<size_t>(c) < labels.size() ? labels[static_cast<size_t>(c)]
-                                                  : "class " + std::to_string(c);
-}
-
 // What a journal's header and the document say of the machine may differ between runs that belong together.
+// The number of threads changes nothing.
 constexpr const char* other_machine =
-    "parts of this were computed on different machines or numbers of threads: the float network's last "
-    "digits "
-    "may differ from a run on one";
+    "parts of this were computed on different machines: the float network's last digits may differ from a "
+    "run "
+    "on one";
+bool same_machine(const Json& a, const Json& b) {
+    const auto of = [](const Json& j, const char* field) {
+        return j.value("machine", Json::object()).value(field, std::string());
+    };
+    return of(a, "device") == of(b, "device") && of(a, "isa") == of(b, "isa");
+}
 
 // What makes two runs the same evaluation: model, configurations, ranges and the list of pictures.
 Json journal_header(const Dataset& data, const std::vector<IntegerNetwork*>& configurations,
@@ -180,6 +172,7 @@ Json journal_header(const Dataset& data, const std::vector<IntegerNetwork*>& con
     for (const IntegerNetwork* n : configurations)
         doc["configurations"].push_back({{"quant", n->model().config.label()},
                                          {"preset", n->model().config.preset},
+                                         {"integer_only", integer_only(n->model().config)},
                                          {"config", n->model().config.to_json()}});
     // Not the model's path: the nodes of a cluster may have it in different places.
     const ModelInfo& info = first.info;
@@ -201,148 +194,7 @@ Json journal_header(const Dataset& data, const std::vector<IntegerNetwork*>& con
     return header;
 }
 
-struct PerClass {
-    int64_t images = 0, float_top1 = 0, top1 = 0, agree = 0;
-};
-
-// One of the pictures a configuration disagrees on most.
-struct Worst {
-    PictureRecord picture;  // without its configurations
-    ConfigRecord said;
-
-    bool flipped() const { return said.top[0] != picture.top[0]; }
-    // Flips before mere drift, then by KL, then in the order of the pictures.
-    bool operator<(const Worst& b) const {
-        if (flipped() != b.flipped()) return flipped();
-        if (said.kl != b.said.kl) return said.kl > b.said.kl;
-        return picture.index < b.picture.index;
-    }
-};
-
-struct PerConfiguration {
-    std::map<int, PerClass> classes;
-    int64_t top1 = 0, top5 = 0, agree = 0;
-    double kl = 0, max_kl = 0, margins = 0, signal = 0, noise = 0;
-    std::set<Worst> worst;
-};
-
-Json worst_json(const Worst& w, const std::vector<std::string>& labels) {
-    Json j = {{"file", w.picture.file},
-              {"kl", w.said.kl},
-              {"float", name_of(labels, w.picture.top[0])},
-              {"integer", name_of(labels, w.said.top[0])},
-              {"agree", !w.flipped()},
-              {"margin_float", w.picture.margin},
-              {"margin_integer", w.said.margin}};
-    if (w.picture.label >= 0) j["label"] = name_of(labels, w.picture.label);
-    return j;
-}
-
 }  // namespace
-
-struct Evaluation::State {
-    Json header;
-    std::vector<std::string> labels;
-    Json skipped = Json::array();
-    int64_t last = -1, pictures = 0, good = 0, labelled = 0, top1 = 0, top5 = 0;
-    double margins = 0;
-    std::vector<PerConfiguration> configurations;
-
-    void add(size_t k, const PictureRecord& r, const ConfigRecord& q) {
-        PerConfiguration& c = configurations[k];
-        const bool same = q.top[0] == r.top[0];
-        c.agree += same;
-        c.kl += q.kl;
-        c.max_kl = std::max(c.max_kl, q.kl);
-        c.margins += q.margin;
-        c.signal += r.signal;
-        c.noise += q.noise;
-        if (r.label >= 0) {
-            c.top1 += q.top[0] == r.label;
-            c.top5 += holds(q.top, r.label);
-            PerClass& of = c.classes[r.label];
-            ++of.images;
-            of.float_top1 += r.top[0] == r.label;
-            of.top1 += q.top[0] == r.label;
-            of.agree += same;
-        }
-        Worst w{{r.index, r.file, r.label, {}, r.top, r.margin, 0, {}}, q};
-        if (c.worst.size() == kept_worst && !(w < *c.worst.rbegin())) return;
-        c.worst.insert(std::move(w));
-        if (c.worst.size() > kept_worst) c.worst.erase(std::prev(c.worst.end()));
-    }
-
-    Json configuration(size_t k) const {
-        const PerConfiguration& c = configurations[k];
-        const double n = static_cast<double>(good);
-        Json j = header["configurations"][k];
-        j["top1"] = percent(c.top1, labelled);
-        j["top5"] = percent(c.top5, labelled);
-        j["agreement"] = percent(c.agree, good);
-        j["flips"] = good - c.agree;
-        j["mean_kl"] = good ? Json(c.kl / n) : Json();
-        j["max_kl"] = good ? Json(c.max_kl) : Json();
-        j["mean_margin"] = good ? Json(c.margins / n) : Json();
-        j["margin_change"] = good ? Json((c.margins - margins) / n) : Json();
-        j["logits_sqnr_db"] =
-            c.signal > 0
-                ? Json(c.noise > 0 ? std::min(sqnr_cap, 10 * std::log10(c.signal / c.noise)) : sqnr_cap)
-                : Json();
-        j["classes"] = Json::array();
-        for (const auto& [index, v] : c.classes)
-            j["classes"].push_back({{"index", index},
-                                    {"label", name_of(labels, index)},
-                                    {"images", v.images},
-                                    {"float_top1", percent(v.float_top1, v.images)},
-                                    {"top1", percent(v.top1, v.images)},
-                                    {"agreement", percent(v.agree, v.images)}});
-        j["worst"] = Json::array();
-        for (const Worst& w : c.worst) j["worst"].push_back(worst_json(w, labels));
-        return j;
-    }
-};
-
-Evaluation::Evaluation(Json header, std::vector<std::string> labels) : state_(std::make_unique<State>()) {
-    state_->header = std::move(header);
-    state_->labels = std::move(labels);
-    state_->configurations.resize(state_->header.at("configurations").size());
-}
-Evaluation::~Evaluation() = default;
-
-int64_t Evaluation::pictures() const { return state_->pictures; }
-
-void Evaluation::add(PictureRecord r) {
-    State& s = *state_;
-    if (r.index <= s.last) throw Error("the pictures are not in their order", r.file);
-    s.last = r.index;
-    ++s.pictures;
-    if (!r.error.empty()) {
-        s.skipped.push_back({{"file", r.file}, {"error", r.error}});
-        return;
-    }
-    ++s.good;
-    s.margins += r.margin;
-    if (r.label >= 0) {
-        ++s.labelled;
-        s.top1 += r.top[0] == r.label;
-        s.top5 += holds(r.top, r.label);
-    }
-    for (size_t k = 0; k < s.configurations.size(); ++k) s.add(k, r, r.configurations.at(k));
-}
-
-Json Evaluation::document() const {
-    const State& s = *state_;
-    Json doc = s.header;
-    doc.erase("configurations");
-    doc["images"] = s.good;
-    doc["skipped"] = s.skipped;
-    doc["float"] = {{"top1", percent(s.top1, s.labelled)},
-                    {"top5", percent(s.top5, s.labelled)},
-                    {"mean_margin", s.good ? Json(s.margins / static_cast<double>(s.good)) : Json()}};
-    doc["configurations"] = Json::array();
-    for (size_t k = 0; k < s.configurations.size(); ++k) doc["configurations"].push_back(s.configuration(k));
-    return doc;
-}
 
 Json evaluate(const Dataset& data, Network& floats, const std::vector<IntegerNetwork*>& configurations,
               const BackendInfo& backend, const std::string& gpu_absent, const EvaluateOptions& o) {
@@ -365,7 +217,7 @@ Json evaluate(const Dataset& data, Network& floats, const std::vector<IntegerNet
                 throw Error(
                     "the journal is of another evaluation (model, configurations, pictures or shard differ)",
                     o.journal.string(), "name another file, or remove it");
-            if (h["document"]["machine"] != doc["machine"]) doc["note"] = other_machine;
+            if (!same_machine(h["document"], doc)) doc["note"] = other_machine;
         }
     }
     Evaluation evaluation(std::move(doc), info.labels);
@@ -438,7 +290,7 @@ Json merge_journals(const std::vector<std::filesystem::path>& files) {
     const Json& first = parts.at(0)->reader.header();
     Json doc = first["document"];
     for (const auto& p : parts)
-        if (p->reader.header()["document"]["machine"] != doc["machine"]) doc["note"] = other_machine;
+        if (!same_machine(p->reader.header()["document"], doc)) doc["note"] = other_machine;
     const int64_t pictures = doc["dataset"]["pictures"];
     Evaluation evaluation(std::move(doc), first["labels"].get<std::vector<std::string>>());
 

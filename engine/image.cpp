@@ -105,9 +105,31 @@ bool alpha_is_all_zero(const cv::Mat& m) {
     return true;
 }
 
+// A PNG without its colour profile, which is not applied anyway; libpng would print what it thinks of it.
+// Empty where there is none. The header has been read, so the chunks are whole.
+std::vector<uint8_t> without_profile(std::span<const uint8_t> png) {
+    std::vector<uint8_t> out;
+    for (size_t at = 8; at + 12 <= png.size();) {
+        const size_t length =
+            size_t{png[at]} << 24 | size_t{png[at + 1]} << 16 | size_t{png[at + 2]} << 8 | png[at + 3];
+        const size_t end = at + 12 + length;
+        if (end > png.size() || std::memcmp(&png[at + 4], "IDAT", 4) == 0) break;
+        if (std::memcmp(&png[at + 4], "iCCP", 4) == 0) {
+            out.assign(png.begin(), png.begin() + static_cast<std::ptrdiff_t>(at));
+            out.insert(out.end(), png.begin() + static_cast<std::ptrdiff_t>(end), png.end());
+            break;
+        }
+        at = end;
+    }
+    return out;
+}
+
 cv::Mat decode(std::span<const uint8_t> bytes, const PictureHeader& header, const std::string& name) {
     static const auto quiet = cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
     (void)quiet;  // what fails is told by Error alone
+    std::vector<uint8_t> plain;
+    if (header.format == PictureFormat::png) plain = without_profile(bytes);
+    if (!plain.empty()) bytes = plain;
     cv::Mat m;
     try {
         const cv::Mat data(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<uint8_t*>(bytes.data()));
@@ -134,6 +156,17 @@ bool is_picture_name(const std::filesystem::path& file) {
          {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
         if (extension == known) return true;
     return false;
+}
+
+// A link to a folder that it lies in: to follow it would never end.
+bool leads_back(const std::filesystem::directory_entry& e) {
+    std::error_code error;
+    if (!e.is_symlink(error)) return false;
+    const auto target = std::filesystem::canonical(e.path(), error);
+    if (error) return true;
+    const auto parent = std::filesystem::canonical(e.path().parent_path(), error);
+    return error ||
+           std::mismatch(target.begin(), target.end(), parent.begin(), parent.end()).first == target.end();
 }
 
 bool is_hidden(const std::filesystem::path& file) { return file.filename().string().starts_with('.'); }
@@ -201,11 +234,14 @@ std::vector<std::filesystem::path> list_pictures(const std::filesystem::path& fo
     if (status.type() == fs::file_type::not_found) throw Error("there is no such folder", name);
     if (!fs::is_directory(status)) throw Error("this is not a folder", name);
     std::vector<fs::path> files;
-    fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, error);
+    fs::recursive_directory_iterator it(
+        folder,
+        fs::directory_options::skip_permission_denied | fs::directory_options::follow_directory_symlink,
+        error);
     for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
         std::error_code ignored;  // a broken link or a file that just vanished is no picture
         const bool hidden = is_hidden(it->path());
-        if (hidden && it->is_directory(ignored)) it.disable_recursion_pending();
+        if (it->is_directory(ignored) && (hidden || leads_back(*it))) it.disable_recursion_pending();
         if (!hidden && is_picture_name(it->path()) && it->is_regular_file(ignored))
             files.push_back(it->path());
     }

@@ -41,8 +41,9 @@ Image resize_bicubic(const Image& image, int width, int height);
 // pixels. Any number of threads may call it.
 std::vector<uint8_t> preprocess(const Image& image, int size, double crop_pct);
 
-// Pictures of a folder (recursively, sorted by path) by extension. Hidden files and folders are left out, and
-// links to folders are not followed. Throws Error when there is none, or the folder is missing or unreadable.
+// Pictures of a folder (recursively, sorted by path) by extension. Hidden files and folders are left out;
+// links to folders are followed, unless they lead back to a folder they lie in. Throws Error when there is
+// none, or the folder is missing or unreadable.
 std::vector<std::filesystem::path> list_pictures(const std::filesystem::path& folder);
 
 }  // namespace ivit

@@ -70,6 +70,9 @@ void write_safetensors(const std::filesystem::path& file, const std::vector<Tens
 // Writes `bytes` beside `file`, syncs and renames: readers see the old file or the whole new one. Throws
 // Error (full disk, unwritable folder) and then leaves nothing behind.
 void write_atomically(const std::filesystem::path& file, std::span<const std::byte> bytes);
+// Throws the Error that write_atomically would, as far as that can be told beforehand: no such folder, or one
+// that may not be written. For before the work; a disk may still fill up during it.
+void check_writable(const std::filesystem::path& file);
 
 // Lower-case hex SHA-256 of a file's bytes.
 std::string sha256_file(const std::filesystem::path& file);

@@ -93,6 +93,70 @@ TEST_CASE("labels files of many makes", "[dataset]") {
     }
 }
 
+TEST_CASE("a header says where the columns are", "[dataset]") {
+    const TemporaryFolder f;
+    for (const char* name : {"a.png", "b b.png"}) f.picture(name, 1);
+    const auto made = GENERATE(as<std::string>{}, "class,path\ncat,a.png\n7,b b.png\n",
+                               "id;File_Name;Label;split\r\n1;a.png;cat;val\r\n2;\"b b.png\";7;val\r\n",
+                               "image\tid\ttarget\na.png\t1\tcat\nb b.png\t2\t7\n");
+    CAPTURE(made);
+    const Dataset d = open_dataset(f.path, f.write("l", made), animals());
+    CHECK(labels_of(d) == std::vector<int>{2, 3});
+}
+
+TEST_CASE("pictures are found by absolute paths and by paths of elsewhere", "[dataset]") {
+    const TemporaryFolder f, other;
+    for (const char* name : {"set/a.png", "set/sub/b.png"}) f.picture(name, 1);
+    const auto labels = [&](const std::filesystem::path& file) {
+        return labels_of(open_dataset(f.path / "set", file, animals()));
+    };
+    const std::vector<int> both = {2, 0};
+    CHECK(labels(f.write("l", "set/a.png cat\nset/sub/b.png 0\n")) == both);  // beside the folder
+    CHECK(labels(other.write("l", (f.path / "set/a.png").string() + " cat\n" +
+                                      (f.path / "set/sub/b.png").string() + " 0\n")) == both);
+    CHECK(labels(other.write("l", "val/a.png cat\nval\\sub\\b.png 0\n")) == both);  // of another machine
+    // Another file that exists is another picture.
+    f.picture("train/a.png", 2);
+    const auto file = f.write("l", "train/a.png 7\nset/a.png cat\nset/sub/b.png 0\n");
+    CHECK(labels(file) == both);
+    CHECK(open_dataset(f.path / "set", file, animals()).without_picture == 1);
+}
+
+TEST_CASE("ImageNet's list of its validation set", "[dataset]") {
+    ModelInfo imagenet;
+    for (int i = 0; i < 1000; ++i) imagenet.labels.push_back("class " + std::to_string(i));
+    const TemporaryFolder f;
+    f.picture("ILSVRC2012_val_00048981.png", 1);
+    CHECK(labels_of(open_dataset(
+              f.path,
+              f.write("l.csv", "ImageId,PredictionString\nILSVRC2012_val_00048981,n01443537 85 1 499 272 \n"),
+              imagenet)) == std::vector<int>{1});
+}
+
+TEST_CASE("a name of two classes is refused", "[dataset]") {
+    ModelInfo m;
+    m.labels = {"crane", "cat", "crane", "tench, x", "tench, y", "y"};
+    const TemporaryFolder f, g;
+    f.picture("crane/a.png", 1);
+    CHECK_THROWS_WITH(open_dataset(f.path, {}, m), Catch::Contains("'crane' names more than one class"));
+    g.picture("a.png", 1);
+    CHECK_THROWS_WITH(open_dataset(g.path, g.write("l", "a.png tench\n"), m),
+                      Catch::Contains("'tench' names more than one class"));
+    CHECK(labels_of(open_dataset(g.path, g.write("l", "a.png 2\n"), m)) == std::vector<int>{2});
+    CHECK(labels_of(open_dataset(g.path, g.write("l", "a.png,\"tench, y\"\n"), m)) == std::vector<int>{4});
+}
+
+TEST_CASE("class folders may be links", "[dataset]") {
+    const TemporaryFolder f, elsewhere;
+    elsewhere.picture("a.png", 1);
+    std::filesystem::create_directory_symlink(elsewhere.path, f.path / "cat");
+    std::filesystem::create_directory_symlink(f.path, elsewhere.path / "around");
+    const Dataset d = open_dataset(f.path, {}, animals());
+    REQUIRE(d.pictures.size() == 1);
+    CHECK(d.pictures[0].file == "cat/a.png");
+    CHECK(d.pictures[0].label == 2);
+}
+
 TEST_CASE("spaces separate where nothing else does", "[dataset]") {
     const TemporaryFolder f;
     f.picture("a.png", 1);

@@ -91,6 +91,24 @@ TEST_CASE("the figures are those of a plain recount", "[evaluate]") {
     CHECK(w4["mean_kl"].get<double>() == Approx(kl / 21));
     CHECK(agree < 21);  // else the order of the worst says nothing
 
+    CHECK(w4["flip_rate"].get<double>() == Approx(100 - w4["agreement"].get<double>()));
+    CHECK(w4["integer_only"] == true);
+    int64_t of_margins = 0, flips = 0;
+    for (const auto& m : w4["by_margin"]) {
+        of_margins += m["images"].get<int64_t>();
+        flips += m["flips"].get<int64_t>();
+    }
+    CHECK(of_margins == 21);
+    CHECK(flips == 21 - agree);
+    // What half and 95 % do not exceed, to the width of a bin.
+    std::vector<double> kls;
+    for (const auto& w : w4["worst"]) kls.push_back(w["kl"]);
+    std::sort(kls.begin(), kls.end());
+    CHECK(w4["median_kl"].get<double>() >= kls[10]);
+    CHECK(w4["median_kl"].get<double>() <= kls[10] * 1.0626);
+    CHECK(w4["p95_kl"].get<double>() >= kls[19]);
+    CHECK(w4["p95_kl"].get<double>() <= kls[19] * 1.0626);
+
     int64_t of_classes = 0;
     for (const auto& c : w4["classes"]) of_classes += c["images"].get<int64_t>();
     CHECK(of_classes == 21);

@@ -10,6 +10,7 @@
 
 #include "engine/error.h"
 #include "engine/evaluate.h"
+#include "engine/report/causes.h"
 #include "engine/report/report_parts.h"
 #include "engine/safetensors.h"
 #include "temporary_folder.h"
@@ -59,6 +60,8 @@ struct Made {
         latency.layers = {{0, 2, 0.1, 0.2, 5}};
         o.latency = latency;
         o.evaluation = evaluation();
+        const auto backend = make_backend("reference", 1);
+        o.causes = causes_json(find_causes(*backend, inputs));
         o.commands = reproduce_commands(effective, {inputs[0].file, hostile}, {"--runs", "3"});
         return build_report(effective, inputs, o);
     }
@@ -181,6 +184,99 @@ TEST_CASE("the head that is asked for, else the worst by KL", "[report]") {
         CHECK_THROWS_WITH(made().report(wrong), Contains("has no head"));
 }
 
+TEST_CASE("what a change brings is what it brings when somebody makes it", "[report]") {
+    const auto backend = make_backend("reference", 1);
+    const Causes c = find_causes(*backend, made().inputs);
+    CHECK(c.pictures == 2);
+    // W4A8: the weights are narrow, the activations are not.
+    std::vector<std::string> kinds;
+    for (const Change& x : c.network) kinds.push_back(x.what);
+    std::sort(kinds.begin(), kinds.end());
+    CHECK(kinds == std::vector<std::string>{"attention logits at 16 bits", "exact GELU", "exact LayerNorm",
+                                            "exact softmax", "weights at 8 bits"});
+    CHECK(c.blocks.size() == 2);
+    CHECK(c.nodes.size() == 12);
+    const auto logits_db = [&](const QuantConfig& config) {
+        const auto& in = made().inputs;
+        const auto& before = *in[0].comparison.model;
+        const auto network = backend->load(quantize(before.source, before.calibration, config));
+        double signal = 0, noise = 0;
+        for (const auto& i : in) {
+            const auto t = network->run(i.pixels, 1, {});
+            for (size_t k = 0; k < t->logits.size(); ++k) {
+                const double f = i.comparison.float_trace->logits[k], e = f - t->logits[k];
+                signal += f * f;
+                noise += e * e;
+            }
+        }
+        return 10 * std::log10(signal / noise);
+    };
+    QuantConfig config = made().effective.config;
+    CHECK(c.logits_sqnr_db == Approx(logits_db(config)).epsilon(1e-12));
+    for (const Change& x : c.network)
+        if (x.what == "weights at 8 bits") CHECK(x.logits_sqnr_db == Approx(logits_db(QuantConfig())));
+    for (const Change& x : c.blocks) {
+        config.rules = {{x.where + ".*", {}, Mode::float_ops, {}, {}, {}, {}, {}}};
+        CHECK(x.logits_sqnr_db == Approx(logits_db(config)));
+        CHECK(x.gain_db == Approx(x.logits_sqnr_db - c.logits_sqnr_db));
+    }
+    for (const auto* list : {&c.network, &c.blocks, &c.nodes})
+        for (size_t i = 1; i < list->size(); ++i) CHECK((*list)[i - 1].gain_db >= (*list)[i].gain_db);
+    CHECK(causes_json(find_causes(*backend, made().inputs)) == causes_json(c));
+    std::stop_source stop;
+    stop.request_stop();
+    CHECK_THROWS_AS(find_causes(*backend, made().inputs, stop.get_token()), Cancelled);
+}
+
+TEST_CASE("the first screen says whether it matters, where and why", "[report]") {
+    Json r = made().report();
+    auto f = findings(r);
+    REQUIRE(f.size() == 5);
+    CHECK_THAT(f[0].headline, Contains("of 2 pictures"));
+    CHECK_THAT(f[2].headline, Contains("Worst at "));
+    CHECK_THAT(f[4].headline, Contains("4.00 times as fast"));
+    const auto why = [&](const char* list, const std::string& where, const std::string& what, double gain) {
+        for (const char* l : {"network", "blocks", "nodes"}) r["causes"][l] = Json::array();
+        Json change = {{"what", what}, {"logits_sqnr_db", 20 + gain}, {"gain_db", gain}, {"agree", 2}};
+        if (!where.empty()) change["where"] = where;
+        r["causes"][list].push_back(change);
+        return findings(r)[3];
+    };
+    CHECK(why("network", "", "weights at 8 bits", 7.25).headline == "The rounding of the weights costs most");
+    CHECK(why("network", "", "exact GELU", 2).headline == "ShiftGELU costs most");
+    CHECK(why("nodes", "blocks.1.mlp.fc1", "in float", 3).headline == "blocks.1.mlp.fc1 costs most");
+    CHECK_THAT(why("nodes", "blocks.1.mlp.fc1", "in float", 3).text, Contains("blocks.1.mlp.fc1 +3.0 dB"));
+    CHECK(why("blocks", "blocks.1", "in float", 0.5).headline == "No single thing costs much");
+    CHECK(why("blocks", "blocks.1", "in float", -2).headline == "No single thing costs much");
+    r.erase("causes");
+    r.erase("latency");
+    r.erase("evaluation");
+    r["images"].erase(1);
+    r["images"][0]["logits"]["agree"] = false;
+    f = findings(r);
+    REQUIRE(f.size() == 2);
+    CHECK(f[0].headline == "The integers say something else than float");
+    CHECK(f[0].bad);
+    for (const std::string& text : {report_html(r), report_markdown(r)})
+        CHECK_THAT(text, Contains("The integers say something else than float") &&
+                             !Contains("Which layer hurts, and why"));
+}
+
+TEST_CASE("numbers stand under each other by their decimal points", "[report]") {
+    TextTable t{{"node", "dB", "op", "n"},
+                {{"a", "8.38", "gelu", "1"},
+                 {"b", "12.5", "x.25", "-"},
+                 {"c", "150", "-", "2"},
+                 {"d", "-", "y", "30"}}};
+    align_decimals(t);
+    CHECK(t.rows[0][1] == "8.38");
+    CHECK(t.rows[1][1] == "12.5\u2007");
+    CHECK(t.rows[2][1] == "150\u2008\u2007\u2007");
+    CHECK(t.rows[3][1] == "-");
+    CHECK(t.rows[1][2] == "x.25");
+    CHECK(t.rows[0][3] == "1");
+}
+
 TEST_CASE("CSV is one row per picture and node, read back exactly", "[report]") {
     const Json r = made().report();
     const auto rows = parse_csv(report_csv(r));
@@ -215,10 +311,11 @@ TEST_CASE("the same numbers in HTML, Markdown and JSON", "[report]") {
     for (const auto& image : r["images"]) {
         for (const LayerRow& row : layer_rows(image)) {
             CHECK_THAT(html, Contains(fmt::format("<td>{}</td><td>{}</td><td class='l'>{}</td><td>{}</td><td "
-                                                  "data-v='{}'>{}</td><td data-v='{}'>{}</td>",
+                                                  "data-v='{}'>{}",
                                                   row.name, row.place, row.op, row.bits, row.cumulative_db,
-                                                  number(row.cumulative_db), row.isolated_db,
-                                                  number(row.isolated_db))));
+                                                  number(row.cumulative_db))));
+            CHECK_THAT(html,
+                       Contains(fmt::format("<td data-v='{}'>{}", row.isolated_db, number(row.isolated_db))));
             std::string name;
             for (const char c : row.name) name += c == '_' ? std::string("\\_") : std::string(1, c);
             CHECK_THAT(md, Contains("| " + name + " | " + std::to_string(row.place) + " |"));
@@ -227,9 +324,9 @@ TEST_CASE("the same numbers in HTML, Markdown and JSON", "[report]") {
         CHECK_THAT(html, Contains(kl));
         CHECK_THAT(md, Contains(kl));
     }
-    for (const std::string part :
-         {"Effective configuration", "Reproduce", "Latency", "Evaluation", "Calibration", "SHA-256",
-          "Machine", "ten worst nodes", "Shiftmax against softmax", "no GPU here"}) {
+    for (const std::string part : {"Effective configuration", "Reproduce", "Latency", "Evaluation",
+                                   "Calibration", "SHA-256", "Machine", "Which layer hurts, and why",
+                                   "ten worst nodes", "Shiftmax against softmax", "no GPU here"}) {
         CAPTURE(part);
         CHECK_THAT(html, Contains(part));
         CHECK_THAT(md, Contains(part));
@@ -303,7 +400,9 @@ TEST_CASE("what is no report is refused in a sentence", "[report]") {
         }
         return std::string("nothing");
     };
-    CHECK_THAT(problem(""), Contains("this is not JSON"));
+    CHECK_THAT(problem(""), Contains("the report is not JSON"));
+    CHECK_THROWS_WITH(read_report(f.path), Contains("cannot open the report: this is a folder"));
+    CHECK_THROWS_WITH(read_report(f.path / "none"), Contains("cannot open the report: No such file"));
     CHECK_THAT(problem("[]"), Contains("not a report"));
     CHECK_THAT(problem("{\"format\": 5}"), Contains("not a report"));
     CHECK_THAT(problem("{\"format\": \"ivit-evaluate\", \"version\": 1}"), Contains("not a report"));
@@ -313,7 +412,7 @@ TEST_CASE("what is no report is refused in a sentence", "[report]") {
     for (const char* pointer :
          {"/images", "/images/0/layers/3/sqnr_db", "/images/0/predictions/float/0/label",
           "/images/1/logits/agree", "/model/architecture/depth", "/images/0/file", "/options/top",
-          "/calibration/summary"}) {
+          "/calibration/summary", "/causes/blocks/0/gain_db", "/causes/nodes/0/what"}) {
         CAPTURE(pointer);
         Json broken = r;
         broken[Json::json_pointer(pointer)] = Json::array();

@@ -76,6 +76,7 @@ Rows facts_of(const ivit::Json& report, const ivit::Json& image) {
                               p["label"].get<std::string>() + "  " +
                                   ivit::number(100 * ivit::real(p["probability"])) + " %");
     }
+    if (const std::string why = ivit::why(report); !why.empty()) rows.emplace_back("Why", why);
     rows.emplace_back("Health", ivit::health(image));
     if (report.contains("latency")) rows.emplace_back("Latency", ivit::latency_sentence(report["latency"]));
     if (report.contains("evaluation")) {

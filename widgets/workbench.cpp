@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "engine/open_model.h"
+#include "engine/report/causes.h"
 #include "engine/report/report.h"
 #include "engine/safetensors.h"
 #include "widgets/latency_sampler.h"
@@ -665,7 +666,8 @@ void Workbench::make_report(
         options.latency = measured;
         options.batch = l.batch;
     }
-    session_->submit_idle([this, result, picture, options, done, in_background](std::stop_token) mutable {
+    session_->submit_idle([this, result, picture, options, done,
+                           in_background](std::stop_token stop) mutable {
         std::shared_ptr<const ivit::Json> report;
         QString problem;
         try {
@@ -684,8 +686,14 @@ void Workbench::make_report(
             options.commands = ivit::reproduce_commands(e, {input.file}, more);
             std::vector<ivit::ReportInput> inputs;
             inputs.push_back(std::move(input));
+            if (!options.causes && inputs[0].comparison.model->source) {
+                const auto backend = ivit::make_backend(e.backend.name, e.backend.threads);
+                options.causes = ivit::causes_json(ivit::find_causes(*backend, inputs, stop));
+            }
             report = std::make_shared<const ivit::Json>(ivit::build_report(e, inputs, options));
             if (in_background) in_background(*report);
+        } catch (const ivit::Cancelled&) {
+            return false;  // a click came between: begin again after it
         } catch (const ivit::Error& e) {
             report.reset();
             problem = sentence(e);

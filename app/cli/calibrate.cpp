@@ -4,6 +4,7 @@
 
 #include "app/cli/command.h"
 #include "engine/error.h"
+#include "engine/json_file.h"
 #include "engine/safetensors.h"
 
 namespace ivit::cli {
@@ -19,16 +20,30 @@ void add_calibrate(CLI::App& program, Run& run) {
         ->check(CLI::IsMember({"minmax", "percentile", "mse"}));
     c->add_option("--threads,-t", o->threads, "kernel threads; 0: all cores")->check(CLI::Range(0, 1024));
     c->add_option("--output,-o", *out, "file to write; MODEL.calibration.json without it");
+    c->add_flag("--json", o->json, "one JSON document on standard output");
     c->callback([=, &run] {
         run = [=] {
             const OpenedModel m = open(*o);
             if (!m.model) throw Error("a quantized model has its ranges already", o->model);
-            const Calibration cal = calibrate_folder(*o, *m.model, *folder);
+            if (o->model.empty() && out->empty())
+                throw Error("the ranges of the bundled model are not replaced", {},
+                            "name another file with --output FILE");
             const std::filesystem::path file =
                 out->empty() ? calibration_path(m.model->info.source) : std::filesystem::path(*out);
-            const std::string text = cal.to_json().dump(1) + "\n";
-            write_atomically(file, std::as_bytes(std::span(text)));
-            fmt::print("{}: {}\n", file.string(), cal.summary());
+            check_writable(file);
+            const Calibration cal = calibrate_folder(*o, *m.model, *folder);
+            write_json(cal.to_json(), file);
+            if (o->json) {
+                Json j = {{"format", "ivit-calibrate"}, {"version", 1}, {"program", "ivit " IVIT_VERSION}};
+                j["model"] = {{"name", m.model->info.name},
+                              {"source", m.model->info.source},
+                              {"sha256", m.model->info.sha256}};
+                j["calibration"] = calibration_json(cal);
+                j["output"] = file.string();
+                print_json(j);
+            } else {
+                fmt::print("{}: {}, of {}\n", file.string(), cal.summary(), m.model->info.source);
+            }
             return 0;
         };
     });

@@ -24,6 +24,7 @@ void add_classify(CLI::App& program, Run& run) {
             Setup s = prepare(*o, [&] { return pixels_of(images->front()); });
             Json doc = document("classify", s.effective);
             doc["images"] = Json::array();
+            doc["skipped"] = Json::array();
             if (!o->json) fmt::print("{}", summary(s.effective));
             int broken = 0;
             for (const auto& file : *images) {
@@ -35,6 +36,7 @@ void add_classify(CLI::App& program, Run& run) {
                     // One bad picture does not end the others; the exit status tells.
                     ++broken;
                     fmt::print(stderr, "ivit: {}\n", e.what());
+                    doc["skipped"].push_back({{"file", file}, {"error", e.sentence()}});
                     continue;
                 }
                 RunOptions options;

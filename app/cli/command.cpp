@@ -2,6 +2,7 @@
 #include "app/cli/command.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -77,7 +78,8 @@ Calibration calibrate_folder(const Options& o, const Model& m, const fs::path& f
             bar.step(done);
             return !interrupted().stop_requested();
         });
-    c.source = fmt::format("{} pictures of {}", pictures.size(), (fs::absolute(folder) / "").lexically_normal().parent_path().filename().string());
+    c.source = fmt::format("{} pictures of {}", pictures.size(),
+                           (fs::absolute(folder) / "").lexically_normal().parent_path().filename().string());
     return c;
 }
 
@@ -147,7 +149,6 @@ void ProgressBar::step(int64_t done) {
     if (!terminal_ || (t - shown_ < 0.1 && done < total_)) return;
     shown_ = t;
     const double rate = static_cast<double>(done - already_) / std::max(1e-9, t - start_);
-    const int filled = static_cast<int>(30 * done / std::max<int64_t>(1, total_));
     std::string left = "...";
     if (done > already_) {
         const int64_t seconds = static_cast<int64_t>(static_cast<double>(total_ - done) / rate + 0.5);
@@ -155,8 +156,20 @@ void ProgressBar::step(int64_t done) {
                : seconds < 3600 ? fmt::format("{}:{:02} min left", seconds / 60, seconds % 60)
                                 : fmt::format("{}:{:02} h left", seconds / 3600, seconds / 60 % 60);
     }
-    fmt::print(stderr, "\r\033[K{} [{:<30}] {}/{}  {:.1f}/s  {}", what_,
-               std::string(static_cast<size_t>(filled), '#'), done, total_, rate, left);
+    const std::string before = what_ + " ",
+                      behind = fmt::format(" {}/{}  {:.1f}/s  {}", done, total_, rate, left);
+    // One line, or the next step could not overwrite it.
+    winsize window{};
+    const int columns = ioctl(2, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 ? window.ws_col : 80;
+    const int room = std::min(30, columns - 3 - static_cast<int>(before.size() + behind.size()));
+    std::string line = before;
+    if (room >= 5) {
+        const int64_t filled = room * done / std::max<int64_t>(1, total_);
+        line += fmt::format("[{:<{}}]", std::string(static_cast<size_t>(filled), '#'), room);
+    }
+    line += behind;
+    if (static_cast<int>(line.size()) >= columns) line.resize(static_cast<size_t>(columns - 1));
+    fmt::print(stderr, "\r\033[K{}", line);
     std::fflush(stderr);
 }
 

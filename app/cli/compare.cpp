@@ -26,7 +26,7 @@ void add_compare(CLI::App& program, Run& run) {
                             o->model, "keep the checkpoint where it was when the model was quantized");
             Json doc = document("compare", s.effective);
             if (!o->json) fmt::print("{}", summary(s.effective));
-            Json list = Json::array();
+            Json list = Json::array(), skipped = Json::array();
             int broken = 0;
             for (const auto& file : *images) {
                 Pixels pixels;
@@ -35,6 +35,7 @@ void add_compare(CLI::App& program, Run& run) {
                 } catch (const Error& e) {
                     ++broken;
                     fmt::print(stderr, "ivit: {}\n", e.what());
+                    skipped.push_back({{"file", file}, {"error", e.sentence()}});
                     continue;
                 }
                 const Comparison r =
@@ -61,6 +62,7 @@ void add_compare(CLI::App& program, Run& run) {
                 doc["images"] = std::move(list);
             s.follow_backend();
             describe_backend(doc, s.effective);
+            doc["skipped"] = std::move(skipped);
             if (o->json) print_json(doc);
             return broken ? 1 : 0;
         };

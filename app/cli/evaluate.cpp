@@ -9,6 +9,7 @@
 
 #include "app/cli/command.h"
 #include "engine/error.h"
+#include "engine/json_file.h"
 #include "engine/safetensors.h"
 
 namespace ivit::cli {
@@ -43,17 +44,21 @@ std::string evaluation_table(const Json& e) {
     s += "\n";
     if (e.contains("note")) s += "note: " + e["note"].get<std::string>() + "\n";
     s += "\n";
-    s += ink(Ink::bold,
-             fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>10} {:>10}\n", "configuration", "preset",
-                         "top-1 %", "top-5 %", "agreement %", "flips", "mean KL", "SQNR dB"));
-    s += fmt::format("  {:<24} {:<8} {:>8} {:>8}\n", "float FP32", "", percent(e["float"]["top1"]),
-                     percent(e["float"]["top5"]));
+    s += ink(Ink::bold, fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>9} {:>9} {:>7} {:>8}\n",
+                                    "configuration", "preset", "top-1 %", "top-5 %", "agreement %", "flips",
+                                    "mean KL", "p95 KL", "margin", "SQNR dB"));
+    const auto small = [](const Json& v) {
+        return v.is_null() ? std::string("-") : fmt::format("{:.3g}", v.get<double>());
+    };
+    s += fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>9} {:>9} {:>7}\n", "float FP32", "",
+                     percent(e["float"]["top1"]), percent(e["float"]["top5"]), "", "", "", "",
+                     small(e["float"]["mean_margin"]));
     for (const auto& c : e["configurations"])
         s += fmt::format(
-            "  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>10} {:>10}\n", c["quant"].get<std::string>(),
+            "  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>9} {:>9} {:>7} {:>8}\n",
+            c["quant"].get<std::string>() + (c.value("integer_only", true) ? "" : ", not all integer"),
             c["preset"].get<std::string>(), percent(c["top1"]), percent(c["top5"]), percent(c["agreement"]),
-            c["flips"].get<int64_t>(),
-            c["mean_kl"].is_null() ? "-" : fmt::format("{:.3g}", c["mean_kl"].get<double>()),
+            c["flips"].get<int64_t>(), small(c["mean_kl"]), small(c["p95_kl"]), small(c["mean_margin"]),
             c["logits_sqnr_db"].is_null() ? "-" : fmt::format("{:.1f}", c["logits_sqnr_db"].get<double>()));
     for (const auto& c : e["configurations"]) {
         if (!c["classes"].empty() && c["classes"].size() <= 20) {
@@ -63,6 +68,17 @@ std::string evaluation_table(const Json& e) {
                     "    {:<20.20} {:>6} pictures  float {:>6} %  integer {:>6} %  agreement {:>6} %\n",
                     k["label"].get<std::string>(), k["images"].get<int64_t>(), percent(k["float_top1"]),
                     percent(k["top1"]), percent(k["agreement"]));
+        }
+        if (const int64_t flips = c["flips"]; flips > 0) {
+            // Is it the pictures the float network was unsure of anyway?
+            s += fmt::format("\n  {}, {} flips by the float network's margin (first minus second)\n",
+                             c["quant"].get<std::string>(), flips);
+            for (const auto& m : c["by_margin"])
+                if (const int64_t n = m["images"]; n > 0)
+                    s += fmt::format("    {:.1f} to {:.1f} {:>8} pictures {:>7} flips {:>7.2f} %\n",
+                                     m["from"].get<double>(), m["to"].get<double>(), n,
+                                     m["flips"].get<int64_t>(),
+                                     100.0 * m["flips"].get<double>() / static_cast<double>(n));
         }
         s += fmt::format("\n  {}, greatest disagreement\n", c["quant"].get<std::string>());
         for (size_t i = 0; i < std::min<size_t>(5, c["worst"].size()); ++i) {
@@ -121,6 +137,7 @@ void add_evaluate(CLI::App& program, Run& run) {
                 if (e->journal.empty())
                     throw Error("a shard needs --journal: `ivit merge` joins the journals", "--shard");
             }
+            if (!e->output.empty()) check_writable(e->output);
             if (e->quants.empty()) e->quants.push_back("");
             const OpenedModel probe = open(*o);
             const Dataset data = open_dataset(e->folder, e->labels, probe.info());
@@ -156,10 +173,7 @@ void add_evaluate(CLI::App& program, Run& run) {
             s.follow_backend();
             if (!s.effective.backend.gpu_lost.empty()) describe_backend(doc, s.effective);
             bar.reset();
-            if (!e->output.empty()) {
-                const std::string text = doc.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-                write_atomically(e->output, std::as_bytes(std::span(text)));
-            }
+            if (!e->output.empty()) write_json(doc, e->output);
             if (o->json)
                 print_json(doc);
             else
@@ -180,15 +194,15 @@ void add_merge(CLI::App& program, Run& run) {
     c->add_flag("--json", *json, "one JSON document on standard output");
     c->callback([=, &run] {
         run = [=] {
+            if (!output->empty()) check_writable(*output);
             const Json doc = merge_journals({files->begin(), files->end()});
-            if (!output->empty()) {
-                const std::string text = doc.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-                write_atomically(*output, std::as_bytes(std::span(text)));
-            }
+            if (!output->empty()) write_json(doc, *output);
             if (*json)
                 print_json(doc);
             else
-                fmt::print("{}", evaluation_table(doc));
+                fmt::print("model        {}, sha256 {}\ncalibration  {}\n{}",
+                           doc["model"]["name"].get<std::string>(), doc["model"]["sha256"].get<std::string>(),
+                           doc["calibration"]["summary"].get<std::string>(), evaluation_table(doc));
             return 0;
         };
     });

@@ -8,6 +8,25 @@
 #include "app/cli/command.h"
 #include "engine/error.h"
 
+namespace {
+
+// What was wrong with the words given, in one sentence, and where to read on.
+int wrong_words(const CLI::App& program, const CLI::ParseError& e, int argc, char** argv) {
+    const auto chosen = program.get_subcommands();
+    std::string what = e.what(), command = "ivit";
+    if (!chosen.empty())
+        command += " " + chosen.front()->get_name();
+    else if (argc > 1 && argv[1][0] != '-')
+        what = fmt::format("there is no command '{}'", argv[1]);
+    else if (argc == 1)
+        what = "a command is needed";
+    fmt::print(stderr, "ivit: {}\n      `{} --help` lists {}\n", what, command,
+               chosen.empty() ? "the commands" : "its options");
+    return 2;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
     using namespace ivit;
     cli::install_interrupt_handler();
@@ -31,7 +50,9 @@ int main(int argc, char** argv) {
     try {
         program.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-        return program.exit(e) == 0 ? 0 : 2;
+        if (e.get_exit_code() != 0) return wrong_words(program, e, argc, argv);
+        program.exit(e);  // --help, --version
+        return std::fflush(stdout) == 0 ? 0 : 1;
     }
     try {
         const int code = run();

@@ -4,6 +4,7 @@
 
 #include "app/cli/command.h"
 #include "engine/error.h"
+#include "engine/safetensors.h"
 
 namespace ivit::cli {
 
@@ -16,6 +17,7 @@ void add_quantize(CLI::App& program, Run& run) {
     c->add_option("--output,-o", *out, "file to write")->required();
     c->callback([=, &run] {
         run = [=] {
+            check_writable(*out);
             const OpenedModel m = open(*o);
             if (!m.model) throw Error("quantizing needs the float checkpoint", o->model);
             const auto no_picture = []() -> Pixels {
@@ -35,8 +37,8 @@ void add_quantize(CLI::App& program, Run& run) {
                 j["weight_bytes"] = q->weight_bytes();
                 print_json(j);
             } else {
-                fmt::print("{}: {}, {} operators, weights {:.2f} MB, {}\n", *out, config.label(),
-                           config.preset, mb, q->calibration.summary());
+                fmt::print("{}: {}, {} operators, weights {:.2f} MB, {}, of {}\n", *out, config.label(),
+                           config.preset, mb, q->calibration.summary(), m.model->info.source);
             }
             return 0;
         };

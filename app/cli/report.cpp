@@ -4,11 +4,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
-#include <fstream>
 
 #include "app/cli/command.h"
 #include "engine/error.h"
+#include "engine/json_file.h"
+#include "engine/report/causes.h"
 #include "engine/report/report_parts.h"
 #include "engine/safetensors.h"
 
@@ -31,8 +33,35 @@ std::vector<ReportInput> compare_all(Setup& s, const std::vector<std::string>& i
     return inputs;
 }
 
-// The model the report was made with: the file it names (or the one given), or the same random weights again.
-OpenedModel recorded_model(const Json& report, const Options& o) {
+Json causes_of(Setup& s, const std::vector<ReportInput>& inputs) {
+    std::optional<ProgressBar> bar;
+    return causes_json(find_causes(*s.backend, inputs, interrupted(), [&](int64_t done, int64_t total) {
+        if (!bar) bar.emplace("trying changes", total);
+        bar->step(done);
+    }));
+}
+
+template <class... T>
+void note(fmt::format_string<T...> text, T&&... values) {
+    fmt::print(stderr, "ivit: note: {}\n", fmt::format(text, std::forward<T>(values)...));
+}
+
+// The first of `places` whose file has this hash; else the first that exists at all; else empty.
+fs::path find_by_hash(const std::vector<fs::path>& places, const std::string& sha) {
+    fs::path there;
+    std::error_code none;
+    for (const auto& place : places) {
+        if (!fs::is_regular_file(place, none)) continue;
+        if (sha256_file(place) == sha) return place;
+        if (there.empty()) there = place;
+    }
+    return there;
+}
+
+// The model the report was made with: the file that is given, the one it names, one of that name beside the
+// report, or the bundled one, by its hash; or the same random weights again. One that has changed is taken
+// too.
+OpenedModel recorded_model(const Json& report, const fs::path& folder, const Options& o) {
     const Json& m = report["model"];
     const std::string sha = m["sha256"], source = m["source"];
     if (o.model.empty() && sha.empty()) {
@@ -44,42 +73,62 @@ OpenedModel recorded_model(const Json& report, const Options& o) {
             throw Error("the report does not say which random weights it was made with", source);
         return opened;
     }
-    const fs::path file = o.model.empty() ? fs::path(source) : fs::path(o.model);
-    if (!fs::exists(file))
-        throw Error("the model is not where it was", file.string(), "name it with --model FILE");
+    fs::path file = o.model;
+    if (file.empty()) {
+        const fs::path recorded = source;
+        file = find_by_hash({recorded, folder / recorded, folder / recorded.filename()}, sha);
+        if (file.empty() || sha256_file(file) != sha)
+            if (const fs::path bundled = bundled_model(); sha256_file(bundled) == sha) file = bundled;
+        if (file.empty()) throw Error("the model is not where it was", source, "name it with --model FILE");
+    } else if (!fs::exists(file)) {
+        throw Error("there is no such model", file.string(), "check --model");
+    }
     OpenedModel opened = open_model(file);
     if (!opened.model)
         throw Error("the float checkpoint is needed to replay a report", file.string(),
                     "name it with --model FILE");
     if (opened.model->info.sha256 != sha)
-        throw Error("this is not the model of the report: its SHA-256 is " + opened.model->info.sha256 +
-                        ", recorded is " + (sha.empty() ? "none" : sha),
-                    opened.model->info.source, "name the right file with --model");
+        note("this is not the model of the report, or it has changed: {}", opened.model->info.source);
     return opened;
 }
 
-// The recorded picture: where it was, or among `replacements` by its hash.
-std::string recorded_picture(const Json& image, const std::vector<std::string>& replacements) {
-    const std::string file = image["file"], sha = image["sha256"];
-    for (const auto& r : replacements)
-        if (fs::is_regular_file(r) && sha256_file(r) == sha) return r;
-    if (!fs::is_regular_file(file))
-        throw Error("the picture is not where it was", file, "name it with --image FILE");
-    if (sha256_file(file) != sha)
-        throw Error("the picture has changed since: its SHA-256 is another", file,
-                    "name the right one with --image FILE");
-    return file;
+// The recorded picture, by its hash: among `given`, where it was, or beside the report. One that has changed
+// is taken too; empty when there is none.
+std::string recorded_picture(const Json& image, const fs::path& folder,
+                             const std::vector<std::string>& given) {
+    const fs::path file = image["file"].get<std::string>();
+    const std::string sha = image["sha256"];
+    std::vector<fs::path> places(given.begin(), given.end());
+    for (const fs::path& place : {file, folder / file, folder / file.filename()}) places.push_back(place);
+    fs::path found = find_by_hash(places, sha);
+    // Nothing has its hash: then what was given for it may be of another picture.
+    if (!found.empty() && sha256_file(found) != sha)
+        found = find_by_hash({places.begin() + static_cast<std::ptrdiff_t>(given.size()), places.end()}, sha);
+    if (found.empty())
+        note("the picture is not where it was and is left out: {} (name it with --image FILE)",
+             file.string());
+    else if (sha256_file(found) != sha)
+        note("the picture has changed since: {}", found.string());
+    return found.string();
 }
 
 // Makes `report` again from what it records: the same model file by hash, the same ranges and configuration,
 // the same pictures by hash, on the backend and with the threads of then where nothing else is asked for.
-Json replay(const Json& report, const Options& o, const std::vector<std::string>& replacements) {
+// A picture that is missing is null.
+Json replay(const Json& report, const fs::path& folder, const Options& o,
+            const std::vector<std::string>& replacements) {
     for (const auto& r : replacements)
         if (!fs::is_regular_file(r)) throw Error("there is no such picture", r, "check --image");
     std::vector<std::string> files;
-    for (const auto& image : report["images"]) files.push_back(recorded_picture(image, replacements));
+    for (const auto& image : report["images"]) files.push_back(recorded_picture(image, folder, replacements));
+    std::vector<std::string> found;
+    std::copy_if(files.begin(), files.end(), std::back_inserter(found),
+                 [](const auto& f) { return !f.empty(); });
+    if (found.empty())
+        throw Error("no picture of the report is where it was",
+                    report["images"][0]["file"].get<std::string>(), "name it with --image FILE");
     Setup s;
-    s.opened = recorded_model(report, o);
+    s.opened = recorded_model(report, folder, o);
     const auto& model = s.opened.model;
     s.quantized = quantize(model, Calibration::from_json(report["calibration_ranges"]),
                            QuantConfig::from_json(report["config"]));
@@ -88,8 +137,7 @@ Json replay(const Json& report, const Options& o, const std::vector<std::string>
         backend = report.value("backend", std::string("auto"));
         for (const BackendEntry& b : backends())
             if (b.name == backend && b.unavailable && !b.unavailable().empty()) {
-                fmt::print(stderr, "ivit: note: the report's backend {} is not available here: {}\n", backend,
-                           b.unavailable());
+                note("the report's backend {} is not available here: {}", backend, b.unavailable());
                 backend = "auto";
                 break;
             }
@@ -100,22 +148,23 @@ Json replay(const Json& report, const Options& o, const std::vector<std::string>
     s.integers = s.backend->load(s.quantized);
     s.floats = make_float_network(model, threads);
     s.effective = effective(*s.quantized, s.backend->info(), gpu_absent);
+    const auto inputs = compare_all(s, found);
     ReportOptions options;
     options.top = report["options"]["top"];
     options.head = report["options"]["head"];
-    Json now = build_report(s.effective, compare_all(s, files), options);
+    if (report.contains("causes")) options.causes = causes_of(s, inputs);
+    Json now = build_report(s.effective, inputs, options);
+    Json images = Json::array();
+    for (size_t i = 0, k = 0; i < files.size(); ++i)
+        images.push_back(files[i].empty() ? Json() : std::move(now["images"][k++]));
+    now["images"] = std::move(images);
     if (report.value("program", "") != now["program"])
-        fmt::print(stderr, "ivit: note: the report is by {}, this is {}\n",
-                   report.value("program", "another program"), now["program"].get<std::string>());
+        note("the report is by {}, this is {}", report.value("program", "another program"),
+             now["program"].get<std::string>());
     const Json then = report.value("machine", Json::object());
-    for (const char* field : {"isa", "threads"})
-        if (then.value(field, Json()) != now["machine"][field]) {
-            fmt::print(
-                stderr,
-                "ivit: note: the report was made with {} {}, this is {}: the float network's last digits "
-                "may differ\n",
-                field, then.value(field, Json()).dump(), now["machine"][field].dump());
-        }
+    if (then.value("isa", Json()) != now["machine"]["isa"])
+        note("the report was made with isa {}, this is {}: the float network's last digits may differ",
+             then.value("isa", Json()).dump(), now["machine"]["isa"].dump());
     return now;
 }
 
@@ -166,13 +215,31 @@ int print_differences(const std::vector<Difference>& differences, bool json, con
                     {"version", 1},
                     {"program", "ivit " IVIT_VERSION},
                     {"equal", differences.empty()}};
+        // What was in effect: of both, or of the run that just was.
+        const auto effective = [](const Json& r) {
+            Json e;
+            for (const char* field :
+                 {"model", "quant", "preset", "config", "backend", "machine", "calibration"})
+                e[field] = r.value(field, Json());
+            return e;
+        };
+        if (kind == "diff") {
+            doc["a"] = effective(a);
+            doc["b"] = effective(b);
+        } else {
+            doc.update(effective(b));
+        }
         doc["differences"] = Json::array();
         for (const auto& d : differences)
             doc["differences"].push_back({{"where", d.where}, {"a", d.a}, {"b", d.b}});
         print_json(doc);
         return differences.empty() ? 0 : 1;
     }
-    if (kind == "diff") print_facts(a, b);
+    if (kind == "diff")
+        print_facts(a, b);
+    else
+        for (const auto& [key, value] : report_facts(b))
+            if (key != "Made" && key != "Machine") fmt::print("  {:<20} {}\n", key, value);
     if (differences.empty()) {
         fmt::print("every value is the same\n");
         return 0;
@@ -229,7 +296,10 @@ void add_report(CLI::App& program, Run& run) {
         ->capture_default_str();
     c->callback([=, &run] {
         run = [=] {
-            for (const auto& file : r->outputs) check_report_name(file);
+            for (const auto& file : r->outputs) {
+                check_report_name(file);
+                check_writable(file);
+            }
             const OpenedModel probe = open(*o);
             Setup s =
                 prepare(*o, [&] { return load_pixels(r->images.front(), *probe.graph(), probe.info()); });
@@ -238,6 +308,7 @@ void add_report(CLI::App& program, Run& run) {
             ReportOptions options;
             options.top = o->top;
             options.head = r->head;
+            options.causes = causes_of(s, inputs);
             if (r->runs > 0) {
                 BenchOptions b;
                 b.runs = r->runs;
@@ -246,9 +317,7 @@ void add_report(CLI::App& program, Run& run) {
                 options.latency = ivit::bench(s.floats.get(), *s.integers, inputs[0].pixels, b);
             }
             if (!r->evaluation.empty()) {
-                std::ifstream in(r->evaluation, std::ios::binary);
-                if (!in) throw Error("cannot open the evaluation", r->evaluation);
-                options.evaluation = Json::parse(in, nullptr, false);
+                options.evaluation = read_json(r->evaluation, "the evaluation");
                 if (!options.evaluation->is_object() ||
                     options.evaluation->value("format", "") != "ivit-evaluate")
                     throw Error("this is not a document of `ivit evaluate`", r->evaluation);
@@ -295,7 +364,7 @@ void add_replay(CLI::App& program, Run& run) {
     c->callback([=, &run] {
         run = [=] {
             const Json old = read_report(*file);
-            const Json now = replay(old, *o, *images);
+            const Json now = replay(old, fs::path(*file).parent_path(), *o, *images);
             return print_differences(report_differences(old, now, true), o->json, "replay", old, now);
         };
     });

@@ -40,6 +40,7 @@ void add_run(CLI::App& program, Run& run) {
     c->callback([=, &run] {
         run = [=] {
             if (o->model.empty()) throw Error("no model named");
+            if (!dump->empty()) check_writable(*dump);
             const OpenedModel probe = open(*o);
             const Pixels pixels = load_pixels(*image, *probe.graph(), probe.info());
             Setup s = prepare(*o, [&] { return pixels; });

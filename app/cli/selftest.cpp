@@ -4,11 +4,10 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-
 #include "app/cli/command.h"
 #include "engine/cpu_info.h"
 #include "engine/error.h"
+#include "engine/json_file.h"
 
 namespace ivit::cli {
 
@@ -25,13 +24,7 @@ void add_selftest(CLI::App& program, Run& run) {
             if (file->empty()) {
                 golden = built_in_golden();
             } else {
-                std::ifstream in(*file, std::ios::binary);
-                if (!in) throw Error("cannot open the golden file", *file);
-                try {
-                    golden = nlohmann::json::parse(in);
-                } catch (const nlohmann::json::exception&) {
-                    throw Error("the golden file is not JSON", *file);
-                }
+                golden = read_json(*file, "the golden file");
             }
             const auto results = selftest(golden);
             bool good = true;

@@ -7,10 +7,10 @@
 #include <chrono>
 #include <cmath>
 #include <ctime>
-#include <fstream>
 
 #include "engine/cpu_info.h"
 #include "engine/error.h"
+#include "engine/json_file.h"
 #include "engine/png.h"
 #include "engine/report/report_parts.h"
 #include "engine/safetensors.h"
@@ -159,6 +159,7 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
     report["options"] = {{"top", o.top}, {"head", o.head}};
     report["reproduce"] = o.commands;
     report["calibration_ranges"] = e.calibration.to_json();
+    if (o.causes) report["causes"] = *o.causes;
     report["images"] = Json::array();
     for (const ReportInput& in : inputs) {
         const Comparison& c = in.comparison;
@@ -278,13 +279,11 @@ void write_report(const Json& report, const fs::path& file) {
 }
 
 Json read_report(const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    if (!in) throw Error("cannot open the report", file.string());
     Json j;
     try {
-        j = Json::parse(in);
-    } catch (const Json::exception&) {
-        throw Error("this is not JSON", file.string(), "a report is replayed and compared in its .json form");
+        j = read_json(file, "the report");
+    } catch (const Error& e) {
+        throw Error(e.sentence(), e.where(), "a report is replayed and compared in its .json form");
     }
     if (!j.is_object() || !j.contains("format") || j["format"] != "ivit-report")
         throw Error("this is not a report of ivit", file.string());
@@ -301,65 +300,6 @@ Json read_report(const fs::path& file) {
                     file.string());
     }
     return j;
-}
-
-namespace {
-
-void differences(const std::string& where, const Json& a, const Json& b, std::vector<Difference>& out) {
-    if (a.is_object() && b.is_object()) {
-        for (const auto& [key, value] : a.items())
-            differences(where + "." + key, value, b.contains(key) ? b[key] : Json(), out);
-        for (const auto& [key, value] : b.items())
-            if (!a.contains(key)) differences(where + "." + key, Json(), value, out);
-    } else if (a.is_array() && b.is_array()) {
-        for (size_t i = 0; i < std::max(a.size(), b.size()); ++i)
-            differences(where + "[" + std::to_string(i) + "]", i < a.size() ? a[i] : Json(),
-                        i < b.size() ? b[i] : Json(), out);
-    } else if (a != b) {
-        out.push_back({where, a, b});
-    }
-}
-
-// Layers by name and scope, so that two models of different depth still line up.
-Json keyed_layers(const Json& layers) {
-    Json keyed = Json::object();
-    for (const auto& l : layers)
-        keyed[l["name"].get<std::string>() + ", " + l["scope"].get<std::string>()] = l;
-    return keyed;
-}
-
-void layer_differences(const std::string& where, const Json& a, const Json& b, std::vector<Difference>& out) {
-    for (const auto& [key, value] : a.items())
-        differences(where + "[" + key + "]", value, b.value(key, Json()), out);
-    for (const auto& [key, value] : b.items())
-        if (!a.contains(key)) differences(where + "[" + key + "]", Json(), value, out);
-}
-
-}  // namespace
-
-std::vector<Difference> report_differences(const Json& a, const Json& b, bool drawn) {
-    std::vector<Difference> out;
-    for (const char* field : {"quant", "preset", "integer_only", "config", "calibration"})
-        differences(field, a.value(field, Json()), b.value(field, Json()), out);
-    for (const char* field : {"name", "sha256", "parameters", "architecture"})
-        differences(std::string("model.") + field, a["model"].value(field, Json()),
-                    b["model"].value(field, Json()), out);
-    const size_t n = std::max(a["images"].size(), b["images"].size());
-    for (size_t i = 0; i < n; ++i) {
-        const std::string where = "images[" + std::to_string(i) + "]";
-        if (i >= a["images"].size() || i >= b["images"].size()) {
-            out.push_back({where, i < a["images"].size() ? a["images"][i]["file"] : Json(),
-                           i < b["images"].size() ? b["images"][i]["file"] : Json()});
-            continue;
-        }
-        const Json &x = a["images"][i], &y = b["images"][i];
-        for (const char* field : {"sha256", "pixels_sha256", "predictions", "logits"})
-            differences(where + "." + field, x.value(field, Json()), y.value(field, Json()), out);
-        layer_differences(where + ".layers", keyed_layers(x["layers"]), keyed_layers(y["layers"]), out);
-        for (const char* field : {"worst", "attention"})
-            if (drawn) differences(where + "." + field, x.value(field, Json()), y.value(field, Json()), out);
-    }
-    return out;
 }
 
 }  // namespace ivit

@@ -29,6 +29,7 @@ struct ReportOptions {
     std::optional<BenchResult> latency;
     int batch = 1;
     std::optional<Json> evaluation;     // an "ivit-evaluate" document
+    std::optional<Json> causes;         // causes_json(), causes.h
     std::vector<std::string> commands;  // that reproduce the report
 };
 

@@ -7,50 +7,29 @@
 #include <cmath>
 
 #include "engine/report/report.h"
+#include "engine/report/report_figures.h"
 #include "engine/report/report_parts.h"
 
 namespace ivit {
 
 namespace {
 
-std::string esc(const std::string& s) {
-    std::string out;
-    for (const char c : s) switch (c) {
-            case '<':
-                out += "&lt;";
-                break;
-            case '>':
-                out += "&gt;";
-                break;
-            case '&':
-                out += "&amp;";
-                break;
-            case '"':
-                out += "&quot;";
-                break;
-            case '\'':
-                out += "&#39;";
-                break;
-            default:
-                out += c;
-        }
-    return out;
-}
-
 const char* const style = R"css(
 :root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--dim:#5b6470;--line:#d5dae0;--card:#f5f7f9;--float:#0072b2;--int:#d55e00;--bad:#b3261e}
 @media screen and (prefers-color-scheme:dark){:root{--bg:#14171a;--fg:#e6e9ec;--dim:#9aa4af;--line:#333a42;--card:#1d2126;--float:#56b4e9;--int:#e69f00;--bad:#ff8a80}}
 *{box-sizing:border-box}body{margin:0 auto;max-width:1080px;padding:16px;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
-h1{font-size:1.5rem;margin:.2em 0}h2{font-size:1.15rem;margin:2em 0 .4em;border-bottom:1px solid var(--line)}h3{font-size:1rem;margin:1.4em 0 .3em}
+h1{font-size:1.5rem;line-height:1.25;margin:.2em 0}h2{font-size:1.15rem;margin:2em 0 .4em;border-bottom:1px solid var(--line)}h3{font-size:1rem;margin:1.4em 0 .3em}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 16px;margin:.6em 0}dt{color:var(--dim)}dd{margin:0}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,td{padding:3px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child,.l{text-align:left}td.w{white-space:normal;min-width:9em}td.l{white-space:normal;min-width:6em}th{color:var(--dim);font-weight:600}.sort th{cursor:pointer}th[aria-sort]::after{content:" \2193"}th[aria-sort=ascending]::after{content:" \2191"}
 .row{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}.card{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:10px}
-.card svg,.thumb svg{display:block;width:100%;height:auto}.plot svg{min-width:640px}.grow{flex:1 1 300px;min-width:0}.hist{flex:1 1 280px;max-width:340px}.map{flex:1 1 180px;max-width:240px}.thumb{width:144px}
+.card svg,.thumb svg{display:block;width:100%;height:auto}.plot svg{min-width:640px}.grow{flex:1 1 300px;min-width:0}.hist{flex:1 1 280px;max-width:340px}.plot circle.i{fill:var(--float)}.plot text.worst{fill:var(--int);font-weight:600;font-size:12px}.map{flex:1 1 180px;max-width:240px}.thumb{width:144px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:12px;margin:1em 0}.find b{display:block;font-size:1.12rem;line-height:1.3;margin-bottom:.25em}.find.alert{border-color:var(--bad)}.find.alert b{color:var(--bad)}.find.wide{grid-column:1/-1}
+.gain{display:grid;grid-template-columns:minmax(0,max-content) minmax(40px,1fr) max-content;gap:3px 10px;align-items:center}.gain>:nth-child(3n){text-align:right;font-variant-numeric:tabular-nums}.gain .bar{min-width:1px;background:var(--int)}.why{flex:1 1 300px;min-width:0}
 .bars{table-layout:fixed}.bars td{white-space:normal}.bars td:nth-child(2){width:40%}.bars td:nth-child(3){width:5.5em;white-space:nowrap}.bar{height:8px;border-radius:2px;background:var(--float)}.bar.q{background:var(--int)}
 pre{background:var(--card);border:1px solid var(--line);padding:8px;white-space:pre-wrap}a{color:inherit}.dim{color:var(--dim)}.bad{color:var(--bad);font-weight:600}svg text{fill:var(--dim);font-size:11px;font-family:inherit}.px{image-rendering:pixelated}.grey{filter:grayscale(1)}
-@media(max-width:600px){.hist,.map{max-width:none}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:6px}th,td{padding:3px 6px}}
-@media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:11px}.card,tr{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}.plot svg{min-width:0}th,td{padding:1px 4px;font-size:9px}.hist{flex:0 1 31%}.grow{flex:1 1 180px}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+@media(max-width:600px){body{padding:12px}.cards{grid-template-columns:minmax(0,1fr)}.hist,.map{max-width:none}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:6px}th,td{padding:3px 6px}}
+@media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:11px}.card,tr{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}.plot svg{min-width:0}th,td{padding:1px 4px;font-size:9px}.hist{flex:0 1 31%}.cards{grid-template-columns:repeat(2,1fr)}.find b{font-size:12px}.grow{flex:1 1 180px}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 )css";
 
 // Sorts by the clicked column, numbers as numbers, what is absent last; opens everything for the printer.
@@ -64,13 +43,22 @@ const s=typeof x==='number'&&typeof y==='number'?x-y:String(x).localeCompare(Str
 addEventListener('beforeprint',()=>document.querySelectorAll('details').forEach(d=>d.open=true));
 )js";
 
-std::string sortable(const TextTable& t) {
+// Columns of text are to the left, numbers to the right.
+std::string sortable(TextTable t) {
+    align_decimals(t);
+    std::vector<bool> words(t.head.size());
+    for (size_t i = 0; i < t.head.size(); ++i)
+        words[i] = std::any_of(t.rows.begin(), t.rows.end(), [&](const auto& row) {
+            return row[i].find_first_of("abcdfghijklmnopqrstuvwxyz") != std::string::npos;
+        });
     std::string s = "<div class='scroll'><table class='sort'><thead><tr>";
-    for (const auto& h : t.head) s += "<th>" + esc(h) + "</th>";
+    for (size_t i = 0; i < t.head.size(); ++i)
+        s += (words[i] ? "<th class='l'>" : "<th>") + esc(t.head[i]) + "</th>";
     s += "</tr></thead><tbody>";
     for (const auto& row : t.rows) {
         s += "<tr>";
-        for (size_t i = 0; i < row.size(); ++i) s += (i ? "<td>" : "<td class='w'>") + esc(row[i]) + "</td>";
+        for (size_t i = 0; i < row.size(); ++i)
+            s += (i == 0 ? "<td class='w'>" : words[i] ? "<td class='l'>" : "<td>") + esc(row[i]) + "</td>";
         s += "</tr>\n";
     }
     return s + "</tbody></table></div>";
@@ -87,112 +75,6 @@ std::string definitions(const std::vector<std::pair<std::string, std::string>>& 
     return s + "</dl>";
 }
 
-// SQNR along depth, both scopes.
-std::string sqnr_plot(const std::vector<LayerRow>& rows) {
-    const double W = 1000, H = 240, left = 44, bottom = 22, top = 8;
-    double most = 10;
-    for (const auto& r : rows)
-        for (const double v : {r.cumulative_db, r.isolated_db})
-            if (std::isfinite(v) && v < 149) most = std::max(most, v);
-    most = std::ceil(most / 10) * 10;
-    const auto x = [&](size_t i) {
-        return left + (W - left - 8) * static_cast<double>(i) /
-                          static_cast<double>(std::max<size_t>(1, rows.size() - 1));
-    };
-    const auto y = [&](double db) {
-        return top + (H - top - bottom) * (1 - std::clamp(db, 0.0, most) / most);
-    };
-    std::string s = fmt::format(
-        "<div class='scroll plot'><svg viewBox='0 0 {} {}' role='img' aria-label='SQNR along depth'>", W, H);
-    for (double db = 0; db <= most; db += most > 60 ? 20 : 10)
-        s += fmt::format(
-            "<line x1='{}' x2='{}' y1='{:.1f}' y2='{:.1f}' stroke='var(--line)'/><text x='{}' y='{:.1f}' "
-            "text-anchor='end'>{:.0f}</text>",
-            left, W - 8, y(db), y(db), left - 6, y(db) + 3, db);
-    s += fmt::format("<text x='4' y='{}' transform='rotate(-90 10 {})' text-anchor='middle'>SQNR dB</text>",
-                     H / 2, H / 2);
-    for (const auto& [place, block] : block_marks(rows))
-        s += fmt::format(
-            "<line x1='{0:.1f}' x2='{0:.1f}' y1='{1}' y2='{2}' stroke='var(--line)' "
-            "stroke-dasharray='1 3'/><text x='{0:.1f}' y='{3}'>{4}</text>",
-            x(place), top, H - bottom, H - 8, esc(block));
-    const auto line = [&](const char* colour, const char* dash, auto value) {
-        s += fmt::format(
-            "<polyline fill='none' stroke='var({})' stroke-width='1.6' stroke-dasharray='{}' points='",
-            colour, dash);
-        for (size_t i = 0; i < rows.size(); ++i)
-            if (std::isfinite(value(rows[i]))) s += fmt::format("{:.1f},{:.1f} ", x(i), y(value(rows[i])));
-        s += "'/>";
-    };
-    line("--int", "", [](const LayerRow& r) { return r.cumulative_db; });
-    line("--float", "4 3", [](const LayerRow& r) { return r.isolated_db; });
-    for (size_t i = 0; i < rows.size(); ++i) {
-        if (!std::isfinite(rows[i].cumulative_db)) continue;
-        s += fmt::format(
-            "<circle cx='{:.1f}' cy='{:.1f}' r='5' fill='transparent'><title>{}: cumulative {} dB, isolated "
-            "{} dB</title></circle>",
-            x(i), y(rows[i].cumulative_db), esc(rows[i].name), number(rows[i].cumulative_db),
-            number(rows[i].isolated_db));
-    }
-    return s +
-           "</svg></div><div class='dim'>Nodes in execution order; the numbers below are blocks. <span "
-           "style='color:var(--int)'>&#9473; cumulative</span> (integer network against float network), "
-           "<span style='color:var(--float)'>&#9480; isolated</span> (the node alone, on the float network's "
-           "inputs)</div>";
-}
-
-// Both networks' values; log counts, clamp limits as dashed lines.
-std::string histogram_svg(const Json& h) {
-    const auto f = h["float"].get<std::vector<double>>(), q = h["integer"].get<std::vector<double>>();
-    const double low = real(h["low"]), high = real(h["high"]), W = 320, H = 110;
-    double most = 1;
-    for (size_t i = 0; i < f.size(); ++i) most = std::max({most, f[i], q[i]});
-    const auto height = [&](double n) { return n > 0 ? (H - 20) * std::log1p(n) / std::log1p(most) : 0; };
-    std::string s = fmt::format("<svg viewBox='0 0 {} {}' role='img' aria-label='histogram'>", W, H);
-    const double w = W / static_cast<double>(f.size());
-    for (size_t i = 0; i < f.size(); ++i) {
-        s += fmt::format(
-            "<rect x='{:.1f}' y='{:.1f}' width='{:.1f}' height='{:.1f}' fill='var(--float)' opacity='.45'/>",
-            w * static_cast<double>(i), H - 14 - height(f[i]), w, height(f[i]));
-        s += fmt::format(
-            "<rect x='{:.1f}' y='{:.1f}' width='{:.1f}' height='{:.1f}' fill='none' stroke='var(--int)'/>",
-            w * static_cast<double>(i), H - 14 - height(q[i]), w, height(q[i]));
-    }
-    if (h.contains("clamp"))
-        for (const auto& c : h["clamp"]) {
-            const double at = (c.get<double>() - low) / (high - low) * W;
-            if (at >= 0 && at <= W)
-                s += fmt::format(
-                    "<line x1='{:.1f}' x2='{:.1f}' y1='0' y2='{}' stroke='var(--bad)' stroke-dasharray='3 "
-                    "2'/>",
-                    at, at, H - 14);
-        }
-    return s +
-           fmt::format("<text x='0' y='{}'>{}</text><text x='{}' y='{}' text-anchor='end'>{}</text></svg>",
-                       H - 2, number(low), W, H - 2, number(high));
-}
-
-// One attention row over the patches of the picture `id`. `most` is shared by the maps beside each other.
-// kind: 0 Shiftmax, 1 softmax, 2 their difference.
-std::string map_svg(const std::string& id, const Json& a, int kind, double most) {
-    const int grid = a["grid"];
-    std::string s = fmt::format(
-        "<svg viewBox='0 0 {} {}' role='img' shape-rendering='crispEdges'><use href='#{}' class='grey' "
-        "opacity='{}'/>",
-        grid, grid, id, kind == 2 ? 0.5 : 1.0);
-    for (size_t i = 0; i < a["shiftmax"].size(); ++i) {
-        const double p = real(a["shiftmax"][i]), q = real(a["softmax"][i]);
-        const double v = kind == 0 ? p : kind == 1 ? q : p - q;
-        const MapColour c = map_colour(most > 0 ? v / most : 0, kind == 2);
-        s += fmt::format(
-            "<rect x='{}' y='{}' width='1' height='1' fill='rgb({},{},{})' "
-            "fill-opacity='{:.2f}'><title>{}</title></rect>",
-            static_cast<int>(i) % grid, static_cast<int>(i) / grid, std::lround(255 * c.r),
-            std::lround(255 * c.g), std::lround(255 * c.b), c.alpha, number(v));
-    }
-    return s + "</svg>";
-}
-
 std::string attention_html(const std::string& id, const Json& a) {
     const auto [most, worst] = attention_range(a);
     std::string s = "<h3>" + esc(attention_title(a)) + "</h3><div class='row'>";
@@ -201,15 +83,6 @@ std::string attention_html(const std::string& id, const Json& a) {
         s += "<div class='card map'>" + map_svg(id, a, kind, kind == 2 ? worst : most) + "<div>" +
              names[kind] + "</div></div>";
     return s + "</div><p class='dim'>" + esc(attention_sentence(a, most, worst)) + "</p>";
-}
-
-// Drawn once, and used again beneath the maps.
-std::string thumbnail_svg(const std::string& id, const Json& image) {
-    return fmt::format(
-        "<div class='thumb'><svg viewBox='0 0 {0} {0}' role='img' aria-label='the picture as the networks "
-        "take "
-        "it'><image id='{1}' class='px' width='{0}' height='{0}' href='{2}'/></svg></div>",
-        image["attention"]["grid"].get<int>(), id, esc(image["thumbnail"]));
 }
 
 std::string predictions_html(const Json& p) {
@@ -226,19 +99,29 @@ std::string predictions_html(const Json& p) {
     return s;
 }
 
+// Sorted by what the networks said, not by what is shown of it.
 std::string layers_html(const Json& image) {
-    std::string s =
-        "<div class='scroll'><table class='sort'><thead><tr><th>node</th><th>place</th><th class='l'>op</th>"
-        "<th>bits</th><th aria-sort='ascending'>cumulative dB</th><th>isolated dB</th><th>cosine</th>"
-        "<th>MSE</th><th>max error</th><th>at limit %</th><th>range used %</th></tr></thead><tbody>";
-    const auto cell = [](double v, int digits = 3) {
-        return fmt::format("<td data-v='{}'>{}</td>", v, number(v, digits));
-    };
-    for (const auto& r : worst_first(layer_rows(image)))
-        s += fmt::format("<tr><td>{}</td><td>{}</td><td class='l'>{}</td><td>{}</td>", esc(r.name), r.place,
-                         esc(r.op), r.bits) +
-             cell(r.cumulative_db) + cell(r.isolated_db) + cell(r.cosine, 6) + cell(r.mse) +
-             cell(r.max_abs_error) + cell(100 * r.saturation) + cell(100 * r.range_used) + "</tr>\n";
+    TextTable t = node_table(image);
+    align_decimals(t);
+    std::string s = "<div class='scroll'><table class='sort'><thead><tr>";
+    for (const auto& h : t.head)
+        s += h == "op"              ? "<th class='l'>op</th>"
+             : h == "cumulative dB" ? "<th aria-sort='ascending'>cumulative dB</th>"
+                                    : "<th>" + h + "</th>";
+    s += "</tr></thead><tbody>";
+    const auto rows = worst_first(layer_rows(image));
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const LayerRow& r = rows[i];
+        const auto& cells = t.rows[i];
+        s += fmt::format("<tr><td>{}</td><td>{}</td><td class='l'>{}</td><td>{}</td>", esc(cells[0]),
+                         cells[1], esc(cells[2]), cells[3]);
+        const double values[] = {r.cumulative_db, r.isolated_db, r.cumulative_db - r.isolated_db,
+                                 r.cosine,        r.mse,         r.max_abs_error,
+                                 r.saturation,    r.range_used};
+        for (size_t k = 0; k < std::size(values); ++k)
+            s += fmt::format("<td data-v='{}'>{}</td>", cells[k + 4] == "-" ? NAN : values[k], cells[k + 4]);
+        s += "</tr>\n";
+    }
     return s + "</tbody></table></div>";
 }
 
@@ -247,10 +130,46 @@ std::string evaluation_html(const Json& e) {
         "<h2>Evaluation</h2><p>" + esc(evaluation_sentence(e)) + "</p>" + sortable(evaluation_table(e));
     for (size_t k = 0; k < e["configurations"].size(); ++k) {
         const std::string name = e["configurations"][k]["quant"];
-        s += folded(name + ", by class", class_table(e, k)) +
+        s += folded(name + ", flips by the float network's margin", margin_table(e, k)) +
+             folded(name + ", by class", class_table(e, k)) +
              folded(name + ", greatest disagreement", worst_table(e, k, 20));
     }
-    return s;
+    TextTable skipped{{"skipped", "why"}, {}};
+    for (const auto& x : e["skipped"]) {
+        if (skipped.rows.size() == 100) break;
+        skipped.rows.push_back({x["file"].get<std::string>(), x["error"].get<std::string>()});
+    }
+    return s + folded("skipped pictures", skipped);
+}
+
+// The first screen: does it matter, which layer hurts, and why?
+std::string findings_html(const Json& report) {
+    std::string s = "<div class='cards'>";
+    for (const Finding& f : findings(report))
+        s += fmt::format("<div class='card find{}{}'><b>{}</b>{}</div>", f.bad ? " alert" : "",
+                         f.wide ? " wide" : "", esc(f.headline), esc(f.text));
+    s += "</div>";
+    if (!report.contains("causes")) return s;
+    std::string lists;
+    const std::pair<const char*, const char*> kinds[] = {
+        {"network", "In the whole network"}, {"blocks", "One block in float"}, {"nodes", "One node"}};
+    double most = 0;
+    for (const auto& [list, title] : kinds)
+        for (const CauseBar& b : cause_bars(report, list, 5)) most = std::max(most, b.gain_db);
+    for (const auto& [list, title] : kinds) {
+        const auto bars = cause_bars(report, list, 5);
+        lists += fmt::format("<div class='card why'><b>{}</b>", title);
+        if (bars.empty()) lists += "<div class='dim'>Nothing gains 0.05 dB.</div>";
+        lists += "<div class='gain'>";
+        for (const CauseBar& b : bars)
+            lists += fmt::format(
+                "<span>{}</span><div><div class='bar' style='width:{:.1f}%'></div></div><span>{:+.2f} "
+                "dB</span>",
+                esc(b.name), 100 * b.gain_db / most, b.gain_db);
+        lists += "</div></div>";
+    }
+    return s + "<h2>Which layer hurts, and why</h2><p class='dim'>" + esc(causes_sentence(report)) +
+           "</p><div class='row'>" + lists + "</div>";
 }
 
 // Several pictures: what came of each, with a link to it.
@@ -285,10 +204,14 @@ std::string image_html(const std::string& id, const Json& image) {
     for (const auto& w : image["worst"])
         s += "<div class='card hist'><b>" + esc(w["name"]) + "</b> <span class='dim'>" +
              number(real(w["sqnr_db"])) + " dB</span>" + histogram_svg(w["histogram"]) + "<div class='dim'>" +
-             esc(clamp_sentence(w["histogram"])) + "</div></div>";
+             esc(clamp_sentence(w["histogram"])) + ". " + esc(own_sentence(image, w["name"])) +
+             "</div></div>";
     return s + "</div>" + attention_html(id, image["attention"]) +
            "<h3>Every node, worst first</h3><p class='dim'>" + esc(health(image)) +
-           " Click a column's head to sort by it; place is the order of execution.</p>" + layers_html(image);
+           " Click a column's head to sort by it. Place is the order of execution; own share is how much of "
+           "a "
+           "node's error it makes itself, the rest came with its inputs.</p>" +
+           layers_html(image);
 }
 
 }  // namespace
@@ -297,23 +220,22 @@ std::string report_html(const Json& report) {
     std::string s =
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
         "content='width=device-width,initial-scale=1'><title>";
-    s += esc("I-ViT report: " + report["model"]["name"].get<std::string>() + ", " +
-             report["quant"].get<std::string>());
-    s += std::string("</title><style>") + style +
-         "</style></head><body><h1>I-ViT report</h1><p class='dim'>An integer-only Vision Transformer beside "
-         "its float network.</p>" +
-         definitions(report_facts(report)) + "<h2>Effective configuration</h2>" +
-         definitions(config_rows(report));
+    s += esc("I-ViT report: " + report_title(report));
+    s += std::string("</title><style>") + style + "</style></head><body><h1>" + esc(report_title(report)) +
+         "</h1><p class='dim'>An integer-only Vision Transformer beside its float network. " +
+         esc(report_subtitle(report)) + "</p>" + findings_html(report);
+    const Json& images = report["images"];
+    s += overview_html(images);
+    for (size_t i = 0; i < images.size(); ++i) s += image_html("p" + std::to_string(i), images[i]);
+    if (report.contains("evaluation")) s += evaluation_html(report["evaluation"]);
     if (report.contains("latency")) {
         const Json& l = report["latency"];
         s += "<h2>Latency</h2><p>" + esc(latency_sentence(l)) + "</p>" +
              folded("Step by step (each timed on its own: they add up to more than the whole)",
                     latency_table(l));
     }
-    if (report.contains("evaluation")) s += evaluation_html(report["evaluation"]);
-    const Json& images = report["images"];
-    s += overview_html(images);
-    for (size_t i = 0; i < images.size(); ++i) s += image_html("p" + std::to_string(i), images[i]);
+    s += "<h2>Made of and with</h2>" + definitions(report_facts(report)) +
+         "<h2>Effective configuration</h2>" + definitions(config_rows(report));
     if (!report["reproduce"].empty()) {
         s += "<h2>Reproduce</h2><pre>";
         for (const auto& c : report["reproduce"]) s += esc(c) + "\n";

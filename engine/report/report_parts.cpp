@@ -196,68 +196,6 @@ std::vector<std::pair<size_t, std::string>> block_marks(const std::vector<LayerR
     return marks;
 }
 
-namespace {
-
-std::string cell(const Json& j, const char* field, int digits) {
-    return j.contains(field) && !j[field].is_null() ? number(j[field].get<double>(), digits)
-                                                    : std::string("-");
-}
-
-}  // namespace
-
-TextTable latency_table(const Json& l) {
-    TextTable t{{"nodes", "float ms", "integer ms"}, {}};
-    if (!l.contains("layers")) return t;
-    for (const auto& r : l["layers"]) {
-        const std::string first = r["name"], last = r["last"];
-        t.rows.push_back({first == last ? first : first + " … " + last, number(real(r["float_ms"])),
-                          number(real(r["integer_ms"]))});
-    }
-    return t;
-}
-
-TextTable evaluation_table(const Json& e) {
-    TextTable t{{"configuration", "top-1 %", "top-5 %", "agreement %", "flips", "mean KL", "mean margin",
-                 "logits SQNR dB"},
-                {}};
-    t.rows.push_back({"float FP32", cell(e["float"], "top1", 4), cell(e["float"], "top5", 4), "-", "-", "-",
-                      cell(e["float"], "mean_margin", 3), "-"});
-    for (const auto& c : e["configurations"])
-        t.rows.push_back({c["quant"].get<std::string>() + ", " + c["preset"].get<std::string>(),
-                          cell(c, "top1", 4), cell(c, "top5", 4), cell(c, "agreement", 4),
-                          std::to_string(c["flips"].get<int64_t>()), cell(c, "mean_kl", 3),
-                          cell(c, "mean_margin", 3), cell(c, "logits_sqnr_db", 3)});
-    return t;
-}
-
-TextTable class_table(const Json& e, size_t configuration) {
-    TextTable t{{"class", "pictures", "float top-1 %", "integer top-1 %", "agreement %"}, {}};
-    for (const auto& c : e["configurations"][configuration]["classes"])
-        t.rows.push_back({c["label"].get<std::string>(), std::to_string(c["images"].get<int64_t>()),
-                          cell(c, "float_top1", 4), cell(c, "top1", 4), cell(c, "agreement", 4)});
-    return t;
-}
-
-TextTable worst_table(const Json& e, size_t configuration, size_t most) {
-    TextTable t{{"picture", "float", "integer", "label", "KL", "margin float", "margin integer"}, {}};
-    for (const auto& w : e["configurations"][configuration]["worst"]) {
-        if (t.rows.size() == most) break;
-        t.rows.push_back({w["file"].get<std::string>(), w["float"].get<std::string>(),
-                          w["integer"].get<std::string>(), w.value("label", std::string("-")),
-                          cell(w, "kl", 3), cell(w, "margin_float", 3), cell(w, "margin_integer", 3)});
-    }
-    return t;
-}
-
-std::string evaluation_sentence(const Json& e) {
-    const Json& d = e["dataset"];
-    std::string s =
-        fmt::format("{} pictures of {} ({}), {} skipped.", e["images"].get<int64_t>(),
-                    d["folder"].get<std::string>(), d["layout"].get<std::string>(), e["skipped"].size());
-    if (e.contains("note")) s += " Note: " + e["note"].get<std::string>() + ".";
-    return s;
-}
-
 void check_parts(const Json& report) {
     // at() throws where operator[] on a const document may not be asked.
     for (const char* field : {"name", "family", "source", "sha256", "dtype"})
@@ -291,6 +229,14 @@ void check_parts(const Json& report) {
                  {"sqnr_db", "cosine", "mse", "max_abs_error", "saturation", "range_used"})
                 real(l.at(field));
         }
+    }
+    if (report.contains("causes")) {
+        report["causes"].at("pictures").get<int64_t>();
+        for (const char* list : {"network", "blocks", "nodes"})
+            for (const auto& c : report["causes"].at(list)) {
+                c.at("what").get<std::string>();
+                real(c.at("gain_db"));
+            }
     }
     if (!report.contains("evaluation")) return;
     const Json& e = report["evaluation"];

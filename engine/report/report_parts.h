@@ -24,6 +24,27 @@ std::vector<std::pair<std::string, std::string>> config_rows(const Json& report)
 // "Both networks say cat. Logits SQNR 34.9 dB, KL 1.2e-4 nats, margin 0.91 float, 0.9 integer."
 std::string verdict(const Json& image);
 std::string latency_sentence(const Json& latency);
+// "cat at 92.5 % in float, 88.2 % in integers".
+std::string certainty(const Json& image);
+// What a reader wants first: does it matter, where is the error, and why? A sentence or two each; a headline
+// in front. Only what the report has numbers for.
+struct Finding {
+    std::string headline, text;
+    bool bad = false;   // to be alarmed at
+    bool wide = false;  // more than a sentence or two
+};
+std::vector<Finding> findings(const Json& report);
+std::string why(const Json& report);  // the one about the causes in a line; empty without any
+// "vit_tiny_cifar10, W4A8, refined operators": a title; and the rest of the configuration in one line.
+std::string report_title(const Json& report);
+std::string report_subtitle(const Json& report);
+// How much of a node's error is its own: 10^((cumulative - isolated) / 10), as text. The signal is the same
+// in both, so it is the ratio of the two noises; empty where there is none.
+std::string own_share(double cumulative_db, double isolated_db);
+// Of a node by name: "Alone 21.2 dB: 5 % of this error is its own".
+std::string own_sentence(const Json& image, const std::string& node);
+// How the bars below it were measured.
+std::string causes_sentence(const Json& report);
 // Which nodes saturate most and use least of their range.
 std::string health(const Json& image);
 // "clamps at -1.2 and 1.19" or that nothing clamps.
@@ -53,13 +74,25 @@ std::vector<LayerRow> worst_first(std::vector<LayerRow> rows);  // by cumulative
 // Where each block begins: place in execution order and the block's number.
 std::vector<std::pair<size_t, std::string>> block_marks(const std::vector<LayerRow>& rows);
 
+// The changes of a report's "causes" (causes.h): "network", "blocks" or "nodes", those that gain, at most
+// `most`. Empty without any.
+struct CauseBar {
+    std::string name;
+    double gain_db = 0;
+};
+std::vector<CauseBar> cause_bars(const Json& report, const char* list, size_t most);
+
 // Rows of text, "-" where there is no value, with their heads.
 struct TextTable {
     std::vector<std::string> head;
     std::vector<std::vector<std::string>> rows;
 };
+// Numbers of a column under each other by their decimal points, by spaces as wide as digits behind them.
+void align_decimals(TextTable& t);
+TextTable node_table(const Json& image);             // every node, worst first, in both scopes
 TextTable latency_table(const Json& latency);        // step by step; no rows when it was not measured
 TextTable evaluation_table(const Json& evaluation);  // float first, then each configuration
+TextTable margin_table(const Json& evaluation, size_t configuration);  // how many flip, by their margin
 TextTable class_table(const Json& evaluation, size_t configuration);
 TextTable worst_table(const Json& evaluation, size_t configuration, size_t most);
 std::string evaluation_sentence(const Json& evaluation);  // of which pictures

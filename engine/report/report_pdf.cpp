@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The report as a vector PDF, A4, numbered pages, drawn with cairo.
-#include <cairo-pdf.h>
-#include <cairo.h>
+// The report as a vector PDF, A4, numbered pages.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <memory>
 
-#include "engine/error.h"
+#include "engine/report/pdf_pages.h"
 #include "engine/report/report.h"
 #include "engine/report/report_parts.h"
 
@@ -17,216 +13,14 @@ namespace ivit {
 
 namespace {
 
-constexpr double page_w = 595.28, page_h = 841.89, margin = 48;  // points
-
-struct Colour {
-    double r, g, b;
-};
+constexpr double margin = page_margin;
 constexpr Colour black{0.1, 0.12, 0.14}, dim{0.4, 0.43, 0.47}, faint{0.83, 0.85, 0.88}, blue{0, 0.447, 0.698},
     orange{0.835, 0.369, 0}, red{0.7, 0.15, 0.12};
 
-std::string decode_data_url(const std::string& url) {
-    const size_t comma = url.find(',');
-    std::string bytes;
-    uint32_t bits = 0;
-    int have = 0;
-    for (size_t i = comma == std::string::npos ? url.size() : comma + 1; i < url.size(); ++i) {
-        static const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        const size_t digit = digits.find(url[i]);
-        if (digit == std::string::npos) break;
-        bits = bits << 6 | static_cast<uint32_t>(digit);
-        if ((have += 6) < 8) continue;
-        have -= 8;
-        bytes += static_cast<char>(bits >> have & 255);
-    }
-    return bytes;
-}
-
-// A page to write on from top to bottom; begins a new one when what comes does not fit.
-class Pages {
-  public:
-    Pages() {
-        surface_ = cairo_pdf_surface_create_for_stream(
-            [](void* to, const unsigned char* data, unsigned n) {
-                static_cast<std::string*>(to)->append(reinterpret_cast<const char*>(data), n);
-                return CAIRO_STATUS_SUCCESS;
-            },
-            &bytes_, page_w, page_h);
-        cairo_ = cairo_create(surface_);
-    }
-    ~Pages() {
-        cairo_destroy(cairo_);
-        cairo_surface_destroy(surface_);
-    }
-
-    std::string finish() {
-        footer();
-        cairo_surface_finish(surface_);
-        if (cairo_surface_status(surface_) != CAIRO_STATUS_SUCCESS) throw Error("could not draw the PDF");
-        return std::move(bytes_);
-    }
-
-    double y = margin;
-
-    // True when a new page was begun.
-    bool need(double height) {
-        if (y + height <= page_h - margin || y == margin) return false;
-        footer();
-        cairo_show_page(cairo_);
-        ++page_;
-        y = margin;
-        return true;
-    }
-
-    void font(double size, bool bold = false) {
-        cairo_select_font_face(cairo_, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL,
-                               bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
-        cairo_set_font_size(cairo_, size);
-    }
-    void ink(Colour c, double alpha = 1) { cairo_set_source_rgba(cairo_, c.r, c.g, c.b, alpha); }
-
-    double width(const std::string& s) {
-        cairo_text_extents_t e;
-        cairo_text_extents(cairo_, s.c_str(), &e);
-        return e.x_advance;
-    }
-
-    // `s` cut with an ellipsis to fit `most` points. align: 0 left, 1 right of x.
-    void text(double x, double at, std::string s, double most = page_w, int align = 0) {
-        for (char& c : s)
-            if (static_cast<unsigned char>(c) < 0x20) c = ' ';
-        if (width(s) > most) {
-            while (!s.empty() && width(s + "\u2026") > most) {
-                while (!s.empty() && (static_cast<unsigned char>(s.back()) & 0xc0) == 0x80) s.pop_back();
-                if (!s.empty()) s.pop_back();
-            }
-            s += "\u2026";
-        }
-        cairo_move_to(cairo_, align ? x - width(s) : x, at);
-        cairo_show_text(cairo_, s.c_str());
-        cairo_new_path(cairo_);  // the text's end is no beginning of a line
-    }
-
-    // Breaks `s` into lines of at most `most` points, inside words where one is longer than a line.
-    void paragraph(double x, const std::string& s, double most, double line_height,
-                   int most_lines = 1 << 30) {
-        std::string line, word;
-        int lines = 0;
-        const auto flush = [&] {
-            if (line.empty() || lines == most_lines) return;
-            const bool cut = ++lines == most_lines && !word.empty();
-            need(line_height);
-            text(x, y + line_height * 0.75, cut ? line + " \u2026" : line, most);
-            y += line_height;
-            line.clear();
-        };
-        const auto add = [&] {
-            if (!line.empty() && width(line + " " + word) > most) flush();
-            while (width(word) > most) {
-                std::string head;
-                while (!word.empty() && width(head + word[0]) <= most) {
-                    do {
-                        head += word[0];
-                        word.erase(0, 1);
-                    } while (!word.empty() && (static_cast<unsigned char>(word[0]) & 0xc0) == 0x80);
-                }
-                if (head.empty()) break;
-                line = head;
-                flush();
-            }
-            if (!word.empty()) line += (line.empty() ? "" : " ") + word;
-            word.clear();
-        };
-        for (const char c : s) {
-            if (c == '\n') {
-                add();
-                flush();
-            } else if (c == ' ') {
-                add();
-            } else {
-                word += c;
-            }
-        }
-        add();
-        flush();
-    }
-
-    // `with`: height of what must stand on the same page below it.
-    void heading(const std::string& s, double size = 13, double with = 24) {
-        need(size * 2.4 + with);
-        if (y > margin) y += size * 0.8;
-        font(size, true);
-        ink(black);
-        // A long name breaks into lines, and after four of them into an ellipsis.
-        const double line_height = size * 1.25;
-        paragraph(margin, s, page_w - 2 * margin, line_height, 4);
-        y += size * 0.35;
-    }
-
-    // The picture of a data URL, PNG, as large as the square at (x, at). What cannot be decoded is left out.
-    void picture(const std::string& data_url, double x, double at, double side, double alpha = 1) {
-        const std::string png = decode_data_url(data_url);
-        std::pair<const std::string*, size_t> reader{&png, 0};
-        cairo_surface_t* image = cairo_image_surface_create_from_png_stream(
-            [](void* from, unsigned char* to, unsigned n) {
-                auto& [bytes, done] = *static_cast<std::pair<const std::string*, size_t>*>(from);
-                if (done + n > bytes->size()) return CAIRO_STATUS_READ_ERROR;
-                std::memcpy(to, bytes->data() + done, n);
-                done += n;
-                return CAIRO_STATUS_SUCCESS;
-            },
-            &reader);
-        if (cairo_surface_status(image) == CAIRO_STATUS_SUCCESS) {
-            cairo_save(cairo_);
-            cairo_translate(cairo_, x, at);
-            cairo_scale(cairo_, side / cairo_image_surface_get_width(image),
-                        side / cairo_image_surface_get_height(image));
-            cairo_set_source_surface(cairo_, image, 0, 0);
-            cairo_pattern_set_filter(cairo_get_source(cairo_), CAIRO_FILTER_NEAREST);
-            cairo_paint_with_alpha(cairo_, alpha);
-            cairo_restore(cairo_);
-        }
-        cairo_surface_destroy(image);
-    }
-
-    void rect(double x, double at, double w, double h) {
-        cairo_rectangle(cairo_, x, at, w, h);
-        cairo_fill(cairo_);
-    }
-    void line(double x0, double y0, double x1, double y1, double w = 0.5, bool dashed = false) {
-        const double dash[] = {3, 2};
-        cairo_set_dash(cairo_, dash, dashed ? 2 : 0, 0);
-        cairo_set_line_width(cairo_, w);
-        cairo_move_to(cairo_, x0, y0);
-        cairo_line_to(cairo_, x1, y1);
-        cairo_stroke(cairo_);
-    }
-    void polyline(const std::vector<std::pair<double, double>>& points, bool dashed) {
-        const double dash[] = {3, 2};
-        cairo_set_dash(cairo_, dash, dashed ? 2 : 0, 0);
-        cairo_set_line_width(cairo_, 1);
-        cairo_new_path(cairo_);
-        for (const auto& [x, at] : points) cairo_line_to(cairo_, x, at);
-        cairo_stroke(cairo_);
-    }
-
-  private:
-    void footer() {
-        font(8);
-        ink(dim);
-        text(margin, page_h - margin / 2, "I-ViT report");
-        text(page_w - margin, page_h - margin / 2, std::to_string(page_), page_w, 1);
-    }
-
-    std::string bytes_;
-    cairo_surface_t* surface_;
-    cairo_t* cairo_;
-    int page_ = 1;
-};
-
 // A table over the page's width. The first column is to the left and takes `first` points, the others are to
 // the right and share the rest; the head is repeated on every page.
-void table(Pages& p, const TextTable& t, double first) {
+void table(Pages& p, TextTable t, double first) {
+    align_decimals(t);
     constexpr double gap = 5, row_height = 11;
     const double each = (page_w - 2 * margin - first) / static_cast<double>(t.head.size() - 1);
     const auto line = [&](const std::vector<std::string>& cells, double at) {
@@ -289,20 +83,28 @@ void sqnr_plot(Pages& p, const std::vector<LayerRow>& rows) {
         p.ink(dim);
         p.text(x, p.y + height + 8, block);
     }
-    std::vector<std::pair<double, double>> cumulative, isolated;
+    std::vector<std::pair<double, double>> cumulative;
+    p.ink(blue);
     for (size_t i = 0; i < rows.size(); ++i) {
         if (std::isfinite(rows[i].cumulative_db)) cumulative.push_back(at(i, rows[i].cumulative_db));
-        if (std::isfinite(rows[i].isolated_db)) isolated.push_back(at(i, rows[i].isolated_db));
+        if (!std::isfinite(rows[i].isolated_db)) continue;
+        const auto [x, y] = at(i, rows[i].isolated_db);
+        p.disc(x, y, 1.2);
     }
-    p.ink(blue);
-    p.polyline(isolated, true);
     p.ink(orange);
-    p.polyline(cumulative, false);
+    p.polyline(cumulative);
+    if (const auto worst = worst_first(rows); !worst.empty() && std::isfinite(worst[0].cumulative_db)) {
+        const auto [x, y] = at(static_cast<size_t>(worst[0].place), worst[0].cumulative_db);
+        p.disc(x, y, 2);
+        p.font(7.5, true);
+        p.text(x, std::min(y + 10, p.y + height - 3), worst[0].name, 200, x > page_w / 2 ? 1 : 0);
+        p.font(7);
+    }
     p.y += height + 20;
     p.font(7.5);
     p.text(left, p.y, "cumulative (solid)");
     p.ink(blue);
-    p.text(left + 90, p.y, "isolated (dashed)");
+    p.text(left + 90, p.y, "isolated (dots)");
     p.ink(dim);
     p.text(right, p.y, "dB; nodes in execution order, the numbers are blocks", 260, 1);
     p.y += 10;
@@ -426,15 +228,55 @@ void sentence(Pages& p, const std::string& s, Colour colour = black) {
     p.y += 3;
 }
 
-TextTable nodes_table(const Json& image) {
-    TextTable t{{"node", "place", "bits", "cumulative dB", "isolated dB", "cosine", "MSE", "max error",
-                 "at limit %", "range %"},
-                {}};
-    for (const auto& r : worst_first(layer_rows(image)))
-        t.rows.push_back({r.name, std::to_string(r.place), std::to_string(r.bits), number(r.cumulative_db),
-                          number(r.isolated_db), number(r.cosine, 6), number(r.mse), number(r.max_abs_error),
-                          number(100 * r.saturation), number(100 * r.range_used)});
+// The page is narrower than the screen: the op can be told from the name.
+TextTable narrow_node_table(const Json& image) {
+    TextTable t = node_table(image);
+    t.head.erase(t.head.begin() + 2);
+    for (auto& row : t.rows) row.erase(row.begin() + 2);
     return t;
+}
+
+// What a reader wants first, with bars for what a change would bring.
+void first_page(Pages& p, const Json& report) {
+    for (const Finding& f : findings(report)) {
+        p.need(40);
+        p.font(10.5, true);
+        p.ink(f.bad ? red : black);
+        p.paragraph(margin, f.headline, page_w - 2 * margin, 14);
+        sentence(p, f.text);
+        p.y += 3;
+    }
+    if (!report.contains("causes")) return;
+    p.heading("Which layer hurts, and why", 13, 120);
+    sentence(p, causes_sentence(report), dim);
+    const std::pair<const char*, const char*> kinds[] = {
+        {"network", "In the whole network"}, {"blocks", "One block in float"}, {"nodes", "One node"}};
+    double most = 0;
+    for (const auto& [list, title] : kinds)
+        for (const CauseBar& b : cause_bars(report, list, 5)) most = std::max(most, b.gain_db);
+    for (const auto& [list, title] : kinds) {
+        const auto bars = cause_bars(report, list, 5);
+        p.need(14 + 12 * static_cast<double>(bars.size()));
+        p.font(8.5, true);
+        p.ink(black);
+        p.text(margin, p.y + 9, title, 300);
+        p.y += 13;
+        p.font(8);
+        if (bars.empty()) {
+            p.ink(dim);
+            p.text(margin, p.y + 8, "Nothing gains 0.05 dB.");
+            p.y += 12;
+        }
+        for (const CauseBar& b : bars) {
+            p.ink(black);
+            p.text(margin, p.y + 8, b.name, 205);
+            p.text(page_w - margin, p.y + 8, fmt::format("{:+.2f} dB", b.gain_db), 60, 1);
+            p.ink(orange, 0.7);
+            p.rect(margin + 212, p.y + 2, (page_w - 2 * margin - 270) * b.gain_db / most, 6);
+            p.y += 12;
+        }
+        p.y += 4;
+    }
 }
 
 void evaluation(Pages& p, const Json& e) {
@@ -443,7 +285,12 @@ void evaluation(Pages& p, const Json& e) {
     table(p, evaluation_table(e), 110);
     for (size_t k = 0; k < e["configurations"].size(); ++k) {
         const std::string name = e["configurations"][k]["quant"];
-        const TextTable classes = class_table(e, k), worst = worst_table(e, k, 10);
+        const TextTable margins = margin_table(e, k), classes = class_table(e, k),
+                        worst = worst_table(e, k, 10);
+        if (margins.rows.size() > 0 && e["configurations"][k]["flips"] != 0) {
+            p.heading(name + ", flips by the float network's margin", 10.5, 36);
+            table(p, margins, 200);
+        }
         if (!classes.rows.empty()) {
             p.heading(name + ", by class", 10.5, 36);
             table(p, classes, 200);
@@ -473,33 +320,49 @@ void image(Pages& p, const Json& i) {
     histograms(p, i["worst"]);
     p.heading("Every node, worst first", 10.5, 60);
     sentence(p, health(i));
-    table(p, nodes_table(i), 104);
+    table(p, narrow_node_table(i), 98);
 }
 
 }  // namespace
 
-std::string report_pdf(const Json& report) {
-    Pages p;
-    p.heading("I-ViT report", 18);
-    definitions(p, report_facts(report));
-    p.heading("Effective configuration");
-    definitions(p, config_rows(report));
+namespace {
+
+void draw(Pages& p, const Json& report) {
+    p.heading(report_title(report), 17);
+    sentence(p, "An integer-only Vision Transformer beside its float network. " + report_subtitle(report),
+             dim);
+    p.y += 4;
+    first_page(p, report);
+    for (const auto& i : report["images"]) image(p, i);
+    if (report.contains("evaluation")) evaluation(p, report["evaluation"]);
     if (report.contains("latency")) {
         p.heading("Latency");
         sentence(p, latency_sentence(report["latency"]));
         if (const TextTable steps = latency_table(report["latency"]); !steps.rows.empty())
             table(p, steps, 300);
     }
-    if (report.contains("evaluation")) evaluation(p, report["evaluation"]);
-    for (const auto& i : report["images"]) image(p, i);
-    if (!report["reproduce"].empty()) {
-        p.heading("Reproduce");
-        p.font(8);
-        p.ink(black);
-        for (const auto& c : report["reproduce"])
-            p.paragraph(margin, c.get<std::string>(), page_w - 2 * margin, 11);
-    }
-    return p.finish();
+    p.heading("Made of and with");
+    definitions(p, report_facts(report));
+    p.heading("Effective configuration");
+    definitions(p, config_rows(report));
+    if (report["reproduce"].empty()) return;
+    p.heading("Reproduce");
+    p.font(8);
+    p.ink(black);
+    for (const auto& c : report["reproduce"])
+        p.paragraph(margin, c.get<std::string>(), page_w - 2 * margin, 11);
+}
+
+}  // namespace
+
+std::string report_pdf(const Json& report) {
+    // Twice: how many pages there are is known at the end.
+    const std::string title = "I-ViT report: " + report_title(report);
+    Pages first(title, 0);
+    draw(first, report);
+    Pages second(title, first.page());
+    draw(second, report);
+    return second.finish();
 }
 
 }  // namespace ivit

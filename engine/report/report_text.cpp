@@ -111,6 +111,9 @@ std::string evaluation_markdown(const Json& e) {
     for (size_t k = 0; k < e["configurations"].size(); ++k) {
         const std::string name = md(e["configurations"][k]["quant"]);
         const TextTable classes = class_table(e, k), worst = worst_table(e, k, 10);
+        if (const TextTable margins = margin_table(e, k); !margins.rows.empty())
+            s += "\n### " + name + ", flips by the float network's margin\n" +
+                 md_table(margins.head, margins.rows);
         if (!classes.rows.empty())
             s += "\n### " + name + ", by class\n" + md_table(classes.head, classes.rows);
         if (!worst.rows.empty())
@@ -134,26 +137,42 @@ std::string image_markdown(const Json& image) {
     rows.clear();
     for (const auto& w : image["worst"]) {
         const Json& h = w["histogram"];
-        rows.push_back({w["name"], number(real(w["sqnr_db"])), sparkline(h["float"]), sparkline(h["integer"]),
-                        number(real(h["low"])), number(real(h["high"])), clamp_sentence(h)});
+        rows.push_back({w["name"], number(real(w["sqnr_db"])), own_sentence(image, w["name"]),
+                        sparkline(h["float"]), sparkline(h["integer"]), number(real(h["low"])),
+                        number(real(h["high"])), clamp_sentence(h)});
     }
     s += "\n### The ten worst nodes\n\nHistograms of both networks' values, logarithmic counts.\n" +
-         md_table({"node", "SQNR dB", "float", "integer", "from", "to", "limits"}, rows);
-    rows.clear();
-    for (const auto& r : worst_first(layer_rows(image)))
-        rows.push_back({r.name, std::to_string(r.place), r.op, std::to_string(r.bits),
-                        number(r.cumulative_db), number(r.isolated_db), number(r.cosine, 6), number(r.mse),
-                        number(r.max_abs_error), number(100 * r.saturation), number(100 * r.range_used)});
+         md_table({"node", "SQNR dB", "own", "float", "integer", "from", "to", "limits"}, rows);
+    const TextTable nodes = node_table(image);
     return s + "\n### Every node, worst first\n\n" + md(health(image)) + "\n" +
-           md_table({"node", "place", "op", "bits", "cumulative SQNR dB", "isolated SQNR dB", "cosine", "MSE",
-                     "max error", "at limit %", "range used %"},
-                    rows);
+           md_table(nodes.head, nodes.rows);
 }
 
 }  // namespace
 
 std::string report_markdown(const Json& report) {
-    std::string s = "# I-ViT report\n\n";
+    std::string s = "# " + md(report_title(report)) +
+                    "\n\nAn integer-only Vision Transformer beside its float network. " +
+                    md(report_subtitle(report)) + "\n\n";
+    for (const Finding& f : findings(report)) s += fmt::format("- **{}**. {}\n", md(f.headline), md(f.text));
+    if (report.contains("causes")) {
+        s += "\n## Which layer hurts, and why\n\n" + md(causes_sentence(report)) + "\n";
+        std::vector<std::vector<std::string>> rows;
+        for (const char* list : {"network", "blocks", "nodes"})
+            for (const CauseBar& b : cause_bars(report, list, 5))
+                rows.push_back({std::string(list) == "blocks" ? b.name + " in float" : b.name,
+                                fmt::format("{:+.2f}", b.gain_db)});
+        s += md_table({"change", "gain dB"}, rows);
+    }
+    for (const auto& image : report["images"]) s += image_markdown(image);
+    if (report.contains("evaluation")) s += evaluation_markdown(report["evaluation"]);
+    if (report.contains("latency")) {
+        const Json& l = report["latency"];
+        s += "\n## Latency\n\n" + md(latency_sentence(l)) + "\n";
+        const TextTable steps = latency_table(l);
+        if (!steps.rows.empty()) s += md_table(steps.head, steps.rows);
+    }
+    s += "\n## Made of and with\n\n";
     for (const auto& [key, value] : report_facts(report)) s += fmt::format("- **{}**: {}\n", key, md(value));
     s += "\n## Effective configuration\n\n";
     for (const auto& [key, value] : config_rows(report))
@@ -167,14 +186,6 @@ std::string report_markdown(const Json& report) {
         }
         s += "```\n";
     }
-    if (report.contains("latency")) {
-        const Json& l = report["latency"];
-        s += "\n## Latency\n\n" + md(latency_sentence(l)) + "\n";
-        const TextTable steps = latency_table(l);
-        if (!steps.rows.empty()) s += md_table(steps.head, steps.rows);
-    }
-    if (report.contains("evaluation")) s += evaluation_markdown(report["evaluation"]);
-    for (const auto& image : report["images"]) s += image_markdown(image);
     return s;
 }
 
