@@ -78,20 +78,22 @@ class Head {
         finish(k_, before);
     }
 
-    void softmax(const PackedNode& node, int rows) {
+    // Yields whether any p has an upper byte: where attention is spread over many tokens, none has.
+    bool softmax(const PackedNode& node, int rows) {
         if (node.logit_bits <= 8)
             return k_.shiftmax(s_.logits.data(), rows_stride_, rows, tokens_, node.shiftmax(), s_.low.data(),
                                s_.high.data());
         for (int64_t at = 0; at < rows * rows_stride_; at += rows_stride_)
             shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, s_.low.data() + at, s_.high.data() + at);
+        return true;
     }
 
     // p . v for `rows` rows of p in scratch -> out u8 [rows, d] of stride ldo.
-    void context(const PackedNode& node, bool two_planes, int rows, uint8_t* out, int64_t ldo) {
+    void context(const PackedNode& node, bool upper, int rows, uint8_t* out, int64_t ldo) {
         const int64_t t4 = (tokens_ + 3) / 4;
         alignas(64) int32_t acc[tile_rows * tile_cols];
         for (int64_t p = 0; p * tile_cols < d_; ++p) {
-            k_.gemm_tile(s_.low.data(), two_planes ? s_.high.data() : nullptr, rows_stride_,
+            k_.gemm_tile(s_.low.data(), upper ? s_.high.data() : nullptr, rows_stride_,
                          s_.v.data() + p * tile_cols * t4 * 4, t4, zeros, rows, width_of(d_, p), acc, {});
             k_.requant_u8(acc, rows, cols_of(d_, p), node.requant.at(0), nullptr, out + p * tile_cols, ldo);
         }
@@ -171,7 +173,6 @@ void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d)
 
 void attention(const Context& ctx, const Heads& shape, const PackedNode& logits, const PackedNode& softmax,
                const PackedNode& context, const uint8_t* qkv, uint8_t* out) {
-    const bool two_planes = softmax.quant->quant.shift.k > 8;
     const int64_t picture = shape.tokens * shape.C;
     for_blocks(
         ctx, shape,
@@ -183,9 +184,8 @@ void attention(const Context& ctx, const Heads& shape, const PackedNode& logits,
         [&](int64_t b, int64_t h, int64_t row, int rows) {
             Head head(ctx, shape, qkv + b * 3 * picture, h);
             head.logits(logits, row, rows);
-            head.softmax(softmax, rows);
-            head.context(context, two_planes, rows, out + b * picture + row * shape.C + h * shape.d(),
-                         shape.C);
+            const bool upper = head.softmax(softmax, rows);
+            head.context(context, upper, rows, out + b * picture + row * shape.C + h * shape.d(), shape.C);
         });
 }
 
@@ -209,7 +209,7 @@ void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& 
 
 void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode& softmax,
                        const int32_t* logits, int32_t* p) {
-    const bool wide = softmax.logit_bits > 8, two_planes = softmax.quant->quant.shift.k > 8;
+    const bool wide = softmax.logit_bits > 8;
     for_blocks(
         ctx, shape, [](int64_t, int64_t) {},
         [&](int64_t, int64_t h, int64_t row, int rows) {
@@ -224,11 +224,11 @@ void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode&
                     else
                         s.logits[r * head.rows_stride() + j] = static_cast<uint8_t>(x + 128);
                 }
-            head.softmax(softmax, rows);
+            const bool upper = head.softmax(softmax, rows);
             for (int r = 0; r < rows; ++r)
                 for (int64_t j = 0; j < shape.tokens; ++j) {
                     const int64_t at = r * head.rows_stride() + j;
-                    p[first + r * shape.tokens + j] = s.low[at] + (two_planes ? s.high[at] * 256 : 0);
+                    p[first + r * shape.tokens + j] = s.low[at] + (upper ? s.high[at] * 256 : 0);
                 }
         });
 }

@@ -14,8 +14,8 @@ namespace {
 int64_t chunk_rows(int64_t K) { return std::clamp<int64_t>((256 << 10) / K, 8 * tile_rows, 64 * tile_rows); }
 
 // What becomes of the accumulators of a tile, into *f. Those of the head, and accumulators asked for
-// themselves, are stored at once. Field by field: the copy of a struct just written waits until the writes have
-// left the core, behind all the products before them.
+// themselves, are stored at once. Field by field: the copy of a struct just written waits until the writes
+// have left the core, behind all the products before them.
 void output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t col, int cols, Finish* f) {
     const int64_t N = l.linear->panels->N, at = row * N + col;
     f->acc = acc;
