@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Work is handed out through one atomic word, `ticket`: (jobs of this run << 32) | next job. Whoever moves it
-// on by one owns that job. A worker that wakes up late finds nothing left and sleeps again: the caller never
-// waits for it.
+// Up to one job a thread: each has a flag of its own, which its thread takes down. So a thread gets the same
+// part of every step of a network, and finds in its caches what it left there. Whoever is done early takes
+// what a sleeper has left. More jobs than threads are handed out through one atomic word, `ticket`: (jobs of
+// this run << 32) | next job. Whoever moves it on by one owns that job. Either way a worker that wakes up
+// late finds nothing left and sleeps again: the caller never waits for it.
 #include "engine/thread_pool.h"
 
 #include <pthread.h>
@@ -31,6 +33,10 @@ thread_local int worker_index = 0;
 struct ThreadPool::State {
     std::mutex run_mutex;  // one run() at a time
     const std::function<void(int)>* job = nullptr;
+    struct alignas(64) Flag {
+        std::atomic<uint32_t> up{0};
+    };
+    std::vector<Flag> flags;  // by thread
     alignas(64) std::atomic<uint64_t> ticket{0};
     alignas(64) std::atomic<uint32_t> done{0};
     alignas(64) std::atomic<int> sleepers{0};
@@ -40,17 +46,28 @@ struct ThreadPool::State {
     bool spin = true;
     std::vector<std::thread> threads;
 
-    bool has_work() const {
+    explicit State(int size) : flags(static_cast<size_t>(size)) {}
+
+    bool has_work(int index) const {
         const uint64_t t = ticket.load();
-        return static_cast<uint32_t>(t) < static_cast<uint32_t>(t >> 32);
+        return flags[static_cast<size_t>(index)].up.load() ||
+               static_cast<uint32_t>(t) < static_cast<uint32_t>(t >> 32);
     }
 
     // Takes and does jobs until none is left.
-    void work() {
+    void work(int index) {
+        // Its own first. A flag taken down is a job of a run that cannot end before we are done: only now is
+        // `job` safe to read.
+        const auto size = static_cast<int>(flags.size());
+        for (int i = 0; i < size; ++i) {
+            const int j = (index + i) % size;
+            if (!flags[static_cast<size_t>(j)].up.load() || !flags[static_cast<size_t>(j)].up.exchange(0))
+                continue;
+            (*job)(j);
+            done.fetch_add(1);
+        }
         uint64_t t = ticket.load();
         while (static_cast<uint32_t>(t) < static_cast<uint32_t>(t >> 32)) {
-            // Success means the job is ours and its run cannot end before we are done: only now is `job` safe
-            // to read.
             if (!ticket.compare_exchange_weak(t, t + 1)) continue;
             (*job)(static_cast<int>(static_cast<uint32_t>(t)));
             done.fetch_add(1);
@@ -74,18 +91,18 @@ struct ThreadPool::State {
     void worker(int index) {
         worker_index = index;
         while (!stop.load()) {
-            if (!spin_until([&] { return has_work() || stop.load(); })) {
+            if (!spin_until([&] { return has_work(index) || stop.load(); })) {
                 std::unique_lock lock(sleep_mutex);
                 sleepers.fetch_add(1);  // before the last look at the ticket: run() looks the other way round
-                wake.wait(lock, [&] { return has_work() || stop.load(); });
+                wake.wait(lock, [&] { return has_work(index) || stop.load(); });
                 sleepers.fetch_sub(1);
             }
-            work();
+            work(index);
         }
     }
 };
 
-ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()), size_(threads) {
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>(threads)), size_(threads) {
     cpu_set_t allowed;
     const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
     // A core each only when the pool takes them all: two smaller pools, or processes, would be pinned onto
@@ -139,12 +156,15 @@ void ThreadPool::run(int count, const std::function<void(int)>& job) {
     }
     s.job = &job;
     s.done = 0;
-    s.ticket = static_cast<uint64_t>(count) << 32;
+    if (count <= size_)
+        for (int i = 0; i < count; ++i) s.flags[static_cast<size_t>(i)].up = 1;
+    else
+        s.ticket = static_cast<uint64_t>(count) << 32;
     if (s.sleepers.load() > 0) {
         std::lock_guard lock(s.sleep_mutex);  // a worker between its look and its sleep holds it
         s.wake.notify_all();
     }
-    s.work();
+    s.work(0);
     const auto all_done = [&] { return s.done.load() == static_cast<uint32_t>(count); };
     while (!s.spin_until(all_done)) std::this_thread::yield();
 }

@@ -14,8 +14,9 @@ class ThreadPool {
     static std::shared_ptr<ThreadPool> get(int threads);
 
     int size() const { return size_; }
-    // Calls job(i) for i in [0, count), spread over the threads, and returns when all are done. job must not
-    // throw. A second thread that calls it waits for the first; a job must not call it.
+    // Calls job(i) for i in [0, count), spread over the threads, and returns when all are done. Up to one job
+    // a thread, job i runs on thread i unless that one is asleep: what it left in its caches serves it again.
+    // job must not throw. A second thread that calls it waits for the first; a job must not call it.
     void run(int count, const std::function<void(int)>& job);
 
     // Inside a job: which of the pool's threads it runs on, 0 (the caller of run) .. size() - 1. For scratch

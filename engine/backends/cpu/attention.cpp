@@ -59,7 +59,6 @@ class Head {
     // Logits of rows [row, row + rows) into scratch: u8 up to 8 bits, int16 beyond.
     void logits(const PackedNode& node, int64_t row, int rows) {
         const int64_t d4 = (d_ + 3) / 4;
-        const RequantView requant = node.requant.at(0);
         const bool wide = node.quant->out.bits > 8;
         alignas(64) int32_t accs[2][tile_rows * tile_cols];
         Finish before;
@@ -67,7 +66,11 @@ class Head {
             int32_t* acc = accs[p % 2];
             k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + p * tile_cols * d4 * 4, d4,
                          s_.k_init.data() + p * tile_cols, rows, width_of(tokens_, p), acc, before);
-            before = {wide ? Finish::To::i16 : Finish::To::u8, acc, rows, cols_of(tokens_, p), requant};
+            before.to = wide ? Finish::To::i16 : Finish::To::u8;
+            before.acc = acc;
+            before.rows = rows;
+            before.cols = cols_of(tokens_, p);
+            node.requant.at(0, &before.q);
             before.u8 = s_.logits.data() + p * tile_cols;
             before.i16 = s_.wide_logits.data() + p * tile_cols;
             before.ld = rows_stride_;
@@ -75,20 +78,22 @@ class Head {
         finish(k_, before);
     }
 
-    void softmax(const PackedNode& node, int rows) {
+    // Yields whether any p has an upper byte: where attention is spread over many tokens, none has.
+    bool softmax(const PackedNode& node, int rows) {
         if (node.logit_bits <= 8)
             return k_.shiftmax(s_.logits.data(), rows_stride_, rows, tokens_, node.shiftmax(), s_.low.data(),
                                s_.high.data());
         for (int64_t at = 0; at < rows * rows_stride_; at += rows_stride_)
             shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, s_.low.data() + at, s_.high.data() + at);
+        return true;
     }
 
     // p . v for `rows` rows of p in scratch -> out u8 [rows, d] of stride ldo.
-    void context(const PackedNode& node, bool two_planes, int rows, uint8_t* out, int64_t ldo) {
+    void context(const PackedNode& node, bool upper, int rows, uint8_t* out, int64_t ldo) {
         const int64_t t4 = (tokens_ + 3) / 4;
         alignas(64) int32_t acc[tile_rows * tile_cols];
         for (int64_t p = 0; p * tile_cols < d_; ++p) {
-            k_.gemm_tile(s_.low.data(), two_planes ? s_.high.data() : nullptr, rows_stride_,
+            k_.gemm_tile(s_.low.data(), upper ? s_.high.data() : nullptr, rows_stride_,
                          s_.v.data() + p * tile_cols * t4 * 4, t4, zeros, rows, width_of(d_, p), acc, {});
             k_.requant_u8(acc, rows, cols_of(d_, p), node.requant.at(0), nullptr, out + p * tile_cols, ldo);
         }
@@ -104,28 +109,52 @@ class Head {
     int64_t rows_stride_;
 };
 
-// Calls block(picture, head, row, rows) for all rows of all heads, a contiguous share of them per thread, and
-// start(picture, head) before the first block of each head a thread comes to.
+// Blocks of rows first..last of one head.
+template <typename Block>
+void blocks_of(int64_t picture, int64_t head, int64_t first, int64_t last, const Block& block) {
+    const int64_t count = (last - first + tile_rows - 1) / tile_rows;
+    for (int64_t b = 0; b < count; ++b) {
+        const int64_t row = first + (last - first) * b / count;
+        block(picture, head, row, static_cast<int>(first + (last - first) * (b + 1) / count - row));
+    }
+}
+
+// Calls block(picture, head, row, rows) for all rows of all heads, and start(picture, head) before the first
+// block of each head a thread comes to.
 template <typename Start, typename Block>
 void for_blocks(const Context& ctx, const Heads& shape, const Start& start, const Block& block) {
-    const int64_t total = shape.batch * shape.heads * shape.tokens, threads = ctx.pool.size();
-    const auto job = [&](int i) {
-        int64_t at = total * i / threads;
-        const int64_t end = total * (i + 1) / threads;
+    const int64_t rows = shape.batch * shape.tokens, threads = ctx.pool.size();
+    // Each thread the rows that are its own in the matrix products before and after, too: they are in its
+    // caches.
+    const auto by_rows = [&](int i) {
+        int64_t at = rows * i / threads;
+        const int64_t end = rows * (i + 1) / threads;
         while (at < end) {
-            const int64_t head = at / shape.tokens, row = at % shape.tokens;
-            const int64_t stop = std::min(end, (head + 1) * shape.tokens) - head * shape.tokens;
-            start(head / shape.heads, head % shape.heads);
-            const int64_t blocks = (stop - row + tile_rows - 1) / tile_rows;
-            for (int64_t b = 0; b < blocks; ++b) {
-                const int64_t first = row + (stop - row) * b / blocks;
-                block(head / shape.heads, head % shape.heads, first,
-                      static_cast<int>(row + (stop - row) * (b + 1) / blocks - first));
+            const int64_t picture = at / shape.tokens, row = at % shape.tokens;
+            const int64_t stop = std::min(end, (picture + 1) * shape.tokens) - picture * shape.tokens;
+            for (int64_t head = 0; head < shape.heads; ++head) {
+                start(picture, head);
+                blocks_of(picture, head, row, stop, block);
             }
             at += stop - row;
         }
     };
-    ctx.pool.run(static_cast<int>(threads), std::ref(job));
+    // Few rows each: sharing out the heads saves packing each head in every thread.
+    const auto by_heads = [&](int i) {
+        int64_t at = rows * shape.heads * i / threads;
+        const int64_t end = rows * shape.heads * (i + 1) / threads;
+        while (at < end) {
+            const int64_t head = at / shape.tokens, row = at % shape.tokens;
+            const int64_t stop = std::min(end, (head + 1) * shape.tokens) - head * shape.tokens;
+            start(head / shape.heads, head % shape.heads);
+            blocks_of(head / shape.heads, head % shape.heads, row, stop, block);
+            at += stop - row;
+        }
+    };
+    if (rows >= 64 * threads)
+        ctx.pool.run(static_cast<int>(threads), std::ref(by_rows));
+    else
+        ctx.pool.run(static_cast<int>(threads), std::ref(by_heads));
 }
 
 }  // namespace
@@ -144,7 +173,6 @@ void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d)
 
 void attention(const Context& ctx, const Heads& shape, const PackedNode& logits, const PackedNode& softmax,
                const PackedNode& context, const uint8_t* qkv, uint8_t* out) {
-    const bool two_planes = softmax.quant->quant.shift.k > 8;
     const int64_t picture = shape.tokens * shape.C;
     for_blocks(
         ctx, shape,
@@ -156,9 +184,8 @@ void attention(const Context& ctx, const Heads& shape, const PackedNode& logits,
         [&](int64_t b, int64_t h, int64_t row, int rows) {
             Head head(ctx, shape, qkv + b * 3 * picture, h);
             head.logits(logits, row, rows);
-            head.softmax(softmax, rows);
-            head.context(context, two_planes, rows, out + b * picture + row * shape.C + h * shape.d(),
-                         shape.C);
+            const bool upper = head.softmax(softmax, rows);
+            head.context(context, upper, rows, out + b * picture + row * shape.C + h * shape.d(), shape.C);
         });
 }
 
@@ -182,7 +209,7 @@ void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& 
 
 void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode& softmax,
                        const int32_t* logits, int32_t* p) {
-    const bool wide = softmax.logit_bits > 8, two_planes = softmax.quant->quant.shift.k > 8;
+    const bool wide = softmax.logit_bits > 8;
     for_blocks(
         ctx, shape, [](int64_t, int64_t) {},
         [&](int64_t, int64_t h, int64_t row, int rows) {
@@ -197,11 +224,11 @@ void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode&
                     else
                         s.logits[r * head.rows_stride() + j] = static_cast<uint8_t>(x + 128);
                 }
-            head.softmax(softmax, rows);
+            const bool upper = head.softmax(softmax, rows);
             for (int r = 0; r < rows; ++r)
                 for (int64_t j = 0; j < shape.tokens; ++j) {
                     const int64_t at = r * head.rows_stride() + j;
-                    p[first + r * shape.tokens + j] = s.low[at] + (two_planes ? s.high[at] * 256 : 0);
+                    p[first + r * shape.tokens + j] = s.low[at] + (upper ? s.high[at] * 256 : 0);
                 }
         });
 }

@@ -21,7 +21,7 @@ void requant_i16(const int32_t* acc, int rows, int cols, const RequantView& q, i
 void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, const ResidualView& old,
                   const int16_t* t, int16_t* out, int64_t ld);
 void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q, uint8_t* out);
-void shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
               uint8_t* high);
 void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init);
 void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width);

@@ -44,7 +44,7 @@ __attribute__((target("avx512vbmi"))) uint64_t sum_of_e(const uint8_t* x, int64_
     return static_cast<uint64_t>(_mm512_reduce_add_epi64(sums));
 }
 
-// p, computed once per value of e instead of once per element. f < 2^32.
+// p, computed once per value of e instead of once per element. f < 2^32. high may be null.
 template <int blocks>
 __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t n, int max, uint64_t f,
                                                        const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
@@ -78,7 +78,7 @@ __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t
         const __mmask64 valid = lanes64(n - i);
         const __m512i delta = _mm512_sub_epi8(top, _mm512_maskz_loadu_epi8(valid, x + i));
         _mm512_mask_storeu_epi8(low + i, valid, look_up<blocks>(p_low, delta));
-        if (q.k > 8) _mm512_mask_storeu_epi8(high + i, valid, look_up<blocks>(p_high, delta));
+        if (high) _mm512_mask_storeu_epi8(high + i, valid, look_up<blocks>(p_high, delta));
     }
 }
 
@@ -95,7 +95,7 @@ int horizontal_max(__m512i x) {
 
 // Stage by stage over all rows: each stage of one row waits long for the one before, those of other rows do
 // not.
-void shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
               uint8_t* high) {
     if (q.planes == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
     int max[tile_rows], blocks[tile_rows];
@@ -116,18 +116,25 @@ void shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxV
         d[r] = blocks[r] == 1   ? sum_of_e<1>(x + r * ld, n, max[r], q)
                : blocks[r] == 2 ? sum_of_e<2>(x + r * ld, n, max[r], q)
                                 : sum_of_e<4>(x + r * ld, n, max[r], q);
-    for (int r = 0; r < rows; ++r) f[r] = shiftmax_reciprocal(d[r], q.M);
+    bool upper = false, wide = false;
+    for (int r = 0; r < rows; ++r) {
+        f[r] = shiftmax_reciprocal(d[r], q.M);
+        wide = wide || f[r] >> 32;
+        // The greatest logit has the greatest share.
+        upper = upper || (f[r] * q.e[0]) >> (q.M - q.k + 1) > 255;
+    }
+    if (wide) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
     for (int r = 0; r < rows; ++r) {
         const int64_t at = r * ld;
-        if (f[r] >> 32)
-            scalar_kernels.shiftmax(x + at, ld, 1, n, q, low + at, high + at);
-        else if (blocks[r] == 1)
-            shares_of_e<1>(x + at, n, max[r], f[r], q, low + at, high + at);
+        uint8_t* const to = upper ? high + at : nullptr;
+        if (blocks[r] == 1)
+            shares_of_e<1>(x + at, n, max[r], f[r], q, low + at, to);
         else if (blocks[r] == 2)
-            shares_of_e<2>(x + at, n, max[r], f[r], q, low + at, high + at);
+            shares_of_e<2>(x + at, n, max[r], f[r], q, low + at, to);
         else
-            shares_of_e<4>(x + at, n, max[r], f[r], q, low + at, high + at);
+            shares_of_e<4>(x + at, n, max[r], f[r], q, low + at, to);
     }
+    return upper;
 }
 
 // ---- Attention's right-hand matrices ----

@@ -136,24 +136,17 @@ inlined void multiply(__m512i (&acc)[rows][vectors], const uint8_t* a, int64_t l
 }
 
 // One function, so that the accumulators stay an array the compiler can take apart into registers. They start
-// from zero, which costs nothing, unlike loads of `init`. Unless Step is nothing, step(0..5) are called on
-// the way, spread over k.
+// from zero, which costs nothing, unlike loads of `init`. on_upper: to `out`'s 256-fold. Unless Step is
+// nothing, step(0..5) are called on the way, spread over k.
 struct Nothing {};
-template <bool two_planes, int rows, int vectors, typename Step>
-inlined void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-                  const int32_t* init, int32_t* out, const Step& step) {
+template <bool on_upper, int rows, int vectors, typename Step>
+inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
+                  int32_t* out, const Step& step) {
     __m512i acc[rows][vectors];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) acc[r][v] = zeroed();
-    if constexpr (two_planes) {
-        multiply<rows, vectors>(acc, a_high, lda, b, k4);
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; ++v) acc[r][v] = _mm512_slli_epi32(acc[r][v], 8);
-    }
     if constexpr (std::is_same_v<Step, Nothing>) {
         multiply<rows, vectors>(acc, a, lda, b, k4);
     } else {
@@ -171,22 +164,24 @@ inlined void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const in
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v)
-            _mm512_store_si512(out + r * tile_cols + v * 16,
-                               _mm512_add_epi32(acc[r][v], _mm512_loadu_si512(init + v * 16)));
+        for (int v = 0; v < vectors; ++v) {
+            int32_t* to = out + r * tile_cols + v * 16;
+            if constexpr (on_upper)
+                acc[r][v] = _mm512_add_epi32(acc[r][v], _mm512_slli_epi32(_mm512_load_si512(to), 8));
+            _mm512_store_si512(to, _mm512_add_epi32(acc[r][v], _mm512_loadu_si512(init + v * 16)));
+        }
 }
 
 // The products with nothing inside.
-template <bool two_planes, int rows, int vectors>
-void plain(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-           const int32_t* init, int32_t* out) {
-    tile<two_planes, rows, vectors>(a, a_high, lda, b, k4, init, out, Nothing{});
+template <bool on_upper, int rows, int vectors>
+void plain(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out) {
+    tile<on_upper, rows, vectors>(a, lda, b, k4, init, out, Nothing{});
 }
 
 template <int rows, int vectors>
 void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
              const Finish& f) {
-    tile<false, rows, vectors>(a, nullptr, lda, b, k4, init, out, [&](int r) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
         if (r < f.rows) row_u8(f.acc + r * tile_cols, f.q, f.u8 + r * f.ld);
     });
 }
@@ -196,7 +191,7 @@ __attribute__((target("avx512vbmi"))) void with_table(const uint8_t* a, int64_t 
                                                       int64_t k4, const int32_t* init, int32_t* out,
                                                       const Finish& f) {
     tile<false, rows, vectors>(
-        a, nullptr, lda, b, k4, init, out, [&](int r) __attribute__((target("avx512vbmi"))) {
+        a, lda, b, k4, init, out, [&](int r) __attribute__((target("avx512vbmi"))) {
             if (r < f.rows) row_table(f.acc + r * tile_cols, f.q, f.table, f.u8 + r * f.ld);
         });
 }
@@ -205,12 +200,14 @@ template <int rows, int vectors>
 void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
               const Finish& f) {
     const Stream s = split(f.stream);
-    tile<false, rows, vectors>(a, nullptr, lda, b, k4, init, out, [&](int r) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
         if (r >= f.rows) return;
         half_row_sum(f.acc + r * tile_cols, f.q, 0, s, f.old + r * f.ld, f.i16 + r * f.ld);
         half_row_sum(f.acc + r * tile_cols, f.q, 32, s, f.old + r * f.ld, f.i16 + r * f.ld);
     });
 }
+
+constexpr int32_t none[tile_cols] = {};
 
 template <int rows, int vectors>
 void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
@@ -227,8 +224,9 @@ void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t
         }
     }
     finish(avx512vnni_kernels(), f);
-    if (a_high) return plain<true, rows, vectors>(a, a_high, lda, b, k4, init, acc);
-    plain<false, rows, vectors>(a, nullptr, lda, b, k4, init, acc);
+    if (!a_high) return plain<false, rows, vectors>(a, lda, b, k4, init, acc);
+    plain<false, rows, vectors>(a_high, lda, b, k4, none, acc);
+    plain<true, rows, vectors>(a, lda, b, k4, init, acc);
 }
 
 template <int vectors>

@@ -3,8 +3,6 @@
 #include "engine/backends/cpu/avx512vnni.h"
 
 namespace ivit::cpu::avx512 {
-// ---- I-LayerNorm ----
-
 namespace {
 
 // Integer square roots of eight numbers below 2^62, digit by digit. arithmetic.md wants floor(sqrt(v)),
@@ -41,13 +39,15 @@ void layernorm_moments8(const int16_t* x, int64_t ldx, int rows, int64_t C, int3
     alignas(64) int64_t v[8] = {};
     for (int r = 0; r < rows; ++r, x += ldx) {
         __m512i sums = _mm512_setzero_si512(), even = sums, other = sums;
-        for (int64_t c = 0; c < C; c += 32) {
-            const __m512i t = _mm512_maskz_loadu_epi16(static_cast<__mmask32>(lanes64(C - c)), x + c);
-            sums = _mm512_add_epi32(sums, _mm512_madd_epi16(t, ones));
+        const auto add = [&](__m512i t) {
+            sums = _mm512_dpwssd_epi32(sums, t, ones);
             const __m512i pairs = _mm512_madd_epi16(t, t);  // up to 2^31: unsigned
             even = _mm512_add_epi64(even, _mm512_and_si512(pairs, word));
             other = _mm512_add_epi64(other, _mm512_srli_epi64(pairs, 32));
-        }
+        };
+        int64_t c = 0;
+        for (; c + 32 <= C; c += 32) add(_mm512_loadu_si512(x + c));
+        if (c < C) add(_mm512_maskz_loadu_epi16(static_cast<__mmask32>(lanes64(C - c)), x + c));
         const int64_t sum = _mm512_reduce_add_epi32(sums), doubled = 2 * sum + C;
         const int64_t mu = doubled >= 0 ? doubled / (2 * C) : -((2 * C - 1 - doubled) / (2 * C));
         mean[r] = static_cast<int32_t>(mu);
@@ -66,10 +66,19 @@ void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const Lay
     const __m512i lo = _mm512_set1_epi8(static_cast<char>(q.lo)),
                   hi = _mm512_set1_epi8(static_cast<char>(q.hi));
     const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+    // Means and factors of eight rows, and of the next eight: a root takes long, and all of it waiting. The
+    // rows before fill that time.
+    int32_t means[2][8], factors[2][8];
+    const auto count_at = [&](int64_t first) {
+        return static_cast<int>(rows - first < 8 ? rows - first : 8);
+    };
+    layernorm_moments8(x, ldx, count_at(0), C, means[0], factors[0]);
     for (int64_t first = 0; first < rows; first += 8) {
-        const int count = static_cast<int>(rows - first < 8 ? rows - first : 8);
-        int32_t mean[8], f[8];
-        layernorm_moments8(x + first * ldx, ldx, count, C, mean, f);
+        const int count = count_at(first), now = static_cast<int>(first / 8 % 2);
+        if (first + 8 < rows)
+            layernorm_moments8(x + (first + 8) * ldx, ldx, count_at(first + 8), C, means[1 - now],
+                               factors[1 - now]);
+        const int32_t *mean = means[now], *f = factors[now];
         for (int r = 0; r < count; ++r) {
             const int16_t* row = x + (first + r) * ldx;
             uint8_t* to = out + (first + r) * C;

@@ -109,22 +109,28 @@ void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const Lay
     }
 }
 
-void shiftmax_row(const uint8_t* x, int64_t n, const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
-    uint8_t max = 0;
-    for (int64_t j = 0; j < n; ++j) max = x[j] > max ? x[j] : max;
-    uint64_t d = 0;
-    for (int64_t j = 0; j < n; ++j) d += q.e[max - x[j]];
-    const auto f = static_cast<int64_t>(shiftmax_reciprocal(d, q.M));
-    for (int64_t j = 0; j < n; ++j) {
-        const int64_t p = arith::shift_share(static_cast<int64_t>(q.e[max - x[j]]), f, q.M, q.k);
-        low[j] = static_cast<uint8_t>(p);
-        if (q.k > 8) high[j] = static_cast<uint8_t>(p >> 8);
-    }
-}
-
-void shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
               uint8_t* high) {
-    for (int r = 0; r < rows; ++r) shiftmax_row(x + r * ld, n, q, low + r * ld, high + r * ld);
+    uint8_t max[tile_rows] = {};
+    int64_t f[tile_rows];
+    bool upper = false;
+    for (int r = 0; r < rows; ++r) {
+        const uint8_t* row = x + r * ld;
+        for (int64_t j = 0; j < n; ++j) max[r] = row[j] > max[r] ? row[j] : max[r];
+        uint64_t d = 0;
+        for (int64_t j = 0; j < n; ++j) d += q.e[max[r] - row[j]];
+        f[r] = static_cast<int64_t>(shiftmax_reciprocal(d, q.M));
+        // The greatest logit has the greatest share.
+        upper = upper || arith::shift_share(static_cast<int64_t>(q.e[0]), f[r], q.M, q.k) > 255;
+    }
+    for (int r = 0; r < rows; ++r)
+        for (int64_t j = 0; j < n; ++j) {
+            const int64_t at = r * ld + j;
+            const int64_t p = arith::shift_share(static_cast<int64_t>(q.e[max[r] - x[at]]), f[r], q.M, q.k);
+            low[at] = static_cast<uint8_t>(p);
+            if (upper) high[at] = static_cast<uint8_t>(p >> 8);
+        }
+    return upper;
 }
 
 void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {

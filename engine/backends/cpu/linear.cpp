@@ -11,27 +11,33 @@ namespace ivit::cpu {
 namespace {
 
 // Rows that share a pass over the weights: as many as half a second-level cache holds.
-int64_t chunk_rows(int64_t K) { return std::clamp<int64_t>((256 << 10) / K, 8 * tile_rows, 32 * tile_rows); }
+int64_t chunk_rows(int64_t K) { return std::clamp<int64_t>((256 << 10) / K, 8 * tile_rows, 64 * tile_rows); }
 
-// What becomes of the accumulators of a tile. Those of the head, and accumulators asked for themselves, are
-// stored at once.
-Finish output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t col, int cols) {
+// What becomes of the accumulators of a tile, into *f. Those of the head, and accumulators asked for
+// themselves, are stored at once. Field by field: the copy of a struct just written waits until the writes
+// have left the core, behind all the products before them.
+void output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t col, int cols, Finish* f) {
     const int64_t N = l.linear->panels->N, at = row * N + col;
-    Finish f{Finish::To::nothing, acc, rows, cols, l.linear->requant.at(col)};
-    f.ld = N;
+    f->acc = acc;
+    f->rows = rows;
+    f->cols = cols;
+    f->ld = N;
     if (l.u8) {
-        f.to = Finish::To::u8;
-        if (l.gelu && !l.gelu->quant->quant.shift.row_pivot) f.table = l.gelu->table.data();
-        f.u8 = l.u8 + at;
+        f->to = Finish::To::u8;
+        f->table = l.gelu && !l.gelu->quant->quant.shift.row_pivot ? l.gelu->table.data() : nullptr;
+        f->u8 = l.u8 + at;
+        l.linear->requant.at(col, &f->q);
     } else if (l.add) {
-        f.to = Finish::To::sum;
-        f.q = l.add->requant.at(col);
-        f.stream = {l.add->quant->mt, l.add->quant->st};
-        f.old = l.old + at;
-        f.i16 = l.i16 + at;
+        f->to = Finish::To::sum;
+        f->stream.m = l.add->quant->mt;
+        f->stream.s = l.add->quant->st;
+        f->old = l.old + at;
+        f->i16 = l.i16 + at;
+        l.add->requant.at(col, &f->q);
     } else if (l.i16) {
-        f.to = Finish::To::i16;
-        f.i16 = l.i16 + at;
+        f->to = Finish::To::i16;
+        f->i16 = l.i16 + at;
+        l.linear->requant.at(col, &f->q);
     } else {
         const QuantNode& q = *l.linear->quant;
         for (int r = 0; r < rows; ++r)
@@ -41,7 +47,6 @@ Finish output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_
                 l.i32[at + r * N + c] = l.accumulator ? a : arith::requant(a, q.m[i], q.s[i], 32);
             }
     }
-    return f;
 }
 
 // Part `part` of `parts` of the next panel, towards the second-level cache while this one is at work.
@@ -80,7 +85,7 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
                 int32_t* acc = accs[tiles++ % 2];
                 k.gemm_tile(x + r * ldx, nullptr, ldx, w.panel(p), w.k4(),
                             l.linear->init.data() + p * tile_cols, rows, w.width(p), acc, before);
-                before = output(l, acc, r0 + r, rows, p * tile_cols, w.cols(p));
+                output(l, acc, r0 + r, rows, p * tile_cols, w.cols(p), &before);
             }
     }
     finish(k, before);

@@ -34,8 +34,19 @@ class Requantizer {
     Requantizer() = default;
     // m, s: `count` entries, or one for all columns.
     Requantizer(const int32_t* m, const int32_t* s, size_t count, int64_t N, int64_t lo, int64_t hi);
+    // The columns from c on.
+    void at(int64_t c, RequantView* view) const {
+        view->m = m_.data() + c;
+        view->shift = shift_.data() + c;
+        view->half = half_.data() + c;
+        view->lo = lo_;
+        view->hi = hi_;
+        view->upper = upper_;
+    }
     RequantView at(int64_t c) const {
-        return {m_.data() + c, shift_.data() + c, half_.data() + c, lo_, hi_, upper_};
+        RequantView view;
+        at(c, &view);
+        return view;
     }
 
   private:

@@ -20,7 +20,7 @@ void shiftmax_wide(const int16_t* x, int64_t n, const PackedNode& softmax, uint8
     for (int64_t j = 0; j < n; ++j) {
         const int64_t p = arith::shift_share(exponential(x[j]), f, q.M, q.k);
         low[j] = static_cast<uint8_t>(p);
-        if (q.k > 8) high[j] = static_cast<uint8_t>(p >> 8);
+        high[j] = static_cast<uint8_t>(p >> 8);
     }
 }
 
