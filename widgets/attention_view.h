@@ -3,12 +3,14 @@
 #pragma once
 #include <QCheckBox>
 #include <QComboBox>
-#include <QImage>
 #include <QSlider>
 
-#include "widgets/attention_math.h"
+#include "widgets/attention_scene.h"
 #include "widgets/elided_label.h"
 #include "widgets/view.h"
+
+class AttentionPanels;
+class HeadGrid;
 
 class AttentionView : public View {
     Q_OBJECT
@@ -20,11 +22,10 @@ class AttentionView : public View {
     QWidget* canvas() override;
 
     // What is on screen, for tests and for copying.
-    const std::vector<double>& integer_row() const { return integer_row_; }
-    const std::vector<double>& float_row() const { return float_row_; }
-    double row_kl() const { return row_kl_; }
-    int layer_node() const { return layer_; }
-    int shown_token() const;
+    const std::vector<double>& integer_row() const { return scene_.integer_row; }
+    const std::vector<double>& float_row() const { return scene_.float_row; }
+    double row_kl() const { return scene_.row_kl; }
+    int layer_node() const { return scene_.layer; }
     void click_patch(int token) { selection().set_token(token); }
     QString to_csv() const;
 
@@ -32,25 +33,16 @@ class AttentionView : public View {
     void refresh() override;
 
   private:
-    friend class HeadGrid;
-    friend class AttentionPanels;
     void refresh_row();
-    void set_hovered(int token);
+    void set_hovered(int token);  // -1: none
 
-    class HeadGrid* grid_;
-    class AttentionPanels* panels_;
+    AttentionScene scene_;  // what both parts draw
+    HeadGrid* grid_;
+    AttentionPanels* panels_;
     QComboBox *against_, *fusion_;
     QCheckBox* rollout_;
     QSlider* discard_;
     QLabel* discard_value_;
     ElidedLabel* title_;
-
-    QImage picture_;
-    std::vector<int> layers_;
-    int layer_ = -1;    // the softmax node shown
     int hovered_ = -1;  // token under the mouse
-    bool flipped_ = false, difference_first_ = false;
-    attention::PatchGrid patches_;
-    std::vector<double> integer_row_, float_row_;
-    double row_kl_ = 0;
 };

@@ -2,6 +2,7 @@
 #include "widgets/incoming.h"
 
 #include <QFileInfo>
+#include <QImage>
 #include <QMimeData>
 #include <QNetworkAccessManager>
 #include <QNetworkReply>
@@ -12,58 +13,89 @@
 #include "widgets/workbench.h"
 
 namespace {
+
 constexpr qint64 most_download = 64 << 20;
+
+bool is_web(const QUrl& url) {
+    return url.scheme() == QLatin1String("http") || url.scheme() == QLatin1String("https");
 }
+
+// Copied text: one path or link a line; anything else in it makes it no list of ours.
+QList<QUrl> in_text(const QString& text) {
+    QList<QUrl> found;
+    for (const QString& line : text.trimmed().split(QLatin1Char('\n'), Qt::SkipEmptyParts)) {
+        const QString entry = line.trimmed();
+        const QUrl url(entry, QUrl::StrictMode);
+        if (QFileInfo::exists(entry)) {
+            found << QUrl::fromLocalFile(QFileInfo(entry).absoluteFilePath());
+        } else if (is_web(url) || url.isLocalFile() || url.scheme() == QLatin1String("data")) {
+            found << url;
+        } else {
+            return {};
+        }
+    }
+    return found;
+}
+
+}  // namespace
 
 Incoming::Incoming(Workbench& bench, QObject* parent)
     : QObject(parent), bench_(bench), network_(new QNetworkAccessManager(this)) {}
 
 bool Incoming::take(const QMimeData* data) {
     if (!data) return false;
-    QStringList files;
-    QList<QUrl> links;
-    for (const QUrl& url : data->urls()) {
-        if (url.isLocalFile()) {
-            files << url.toLocalFile();
-        } else if (url.scheme() == "http" || url.scheme() == "https") {
-            links << url;
-        }
-    }
-    // A model among the files is opened as one.
+    QList<QUrl> urls = data->urls();
+    if (urls.isEmpty() && !data->hasImage()) urls = in_text(data->text());
     QStringList pictures;
-    for (const QString& f : files) {
-        if (f.endsWith(QStringLiteral(".safetensors"), Qt::CaseInsensitive)) {
-            emit model_wanted(f);
-        } else if (f.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive)) {
-            emit config_wanted(f);
+    QList<QUrl> links, inlined;
+    bool taken = false;
+    for (const QUrl& url : urls) {
+        const QString file = url.toLocalFile();
+        if (url.scheme() == QLatin1String("data")) {
+            inlined << url;
+        } else if (!url.isLocalFile()) {
+            if (is_web(url)) links << url;
+        } else if (file.endsWith(QStringLiteral(".safetensors"), Qt::CaseInsensitive)) {
+            emit model_wanted(file);
+            taken = true;
+        } else if (file.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive)) {
+            emit config_wanted(file);
+            taken = true;
         } else {
-            pictures << f;
+            pictures << file;
         }
     }
     if (!pictures.isEmpty()) bench_.open_pictures(pictures);
-    if (!files.isEmpty()) return true;
+    if (taken || !pictures.isEmpty()) return true;
     // A browser gives the picture itself, or a link to it, or both: the picture is at hand, the link may be a
     // page.
     if (data->hasImage()) {
+        const QString name = links.isEmpty() ? QString() : links.first().fileName();
         bench_.open_image(qvariant_cast<QImage>(data->imageData()),
-                          links.isEmpty() ? QStringLiteral("pasted picture") : links.first().fileName());
+                          name.isEmpty() ? QStringLiteral("pasted picture") : name);
         return true;
     }
-    for (const QUrl& url : links) download(url);
-    if (!links.isEmpty()) return true;
-    if (data->hasText()) {
-        const QString text = data->text().trimmed();
-        if (QFileInfo::exists(text)) {
-            bench_.open_pictures({text});
-            return true;
-        }
-        const QUrl url(text, QUrl::StrictMode);
-        if (url.scheme() == "http" || url.scheme() == "https") {
-            download(url);
-            return true;
-        }
+    for (const QUrl& url : inlined) {
+        // data:image/png;base64,iVBOR...
+        const QByteArray text = url.toEncoded(), head = text.left(text.indexOf(',')),
+                         body = QByteArray::fromPercentEncoding(text.mid(text.indexOf(',') + 1));
+        open(head.endsWith(";base64") ? QByteArray::fromBase64(body) : body,
+             QStringLiteral("inlined picture"));
     }
-    return false;
+    for (const QUrl& url : links) download(url);
+    return !links.isEmpty() || !inlined.isEmpty();
+}
+
+void Incoming::open(const QByteArray& bytes, const QString& name) {
+    try {
+        const ivit::Image image = ivit::decode_image(
+            std::span(reinterpret_cast<const uint8_t*>(bytes.constData()), static_cast<size_t>(bytes.size())),
+            name.toStdString());
+        const QImage q(image.rgb.data(), image.width, image.height, image.width * 3, QImage::Format_RGB888);
+        bench_.open_image(q.copy(), name);
+    } catch (const ivit::Error& e) {
+        bench_.say(QString::fromUtf8(e.what()), true);
+    }
 }
 
 void Incoming::download(const QUrl& url) {
@@ -80,16 +112,6 @@ void Incoming::download(const QUrl& url) {
             bench_.say(QStringLiteral("%1: %2").arg(url.toDisplayString(), reply->errorString()), true);
             return;
         }
-        const QByteArray bytes = reply->readAll();
-        try {
-            const ivit::Image image =
-                ivit::decode_image(std::span(reinterpret_cast<const uint8_t*>(bytes.constData()),
-                                             static_cast<size_t>(bytes.size())),
-                                   url.fileName().toStdString());
-            QImage q(image.rgb.data(), image.width, image.height, image.width * 3, QImage::Format_RGB888);
-            bench_.open_image(q.copy(), url.fileName().isEmpty() ? url.host() : url.fileName());
-        } catch (const ivit::Error& e) {
-            bench_.say(QString::fromUtf8(e.what()), true);
-        }
+        open(reply->readAll(), url.fileName().isEmpty() ? url.host() : url.fileName());
     });
 }

@@ -23,6 +23,7 @@ class Incoming : public QObject {
 
   private:
     void download(const QUrl& url);
+    void open(const QByteArray& bytes, const QString& name);  // an encoded picture
     Workbench& bench_;
     QNetworkAccessManager* network_;
 };

@@ -23,7 +23,7 @@ bool LatencySamples::unsettled() const {
 }
 
 double LatencySamples::ratio() const {
-    const double q = unsettled() ? 0.1 : 0.5;
+    const double q = unsettled() ? 0 : 0.5;
     const double integers = quantile(integer_ms, q);
     return integers > 0 ? quantile(float_ms, q) / integers : std::numeric_limits<double>::quiet_NaN();
 }

@@ -190,7 +190,7 @@ QString define(const char* quantity) {
          "From runs timed in the background on this machine."},
         {"speedup",
          "Median of the float network over median of the integer network, same machine, same threads, same "
-         "batch. While other programs disturb the clock it is marked ≈ and taken of the fastest tenth of the "
+         "batch. While other programs disturb the clock it is marked ≈ and taken of the fastest "
          "runs. From runs timed in the background on this machine."},
     };
     const auto it = definitions.find(quantity);

@@ -8,49 +8,19 @@
 #include <QScrollBar>
 #include <QSettings>
 #include <QShortcut>
-#include <QStyledItemDelegate>
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <nlohmann/json.hpp>
 
 #include "engine/error.h"
 #include "engine/safetensors.h"
+#include "widgets/choice_delegate.h"
 #include "widgets/config_edit.h"
 #include "widgets/exporting.h"
 #include "widgets/metrics.h"
 #include "widgets/theme.h"
 
 namespace {
-
-// A drop-down in the cell, committed as soon as something is chosen.
-class ChoiceDelegate : public QStyledItemDelegate {
-  public:
-    using QStyledItemDelegate::QStyledItemDelegate;
-    QWidget* createEditor(QWidget* parent, const QStyleOptionViewItem&,
-                          const QModelIndex& index) const override {
-        auto* box = new QComboBox(parent);
-        box->addItems(index.data(QuantTreeModel::choices_role).toStringList());
-        box->setAccessibleName(index.data(QuantTreeModel::glob_role).toString());
-        QObject::connect(box, &QComboBox::activated, box, [this, box] {
-            auto* self = const_cast<ChoiceDelegate*>(this);
-            emit self->commitData(box);
-            emit self->closeEditor(box);
-        });
-        QMetaObject::invokeMethod(
-            box, [box] { box->showPopup(); }, Qt::QueuedConnection);
-        return box;
-    }
-    void setEditorData(QWidget* editor, const QModelIndex& index) const override {
-        auto* box = static_cast<QComboBox*>(editor);
-        box->setCurrentIndex(std::max(0, box->findText(index.data().toString())));
-    }
-    void setModelData(QWidget* editor, QAbstractItemModel* model, const QModelIndex& index) const override {
-        model->setData(index, static_cast<QComboBox*>(editor)->currentText(), Qt::EditRole);
-    }
-    QSize sizeHint(const QStyleOptionViewItem& option, const QModelIndex& index) const override {
-        return QStyledItemDelegate::sizeHint(option, index).expandedTo({0, 22});
-    }
-};
 
 QComboBox* widths(int from, int to, const QString& name, const char* definition) {
     auto* box = new QComboBox;
@@ -67,19 +37,6 @@ QLabel* heading(const QString& text) {
     label->setFont(f);
     return label;
 }
-
-// The wheel scrolls the panel; it must not turn a slider or a bit-width that happens to be under it.
-class NoWheel : public QObject {
-  public:
-    using QObject::QObject;
-    bool eventFilter(QObject* watched, QEvent* event) override {
-        if (event->type() == QEvent::Wheel && !static_cast<QWidget*>(watched)->hasFocus()) {
-            event->ignore();
-            return true;
-        }
-        return QObject::eventFilter(watched, event);
-    }
-};
 
 }  // namespace
 

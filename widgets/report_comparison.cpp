@@ -112,13 +112,15 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
         auto* open_button = new QPushButton(QStringLiteral("Open %1 …").arg(letter));
         open_button->setObjectName("open_" + letter);
         open_button->setToolTip(QStringLiteral("A report's JSON form"));
-        auto* current = new QPushButton(QStringLiteral("Shown"));
+        auto* current = new QPushButton(QStringLiteral("What is shown"));
         current->setObjectName("current_" + letter);
         current->setAccessibleName(QStringLiteral("What the window shows, as %1").arg(letter));
         current->setToolTip(QStringLiteral("Takes what the window shows now as %1").arg(letter));
         s.name = new ElidedLabel(Qt::ElideMiddle);
         s.name->setAccessibleName(QStringLiteral("Report %1").arg(letter));
-        s.name->set_text(QStringLiteral("%1: nothing yet").arg(letter));
+        s.name->set_text(
+            QStringLiteral("%1: nothing yet — open a report (JSON), or take what the window shows")
+                .arg(letter));
         s.picture = new QComboBox;
         s.picture->setAccessibleName(QStringLiteral("Picture of report %1").arg(letter));
         s.picture->setToolTip(QStringLiteral("Which of the report's pictures"));

@@ -58,8 +58,8 @@ struct LatencySamples {
 
     // The runs scatter so much (another program takes the cores) that their medians say little.
     bool unsettled() const;
-    // Float over integer: of the medians; of the 10th percentiles while unsettled(), since what disturbs a
-    // run only ever makes it longer. NaN without both.
+    // Float over integer: of the medians; of the fastest runs while unsettled(), since what disturbs a run
+    // only ever makes it longer. NaN without both.
     double ratio() const;
     static double quantile(std::vector<double> values, double q);  // NaN when empty
 };

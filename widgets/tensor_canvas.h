@@ -47,6 +47,9 @@ class TensorCanvas : public GlCanvas {
     void mouseDoubleClickEvent(QMouseEvent* e) override;
 
   private:
+    // Logical pixels: of the error strips, their distance, the legend, and around all.
+    static constexpr double strip = 34, gap = 4, legend_height = 46, margin = 10;
+
     QSize image_size() const;  // columns, rows as laid out
     QRectF area() const;       // where the image may be, in logical pixels
     QSizeF cell() const;       // logical pixels

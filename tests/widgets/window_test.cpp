@@ -4,6 +4,7 @@
 
 #include <qcustomplot.h>
 #include <QApplication>
+#include <QBuffer>
 #include <QComboBox>
 #include <QFile>
 #include <QMimeData>
@@ -279,6 +280,25 @@ TEST_CASE("window: broken, missing and oddly named files are quiet marks", "[win
     QMimeData nothing;
     nothing.setText("just words");
     CHECK_FALSE(w.take(&nothing));
+    // Copied text: a path, a file's link, several of them; a picture inside a link, as pages have them.
+    const int before_text = w.bench().pictures().rowCount();
+    QMimeData copied;
+    const QString third = o.folder.picture(7), fourth = o.folder.picture(8);
+    copied.setText(third + "\n" + QUrl::fromLocalFile(fourth).toString() + "\n");
+    CHECK(w.take(&copied));
+    CHECK(w.bench().pictures().rowCount() == before_text + 2);
+    QByteArray png;
+    QBuffer buffer(&png);
+    buffer.open(QIODevice::WriteOnly);
+    REQUIRE(painted(3).save(&buffer, "PNG"));
+    QMimeData inlined;
+    inlined.setText("data:image/png;base64," + png.toBase64());
+    CHECK(w.take(&inlined));
+    CHECK(w.bench().pictures().rowCount() == before_text + 3);
+    inlined.setText("data:image/png;base64,AAAA");
+    CHECK(w.take(&inlined));  // ours, and said to be broken
+    CHECK(w.bench().pictures().rowCount() == before_text + 3);
+    CHECK(w.status()->history().last().contains("not a picture"));
     CHECK_FALSE(w.take(nullptr));
     REQUIRE(o.settled());
     while (w.bench().pictures().rowCount() > 0) w.bench().remove_picture(0);

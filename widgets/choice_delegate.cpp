@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/choice_delegate.h"
+
+#include <QComboBox>
+#include <QEvent>
+
+#include "widgets/models/quant_tree_model.h"
+
+QWidget* ChoiceDelegate::createEditor(QWidget* parent, const QStyleOptionViewItem&,
+                                      const QModelIndex& index) const {
+    auto* box = new QComboBox(parent);
+    box->addItems(index.data(QuantTreeModel::choices_role).toStringList());
+    box->setAccessibleName(index.data(QuantTreeModel::glob_role).toString());
+    QObject::connect(box, &QComboBox::activated, box, [this, box] {
+        auto* self = const_cast<ChoiceDelegate*>(this);
+        emit self->commitData(box);
+        emit self->closeEditor(box);
+    });
+    QMetaObject::invokeMethod(
+        box, [box] { box->showPopup(); }, Qt::QueuedConnection);
+    return box;
+}
+
+void ChoiceDelegate::setEditorData(QWidget* editor, const QModelIndex& index) const {
+    auto* box = static_cast<QComboBox*>(editor);
+    box->setCurrentIndex(std::max(0, box->findText(index.data().toString())));
+}
+
+void ChoiceDelegate::setModelData(QWidget* editor, QAbstractItemModel* model,
+                                  const QModelIndex& index) const {
+    model->setData(index, static_cast<QComboBox*>(editor)->currentText(), Qt::EditRole);
+}
+
+QSize ChoiceDelegate::sizeHint(const QStyleOptionViewItem& option, const QModelIndex& index) const {
+    return QStyledItemDelegate::sizeHint(option, index).expandedTo({0, 22});
+}
+
+bool NoWheel::eventFilter(QObject* watched, QEvent* event) {
+    if (event->type() == QEvent::Wheel && !static_cast<QWidget*>(watched)->hasFocus()) {
+        event->ignore();
+        return true;
+    }
+    return QObject::eventFilter(watched, event);
+}
