@@ -18,6 +18,16 @@ std::string number(double v, int digits) {
     return fmt::format("{:.{}f}", v, std::max(0, digits - before));
 }
 
+std::string short_name(const std::string& s) {
+    constexpr size_t most = 48, end = 16;
+    if (s.size() <= most) return s;
+    size_t a = most - end - 3, b = s.size() - end;
+    const auto inside = [&](size_t at) { return (static_cast<unsigned char>(s[at]) & 0xc0) == 0x80; };
+    while (a > 0 && inside(a)) --a;
+    while (b < s.size() && inside(b)) ++b;
+    return s.substr(0, a) + "\u2026" + s.substr(b);
+}
+
 double real(const Json& j) { return j.is_null() ? NAN : j.get<double>(); }
 
 std::vector<std::pair<std::string, std::string>> report_facts(const Json& r) {
