@@ -235,6 +235,8 @@ class Report(Case):
         self.ivit("evaluate", "set", "-q", "W4A8", "-o", "e.json")
         report = self.made("-q", "W4A8", "--evaluation", "e.json", "--head", "blocks.3.attn.softmax:1")
         image = report["images"][0]
+        for where in (report, report["evaluation"]):
+            where["machine"].pop("gpu_absent", None)  # says why, where there is no GPU
         now = {"shape": {k: sorted(v) for k, v in sorted(shape(report).items())},
                "nodes": [l["name"] + " " + l["op"] + " " + l["scope"] for l in image["layers"]],
                "lengths": {k: len(image[k]) for k in ("layers", "worst")},
@@ -280,7 +282,7 @@ class Report(Case):
         self.ivit("report", name, self.pictures_given[1], "-q", "W4A8", "-o", "r.html", "--runs", "2")
         page = html.escape(read(self.at("r.html")), quote=True)
         probe = """<script>onload=()=>{let out=[];for(const f of document.querySelectorAll('iframe')){const d=f.contentDocument,
-            t=[...d.querySelectorAll('table.sort')].at(-1),first=()=>t.tBodies[0].rows[0].cells[4].dataset.v;
+            t=[...d.querySelectorAll('table.sort')].find(t=>t.tHead.textContent.includes('cumulative')),first=()=>t.tBodies[0].rows[0].cells[4].dataset.v;
             const before=+first();t.tHead.rows[0].cells[4].click();const after=+first();
             out.push({width:f.clientWidth,wide:d.documentElement.scrollWidth,scripts:d.scripts.length,before,after,
             cards:d.querySelectorAll('.find').length,plots:d.querySelectorAll('svg').length,
