@@ -412,7 +412,8 @@ TEST_CASE("what is no report is refused in a sentence", "[report]") {
     for (const char* pointer :
          {"/images", "/images/0/layers/3/sqnr_db", "/images/0/predictions/float/0/label",
           "/images/1/logits/agree", "/model/architecture/depth", "/images/0/file", "/options/top",
-          "/calibration/summary", "/causes/blocks/0/gain_db", "/causes/nodes/0/what"}) {
+          "/calibration/summary", "/causes/blocks/0/gain_db", "/causes/nodes/0/what", "/machine/device",
+          "/versions/compiler", "/latency/speedup", "/training"}) {
         CAPTURE(pointer);
         Json broken = r;
         broken[Json::json_pointer(pointer)] = Json::array();
@@ -487,6 +488,24 @@ TEST_CASE("an evaluation of another model is not told in a report", "[report]") 
     o.evaluation = made().evaluation();
     (*o.evaluation)["model"]["sha256"] = "another";
     CHECK_THROWS_WITH(build_report(made().effective, made().inputs, o), Contains("of another model"));
+}
+
+TEST_CASE("a damaged evaluation is refused in a sentence", "[report]") {
+    for (const char* pointer :
+         {"/dataset/folder", "/images", "/float/top1", "/configurations/0/worst/0/file",
+          "/configurations/0/classes/0/label", "/configurations/0/by_margin/0/from", "/model/sha256"}) {
+        CAPTURE(pointer);
+        ReportOptions o;
+        o.evaluation = made().evaluation();
+        const Json::json_pointer at(pointer);
+        REQUIRE(o.evaluation->contains(at));
+        (*o.evaluation)[at] = Json::array();
+        CHECK_THROWS_WITH(build_report(made().effective, made().inputs, o),
+                          Contains("the evaluation is damaged"));
+        (*o.evaluation)[at.parent_pointer()].erase(at.back());
+        CHECK_THROWS_WITH(build_report(made().effective, made().inputs, o),
+                          Contains("the evaluation is damaged"));
+    }
 }
 
 TEST_CASE("numbers keep three digits and no exponent where none is needed", "[report]") {

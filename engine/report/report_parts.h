@@ -102,5 +102,6 @@ std::string evaluation_sentence(const Json& evaluation);  // of which pictures
 
 // Walks all of the above and throws Json::exception where something is missing or of another type.
 void check_parts(const Json& report);
+void check_evaluation(const Json& evaluation);
 
 }  // namespace ivit
