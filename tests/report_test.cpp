@@ -68,7 +68,8 @@ struct Made {
     Json evaluation() const {
         Json doc = document("evaluate", effective);
         doc["dataset"] = {{"folder", "pictures"}, {"layout", "class folders"}, {"pictures", 1}};
-        doc["configurations"] = Json::array({{{"quant", "W4A8"}, {"preset", "refined"}}});
+        doc["configurations"] =
+            Json::array({{{"quant", "W4A8"}, {"preset", "refined"}, {"config", effective.config.to_json()}}});
         Evaluation e(doc, model->info.labels);
         PictureRecord r;
         r.index = 0;
@@ -233,6 +234,9 @@ TEST_CASE("the first screen says whether it matters, where and why", "[report]")
     auto f = findings(r);
     REQUIRE(f.size() == 5);
     CHECK_THAT(f[0].headline, Contains("of 2 pictures"));
+    CHECK(f[1].headline == "Top-1 0 % instead of 100.0 %");
+    CHECK_THAT(f[1].text, Contains("-100.00 points over 1 pictures"));
+    CHECK(f[1].bad);
     CHECK_THAT(f[2].headline, Contains("Worst at "));
     CHECK_THAT(f[3].headline, Contains("4.00 times as fast"));
     const auto why = [&](const char* list, const std::string& where, const std::string& what, double gain) {

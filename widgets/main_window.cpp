@@ -400,15 +400,11 @@ void MainWindow::make_menus() {
     action(file, "Export &report …", "What is shown as one file: HTML, PDF, JSON, CSV or Markdown",
            QKeySequence("Ctrl+E"), [this] {
                const QString folder = QSettings().value("export/folder", QDir::homePath()).toString();
-               QString kind = QStringLiteral("HTML (*.html)");
                QString file = QFileDialog::getSaveFileName(
                    this, QStringLiteral("Write report"), folder + QStringLiteral("/ivit-report.html"),
-                   QStringLiteral("HTML (*.html);;PDF (*.pdf);;JSON (*.json);;CSV (*.csv);;Markdown (*.md)"),
-                   &kind);
+                   QStringLiteral("HTML (*.html);;PDF (*.pdf);;JSON (*.json);;CSV (*.csv);;Markdown (*.md)"));
                if (file.isEmpty()) return;
-               // A name without an ending is of the kind that was chosen.
-               if (QFileInfo(file).suffix().isEmpty())
-                   file += kind.section(QLatin1Char('*'), 1).section(QLatin1Char(')'), 0, 0);
+               if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".html");
                QSettings().setValue("export/folder", QFileInfo(file).absolutePath());
                bench_.write_report(file.toStdString());
            });
