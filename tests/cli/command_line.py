@@ -441,5 +441,52 @@ class Report(Case):
         self.assertIn(b"every value is the same", self.ivit("replay", "h.json"))
 
 
+class Words(Case):
+    """What is wrong with the words given is one sentence, and nothing was done."""
+    picture = os.path.join(SAMPLES, "cat_1.jpg")
+
+    def test_wrong_words(self):
+        for word, arguments in {
+                "a command is needed": [],
+                "there is no command 'clasify'": ["clasify", self.picture],
+                "image is required": ["classify"],
+                "--bogus": ["classify", self.picture, "--bogus"],
+                "--threads: Value -1 not in range": ["classify", self.picture, "--threads", "-1"],
+                "--top: Value 0 not in range": ["classify", self.picture, "--top", "0"],
+                "--preset: nonsense not in": ["classify", self.picture, "--preset", "nonsense"],
+        }.items():
+            self.assertEqual(self.ivit(*arguments, code=2), b"")
+            self.assertIn(word, self.stderr)
+            self.assertIn("--help` lists", self.stderr)
+        for word, arguments in {
+                "neither a bit-width": ["classify", self.picture, "--quant", "nonsense"],
+                "there is no backend called 'foo'": ["classify", self.picture, "--backend", "foo"],
+                "cannot open the golden file: this is a folder": ["selftest", "--golden", "."],
+                "cannot open the evaluation: this is a folder": ["report", self.picture, "-o", "r.html", "--evaluation", "."],
+                "cannot open the report: this is a folder": ["diff", ".", "."],
+                "a journal must be a file": ["merge", "/dev/zero"],
+                "the ranges of the bundled model are not replaced": ["calibrate", "--calibration", SAMPLES],
+        }.items():
+            self.refused(word, *arguments)
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_output_is_looked_at_before_the_work(self):
+        for arguments in (["evaluate", "nowhere", "-o"], ["quantize", "--model", "nowhere", "-o"], ["run", "nowhere", "nowhere", "--dump"],
+                          ["report", "nowhere.jpg", "-o"]):
+            self.refused("none/out.json: cannot write the file", *arguments, "none/out.json")
+
+    def test_documents(self):
+        with open(self.at("broken.jpg"), "wb") as f:
+            f.write(read(self.picture, "rb")[:500])
+        for command in ("classify", "compare"):
+            doc = json.loads(self.ivit(command, self.picture, "broken.jpg", "--json", code=1))
+            self.assertEqual([i["file"] for i in doc["images"]], [self.picture])
+            self.assertEqual([(s["file"], bool(s["error"])) for s in doc["skipped"]], [("broken.jpg", True)])
+        doc = json.loads(self.ivit("calibrate", "--calibration", SAMPLES, "-o", "c.json", "--json"))
+        self.assertEqual((doc["format"], doc["calibration"]["pictures"]), ("ivit-calibrate", len(os.listdir(SAMPLES))))
+        doc = json.loads(self.ivit("classify", self.picture, "--calibration", "c.json", "--json"))
+        self.assertEqual(doc["calibration"]["pictures"], len(os.listdir(SAMPLES)))
+
+
 if __name__ == "__main__":
     unittest.main(argv=["command_line"] + sys.argv[3:], verbosity=2)
