@@ -158,16 +158,28 @@ bool is_picture_name(const std::filesystem::path& file) {
     return false;
 }
 
-// A link to a folder that it lies in: to follow it would never end.
-bool leads_back(const std::filesystem::directory_entry& e) {
-    std::error_code error;
-    if (!e.is_symlink(error)) return false;
-    const auto target = std::filesystem::canonical(e.path(), error);
-    if (error) return true;
-    const auto parent = std::filesystem::canonical(e.path().parent_path(), error);
-    return error ||
-           std::mismatch(target.begin(), target.end(), parent.begin(), parent.end()).first == target.end();
+bool lies_in(const std::filesystem::path& path, const std::filesystem::path& folder) {
+    return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
+
+// Links to folders, on the way down: one that leads back to where it came from would never end.
+class Links {
+  public:
+    // Of an entry that is a folder, `depth` folders further in than the first.
+    bool leads_back(const std::filesystem::directory_entry& e, int depth) {
+        while (!taken_.empty() && taken_.back().first >= depth) taken_.pop_back();
+        std::error_code error;
+        if (!e.is_symlink(error)) return false;
+        const auto target = std::filesystem::canonical(e.path(), error);
+        if (error) return true;
+        taken_.emplace_back(depth, std::filesystem::canonical(e.path().parent_path(), error));
+        return error || std::any_of(taken_.begin(), taken_.end(),
+                                    [&](const auto& t) { return lies_in(t.second, target); });
+    }
+
+  private:
+    std::vector<std::pair<int, std::filesystem::path>> taken_;  // depth and folder of the links followed
+};
 
 bool is_hidden(const std::filesystem::path& file) { return file.filename().string().starts_with('.'); }
 
@@ -234,6 +246,7 @@ std::vector<std::filesystem::path> list_pictures(const std::filesystem::path& fo
     if (status.type() == fs::file_type::not_found) throw Error("there is no such folder", name);
     if (!fs::is_directory(status)) throw Error("this is not a folder", name);
     std::vector<fs::path> files;
+    Links links;
     fs::recursive_directory_iterator it(
         folder,
         fs::directory_options::skip_permission_denied | fs::directory_options::follow_directory_symlink,
@@ -241,7 +254,8 @@ std::vector<std::filesystem::path> list_pictures(const std::filesystem::path& fo
     for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
         std::error_code ignored;  // a broken link or a file that just vanished is no picture
         const bool hidden = is_hidden(it->path());
-        if (it->is_directory(ignored) && (hidden || leads_back(*it))) it.disable_recursion_pending();
+        if (it->is_directory(ignored) && (hidden || links.leads_back(*it, it.depth())))
+            it.disable_recursion_pending();
         if (!hidden && is_picture_name(it->path()) && it->is_regular_file(ignored))
             files.push_back(it->path());
     }

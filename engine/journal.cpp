@@ -67,7 +67,10 @@ PictureRecord from_json(const Json& j, size_t configurations) {
 }  // namespace
 
 JournalReader::JournalReader(const std::filesystem::path& file) : file_(file), in_(file, std::ios::binary) {
-    if (!in_ || std::filesystem::is_directory(file)) throw Error("cannot open the journal", file.string());
+    std::error_code none;
+    if (std::filesystem::exists(file, none) && !std::filesystem::is_regular_file(file, none))
+        throw Error("a journal must be a file, not a folder or device", file.string());
+    if (!in_) throw Error("cannot open the journal", file.string());
     const Error stranger("this is not a journal of ivit evaluate", file.string());
     std::string line;
     if (!whole_line(line)) {

@@ -64,7 +64,7 @@ size_t column(const std::vector<std::string>& cells, const std::array<const char
 
 LabelsFile::LabelsFile(const std::filesystem::path& file) : path_(file), in_(file, std::ios::binary) {
     std::error_code none;
-    if (!in_ || std::filesystem::is_directory(file, none))
+    if (!in_ || std::filesystem::is_directory(file, none) || std::filesystem::is_character_file(file, none))
         throw Error("cannot open the labels file", file.string());
 }
 

@@ -10,7 +10,7 @@ packages=(
     catch2 libbenchmark-dev
     qt6-base-dev qt6-base-dev-tools libqt6opengl6-dev qt6-svg-dev qt6-qpa-plugins
     libqcustomplot-dev libimgui-dev libgl-dev libgl1-mesa-dri fonts-dejavu-core
-    xvfb xauth
+    xvfb xauth poppler-utils
 )
 missing=()
 for package in "${packages[@]}"; do

@@ -242,6 +242,8 @@ TEST_CASE("what does not belong together is not joined", "[evaluate][merge]") {
     CHECK_THROWS_WITH(merge_journals({at("1"), at("other")}), Contains("another evaluation"));
 
     CHECK_THROWS_WITH(merge_journals({at("nothing")}), Contains("cannot open"));
+    CHECK_THROWS_WITH(merge_journals({"/dev/zero"}), Contains("must be a file"));
+    CHECK_THROWS_WITH(merge_journals({b.folder.path}), Contains("must be a file"));
     CHECK_THROWS_WITH(merge_journals({b.folder.write("e", "")}), Contains("nothing is in this journal"));
     CHECK_THROWS_WITH(merge_journals({b.folder.write("t", "hello\n")}), Contains("not a journal"));
     CHECK_THROWS_WITH(merge_journals({b.folder.write("t", "{\"format\":\"ivit-report\"}\n")}),

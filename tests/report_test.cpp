@@ -68,7 +68,8 @@ struct Made {
     Json evaluation() const {
         Json doc = document("evaluate", effective);
         doc["dataset"] = {{"folder", "pictures"}, {"layout", "class folders"}, {"pictures", 1}};
-        doc["configurations"] = Json::array({{{"quant", "W4A8"}, {"preset", "refined"}}});
+        doc["configurations"] =
+            Json::array({{{"quant", "W4A8"}, {"preset", "refined"}, {"config", effective.config.to_json()}}});
         Evaluation e(doc, model->info.labels);
         PictureRecord r;
         r.index = 0;
@@ -233,14 +234,17 @@ TEST_CASE("the first screen says whether it matters, where and why", "[report]")
     auto f = findings(r);
     REQUIRE(f.size() == 5);
     CHECK_THAT(f[0].headline, Contains("of 2 pictures"));
+    CHECK(f[1].headline == "Top-1 0 % instead of 100.0 %");
+    CHECK_THAT(f[1].text, Contains("-100.00 points over 1 pictures"));
+    CHECK(f[1].bad);
     CHECK_THAT(f[2].headline, Contains("Worst at "));
-    CHECK_THAT(f[4].headline, Contains("4.00 times as fast"));
+    CHECK_THAT(f[3].headline, Contains("4.00 times as fast"));
     const auto why = [&](const char* list, const std::string& where, const std::string& what, double gain) {
         for (const char* l : {"network", "blocks", "nodes"}) r["causes"][l] = Json::array();
         Json change = {{"what", what}, {"logits_sqnr_db", 20 + gain}, {"gain_db", gain}, {"agree", 2}};
         if (!where.empty()) change["where"] = where;
         r["causes"][list].push_back(change);
-        return findings(r)[3];
+        return findings(r).back();
     };
     CHECK(why("network", "", "weights at 8 bits", 7.25).headline == "The rounding of the weights costs most");
     CHECK(why("network", "", "exact GELU", 2).headline == "ShiftGELU costs most");
@@ -412,7 +416,8 @@ TEST_CASE("what is no report is refused in a sentence", "[report]") {
     for (const char* pointer :
          {"/images", "/images/0/layers/3/sqnr_db", "/images/0/predictions/float/0/label",
           "/images/1/logits/agree", "/model/architecture/depth", "/images/0/file", "/options/top",
-          "/calibration/summary", "/causes/blocks/0/gain_db", "/causes/nodes/0/what"}) {
+          "/calibration/summary", "/causes/blocks/0/gain_db", "/causes/nodes/0/what", "/machine/device",
+          "/versions/compiler", "/latency/speedup", "/training"}) {
         CAPTURE(pointer);
         Json broken = r;
         broken[Json::json_pointer(pointer)] = Json::array();
@@ -487,6 +492,24 @@ TEST_CASE("an evaluation of another model is not told in a report", "[report]") 
     o.evaluation = made().evaluation();
     (*o.evaluation)["model"]["sha256"] = "another";
     CHECK_THROWS_WITH(build_report(made().effective, made().inputs, o), Contains("of another model"));
+}
+
+TEST_CASE("a damaged evaluation is refused in a sentence", "[report]") {
+    for (const char* pointer :
+         {"/dataset/folder", "/images", "/float/top1", "/configurations/0/worst/0/file",
+          "/configurations/0/classes/0/label", "/configurations/0/by_margin/0/from", "/model/sha256"}) {
+        CAPTURE(pointer);
+        ReportOptions o;
+        o.evaluation = made().evaluation();
+        const Json::json_pointer at(pointer);
+        REQUIRE(o.evaluation->contains(at));
+        (*o.evaluation)[at] = Json::array();
+        CHECK_THROWS_WITH(build_report(made().effective, made().inputs, o),
+                          Contains("the evaluation is damaged"));
+        (*o.evaluation)[at.parent_pointer()].erase(at.back());
+        CHECK_THROWS_WITH(build_report(made().effective, made().inputs, o),
+                          Contains("the evaluation is damaged"));
+    }
 }
 
 TEST_CASE("numbers keep three digits and no exponent where none is needed", "[report]") {

@@ -87,8 +87,8 @@ TEST_CASE("session: the float trace and unchanged nodes are kept between request
     Inbox inbox;
     Session session(inbox.callback());
     Request r = request();
-    auto calibration = std::make_shared<Calibration>(
-        calibrate(*r.model, 1, [&](int64_t) { return r.pixels; }, RangeMethod::minmax, 1));
+    auto calibration = std::make_shared<Calibration>(calibrate(
+        *r.model, 1, [&](int64_t) { return r.pixels; }, RangeMethod::minmax, 1));
     r.calibration = calibration;
     const auto a = inbox.wait(session.submit(r));
     QuantRule rule;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "app/cli/command.h"
 #include "engine/error.h"
@@ -22,7 +23,10 @@ namespace {
 
 std::vector<ReportInput> compare_all(Setup& s, const std::vector<std::string>& images) {
     std::vector<ReportInput> inputs;
+    std::optional<ProgressBar> bar;
+    if (images.size() > 1) bar.emplace("comparing", static_cast<int64_t>(images.size()));
     for (const auto& file : images) {
+        if (bar) bar->step(static_cast<int64_t>(inputs.size()));
         ReportInput in;
         in.file = file;
         in.pixels = load_pixels(file, s.integers->graph(), s.effective.model);
@@ -314,6 +318,8 @@ void add_report(CLI::App& program, Run& run) {
                 b.runs = r->runs;
                 b.per_layer = true;
                 b.stop = interrupted();
+                ProgressBar bar("measuring", b.warm_up + 2 * b.runs);
+                b.progress = [&](int done, int) { bar.step(done); };
                 options.latency = ivit::bench(s.floats.get(), *s.integers, inputs[0].pixels, b);
             }
             if (!r->evaluation.empty()) {

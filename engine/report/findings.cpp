@@ -21,7 +21,8 @@ std::string certainty(const Json& image) {
 std::string own_share(double cumulative_db, double isolated_db) {
     if (!std::isfinite(cumulative_db) || !std::isfinite(isolated_db)) return "-";
     // Above 100 where later errors happen to cancel some of it.
-    return number(100 * std::pow(10, (cumulative_db - isolated_db) / 10), 2);
+    const double share = 100 * std::pow(10, (cumulative_db - isolated_db) / 10);
+    return share < 0.1 ? "<0.1" : share < 10 ? fmt::format("{:.1f}", share) : fmt::format("{:.0f}", share);
 }
 
 std::string own_sentence(const Json& image, const std::string& node) {
@@ -93,7 +94,7 @@ Finding of_predictions(const Json& report) {
         if (i["logits"]["agree"].get<bool>()) {
             ++agree;
         } else if (differ.empty()) {
-            differ = fmt::format(" They differ on {} ({}).", i["file"].get<std::string>(), certainty(i));
+            differ = fmt::format(" They differ on {} ({}).", short_name(i["file"]), certainty(i));
         }
     }
     return {fmt::format("Both networks say the same of {} of {} pictures", agree, images.size()),
@@ -138,11 +139,11 @@ Finding of_worst_node(const Json& report) {
         s += own > 0.5 ? "it makes most of that error itself."
              : own > 0.1
                  ? fmt::format("about {} % of that error is its own and the rest came with its inputs.",
-                               number(100 * own, 2))
+                               own_share(w.cumulative_db, w.isolated_db))
                  : fmt::format("only {} % of that error is its own: it was handed on from before.",
-                               number(100 * own, 2));
+                               own_share(w.cumulative_db, w.isolated_db));
     }
-    if (report["images"].size() > 1) s += " (" + (*worst)["file"].get<std::string>() + ")";
+    if (report["images"].size() > 1) s += " Picture: " + short_name((*worst)["file"]) + ".";
     return {"Worst at " + w.name, s, false};
 }
 
@@ -193,7 +194,7 @@ Finding of_latency(const Json& l) {
                         number(real(l["float_ms"]["median"])), l["baseline"].get<std::string>(),
                         l["batch"].get<int>(),
                         l.value("disturbed", false) ? "; disturbed: the runs scatter, measure again" : ""),
-            l.value("disturbed", false)};
+            false};
 }
 
 }  // namespace
@@ -208,8 +209,8 @@ std::vector<Finding> findings(const Json& report) {
     std::vector<Finding> list = {of_predictions(report)};
     if (const Json* c = evaluated(report)) list.push_back(of_evaluation(report, *c));
     list.push_back(of_worst_node(report));
-    if (report.contains("causes")) list.push_back(of_causes(report));
     if (report.contains("latency")) list.push_back(of_latency(report["latency"]));
+    if (report.contains("causes")) list.push_back(of_causes(report));
     return list;
 }
 

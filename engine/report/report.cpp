@@ -142,6 +142,12 @@ bool disturbed(const BenchResult& b) {
     return b.integers.p95 > 1.5 * b.integers.median || b.floats.p95 > 1.5 * b.floats.median;
 }
 
+// Without the "[json.exception.type_error.302] " in front.
+std::string what_is_wrong(const Json::exception& e) {
+    const std::string what = e.what();
+    return what.substr(std::min(what.size(), what.find("] ") + 2));
+}
+
 std::string operating_system() {
     utsname u{};
     return uname(&u) == 0 ? std::string(u.sysname) + " " + u.release + " " + u.machine : "unknown";
@@ -203,6 +209,12 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
         }
     }
     if (o.evaluation) {
+        try {
+            check_evaluation(*o.evaluation);
+            o.evaluation->at("model").at("sha256").get<std::string>();
+        } catch (const Json::exception& e) {
+            throw Error("the evaluation is damaged: " + what_is_wrong(e));
+        }
         if (o.evaluation->at("model").at("sha256") != e.model.sha256)
             throw Error("the evaluation is of another model: " +
                         o.evaluation->at("model").value("name", std::string("unknown")));
@@ -295,9 +307,7 @@ Json read_report(const fs::path& file) {
     try {
         check_parts(j);
     } catch (const Json::exception& e) {
-        const std::string what = e.what();  // "[json.exception.type_error.302] type must be ..."
-        throw Error("the report is damaged: " + what.substr(std::min(what.size(), what.find("] ") + 2)),
-                    file.string());
+        throw Error("the report is damaged: " + what_is_wrong(e), file.string());
     }
     return j;
 }

@@ -20,16 +20,16 @@ const char* const style = R"css(
 *{box-sizing:border-box}body{margin:0 auto;max-width:1080px;padding:16px;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.5rem;line-height:1.25;margin:.2em 0}h2{font-size:1.15rem;margin:2em 0 .4em;border-bottom:1px solid var(--line)}h3{font-size:1rem;margin:1.4em 0 .3em}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 16px;margin:.6em 0}dt{color:var(--dim)}dd{margin:0}
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,td{padding:3px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
-th:first-child,td:first-child,.l{text-align:left}td.w{white-space:normal;min-width:9em}td.l{white-space:normal;min-width:6em}th{color:var(--dim);font-weight:600}.sort th{cursor:pointer}th[aria-sort]::after{content:" \2193"}th[aria-sort=ascending]::after{content:" \2191"}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.93em;font-variant-numeric:tabular-nums}th,td{padding:3px 7px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child,.l{text-align:left}td.w{white-space:normal;min-width:9em}td.l{white-space:normal;min-width:6em;overflow-wrap:break-word}th{color:var(--dim);font-weight:600;white-space:normal;overflow-wrap:break-word;vertical-align:bottom;line-height:1.25}.sort th{cursor:pointer}th[aria-sort]::after{content:" \2193"}th[aria-sort=ascending]::after{content:" \2191"}
 .row{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}.card{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:10px}
 .card svg,.thumb svg{display:block;width:100%;height:auto}.plot svg{min-width:640px}.grow{flex:1 1 300px;min-width:0}.hist{flex:1 1 280px;max-width:340px}.plot circle.i{fill:var(--float)}.plot text.worst{fill:var(--int);font-weight:600;font-size:12px}.map{flex:1 1 180px;max-width:240px}.thumb{width:144px}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:12px;margin:1em 0}.find b{display:block;font-size:1.12rem;line-height:1.3;margin-bottom:.25em}.find.alert{border-color:var(--bad)}.find.alert b{color:var(--bad)}.find.wide{grid-column:1/-1}
-.gain{display:grid;grid-template-columns:minmax(0,max-content) minmax(40px,1fr) max-content;gap:3px 10px;align-items:center}.gain>:nth-child(3n){text-align:right;font-variant-numeric:tabular-nums}.gain .bar{min-width:1px;background:var(--int)}.why{flex:1 1 300px;min-width:0}
+.cards{display:flex;flex-wrap:wrap;gap:12px;margin:1em 0}.cards .find{flex:1 1 240px;min-width:0}.row+.row,.find+.row{margin-top:12px}.find b{display:block;font-size:1.12rem;line-height:1.3;margin-bottom:.25em}.find.alert{border-color:var(--bad)}.find.alert b{color:var(--bad)}
+.gain{display:grid;grid-template-columns:minmax(0,2fr) minmax(40px,1fr) max-content;gap:3px 10px;align-items:center}.gain>:nth-child(3n){text-align:right;font-variant-numeric:tabular-nums}.gain .bar{min-width:1px;background:var(--int)}.why{flex:1 1 300px;min-width:0}
 .bars{table-layout:fixed}.bars td{white-space:normal}.bars td:nth-child(2){width:40%}.bars td:nth-child(3){width:5.5em;white-space:nowrap}.bar{height:8px;border-radius:2px;background:var(--float)}.bar.q{background:var(--int)}
 pre{background:var(--card);border:1px solid var(--line);padding:8px;white-space:pre-wrap}a{color:inherit}.dim{color:var(--dim)}.bad{color:var(--bad);font-weight:600}svg text{fill:var(--dim);font-size:11px;font-family:inherit}.px{image-rendering:pixelated}.grey{filter:grayscale(1)}
-@media(max-width:600px){body{padding:12px}.cards{grid-template-columns:minmax(0,1fr)}.hist,.map{max-width:none}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:6px}th,td{padding:3px 6px}}
-@media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:11px}.card,tr{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}.plot svg{min-width:0}th,td{padding:1px 4px;font-size:9px}.hist{flex:0 1 31%}.cards{grid-template-columns:repeat(2,1fr)}.find b{font-size:12px}.grow{flex:1 1 180px}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+@media(max-width:600px){body{padding:12px}.hist,.map{max-width:none}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:6px}th,td{padding:3px 6px}}
+@media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:11px}.card,tr{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}.plot svg{min-width:0}th,td{padding:1px 4px;font-size:9px}.hist{flex:0 1 31%}.find b{font-size:12px}.grow{flex:1 1 180px}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 )css";
 
 // Sorts by the clicked column, numbers as numbers, what is absent last; opens everything for the printer.
@@ -145,9 +145,10 @@ std::string evaluation_html(const Json& e) {
 // The first screen: does it matter, which layer hurts, and why?
 std::string findings_html(const Json& report) {
     std::string s = "<div class='cards'>";
+    std::string why;
     for (const Finding& f : findings(report))
-        s += fmt::format("<div class='card find{}{}'><b>{}</b>{}</div>", f.bad ? " alert" : "",
-                         f.wide ? " wide" : "", esc(f.headline), esc(f.text));
+        (f.why ? why : s) += fmt::format("<div class='card find{}'><b>{}</b>{}</div>", f.bad ? " alert" : "",
+                                         esc(f.headline), esc(f.text));
     s += "</div>";
     if (!report.contains("causes")) return s;
     std::string lists;
@@ -168,8 +169,8 @@ std::string findings_html(const Json& report) {
                 esc(b.name), 100 * b.gain_db / most, b.gain_db);
         lists += "</div></div>";
     }
-    return s + "<h2>Which layer hurts, and why</h2><p class='dim'>" + esc(causes_sentence(report)) +
-           "</p><div class='row'>" + lists + "</div>";
+    return s + "<h2>Which layer hurts, and why</h2>" + why + "<div class='row'>" + lists +
+           "</div><p class='dim'>" + esc(causes_sentence(report)) + "</p>";
 }
 
 // Several pictures: what came of each, with a link to it.
@@ -184,7 +185,7 @@ std::string overview_html(const Json& images) {
         s += fmt::format(
             "<tr><td class='w'><a href='#p{}h'>{}</a></td><td class='l'>{}</td><td "
             "class='l'>{}</td><td{}</td><td>{}</td><td>{}</td></tr>\n",
-            i, esc(images[i]["file"]), esc(p["float"][0]["label"]), esc(p["integer"][0]["label"]),
+            i, esc(short_name(images[i]["file"])), esc(p["float"][0]["label"]), esc(p["integer"][0]["label"]),
             l["agree"].get<bool>() ? ">yes" : " class='bad'>no", number(real(l["sqnr_db"])),
             number(real(l["kl"])));
     }

@@ -18,6 +18,16 @@ std::string number(double v, int digits) {
     return fmt::format("{:.{}f}", v, std::max(0, digits - before));
 }
 
+std::string short_name(const std::string& s) {
+    constexpr size_t most = 48, end = 16;
+    if (s.size() <= most) return s;
+    size_t a = most - end - 3, b = s.size() - end;
+    const auto inside = [&](size_t at) { return (static_cast<unsigned char>(s[at]) & 0xc0) == 0x80; };
+    while (a > 0 && inside(a)) --a;
+    while (b < s.size() && inside(b)) ++b;
+    return s.substr(0, a) + "\u2026" + s.substr(b);
+}
+
 double real(const Json& j) { return j.is_null() ? NAN : j.get<double>(); }
 
 std::vector<std::pair<std::string, std::string>> report_facts(const Json& r) {
@@ -203,7 +213,28 @@ void check_parts(const Json& report) {
     report.at("model").at("parameters").get<int64_t>();
     for (const char* field : {"depth", "width", "tokens"})
         report.at("model").at("architecture").at(field).get<int>();
-    for (const char* field : {"quant", "preset"}) report.at(field).get<std::string>();
+    for (const auto& s : report.at("model").at("assumptions")) s.get<std::string>();
+    for (const char* field : {"quant", "preset", "program", "created", "training", "backend"})
+        report.at(field).get<std::string>();
+    report.at("integer_only").get<bool>();
+    for (const char* field : {"device", "isa", "cpu", "system"})
+        report.at("machine").at(field).get<std::string>();
+    for (const char* field : {"threads", "cores"}) report.at("machine").at(field).get<int>();
+    if (report["machine"].contains("gpu_absent")) report["machine"]["gpu_absent"].get<std::string>();
+    report.at("versions").at("compiler").get<std::string>();
+    report.at("versions").at("report").get<int>();
+    for (const auto& c : report.at("reproduce")) c.get<std::string>();
+    if (report.contains("latency")) {
+        const Json& l = report["latency"];
+        for (const char* network : {"integer_ms", "float_ms"}) {
+            for (const char* field : {"median", "p95"}) real(l.at(network).at(field));
+            l.at(network).at("runs").get<int>();
+        }
+        real(l.at("speedup"));
+        l.at("batch").get<int>();
+        for (const char* field : {"method", "baseline"}) l.at(field).get<std::string>();
+        if (l.contains("disturbed")) l["disturbed"].get<bool>();
+    }
     report.at("calibration").at("summary").get<std::string>();
     if (!report.at("config").is_object()) report.at("config").at("object");
     report.at("options").at("top").get<int>();
@@ -238,13 +269,35 @@ void check_parts(const Json& report) {
                 real(c.at("gain_db"));
             }
     }
-    if (!report.contains("evaluation")) return;
-    const Json& e = report["evaluation"];
-    for (const char* field : {"dataset", "images", "skipped", "float", "configurations"}) e.at(field);
-    for (const auto& c : e["configurations"]) {
+    if (report.contains("evaluation")) check_evaluation(report["evaluation"]);
+}
+
+void check_evaluation(const Json& e) {
+    e.at("images").get<int64_t>();
+    for (const char* field : {"folder", "layout"}) e.at("dataset").at(field).get<std::string>();
+    if (e.contains("note")) e["note"].get<std::string>();
+    for (const auto& s : e.at("skipped"))
+        for (const char* field : {"file", "error"}) s.at(field).get<std::string>();
+    const auto numbers = [](const Json& j, std::initializer_list<const char*> fields) {
+        for (const char* field : fields) real(j.at(field));
+    };
+    numbers(e.at("float"), {"top1", "top5", "mean_margin"});
+    for (const auto& c : e.at("configurations")) {
         for (const char* field : {"quant", "preset"}) c.at(field).get<std::string>();
         c.at("flips").get<int64_t>();
-        for (const char* field : {"top1", "top5", "agreement", "mean_kl"}) real(c.at(field));
+        numbers(c, {"top1", "top5", "agreement", "mean_kl", "mean_margin", "logits_sqnr_db"});
+        if (c.contains("p95_kl")) real(c["p95_kl"]);
+        if (c.contains("by_margin"))
+            for (const auto& m : c["by_margin"]) numbers(m, {"from", "to", "images", "flips"});
+        for (const auto& k : c.at("classes")) {
+            k.at("label").get<std::string>();
+            numbers(k, {"images", "float_top1", "top1", "agreement"});
+        }
+        for (const auto& w : c.at("worst")) {
+            for (const char* field : {"file", "float", "integer"}) w.at(field).get<std::string>();
+            if (w.contains("label")) w["label"].get<std::string>();
+            numbers(w, {"kl", "margin_float", "margin_integer"});
+        }
     }
 }
 

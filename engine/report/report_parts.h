@@ -13,6 +13,9 @@ namespace ivit {
 // Three significant digits (or `digits`), never an exponent between 1e-3 and 1e6.
 std::string number(double v, int digits = 3);
 
+// A long name with its middle left out, for where it stands beside other things: 48 bytes at most.
+std::string short_name(const std::string& s);
+
 // A number of the report; NaN for null, which is how JSON says it.
 double real(const Json& j);
 
@@ -31,7 +34,7 @@ std::string certainty(const Json& image);
 struct Finding {
     std::string headline, text;
     bool bad = false;   // to be alarmed at
-    bool wide = false;  // more than a sentence or two
+    bool why = false;   // about the causes
 };
 std::vector<Finding> findings(const Json& report);
 std::string why(const Json& report);  // the one about the causes in a line; empty without any
@@ -99,5 +102,6 @@ std::string evaluation_sentence(const Json& evaluation);  // of which pictures
 
 // Walks all of the above and throws Json::exception where something is missing or of another type.
 void check_parts(const Json& report);
+void check_evaluation(const Json& evaluation);
 
 }  // namespace ivit

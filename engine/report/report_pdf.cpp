@@ -21,9 +21,9 @@ constexpr Colour black{0.1, 0.12, 0.14}, dim{0.4, 0.43, 0.47}, faint{0.83, 0.85,
 // the right and share the rest; the head is repeated on every page.
 void table(Pages& p, TextTable t, double first) {
     align_decimals(t);
-    constexpr double gap = 5, row_height = 11;
+    constexpr double row_height = 11;
     const double each = (page_w - 2 * margin - first) / static_cast<double>(t.head.size() - 1);
-    const auto line = [&](const std::vector<std::string>& cells, double at) {
+    const auto line = [&](const std::vector<std::string>& cells, double at, double gap) {
         p.text(margin, at, cells[0], first - gap);
         for (size_t i = 1; i < cells.size(); ++i)
             p.text(margin + first + each * static_cast<double>(i), at, cells[i], each - gap, 1);
@@ -36,10 +36,10 @@ void table(Pages& p, TextTable t, double first) {
             above.push_back(space == std::string::npos ? "" : h.substr(0, space));
             below.push_back(space == std::string::npos ? h : h.substr(space + 1));
         }
-        p.font(5.8, true);
+        p.font(5.6, true);
         p.ink(dim);
-        line(above, p.y + 6.5);
-        line(below, p.y + 14);
+        line(above, p.y + 6.5, 1);
+        line(below, p.y + 14, 1);
         p.y += 16;
         p.ink(faint);
         p.line(margin, p.y + 1, page_w - margin, p.y + 1);
@@ -51,7 +51,7 @@ void table(Pages& p, TextTable t, double first) {
         if (p.need(row_height)) head();
         p.font(7.5);
         p.ink(black);
-        line(row, p.y + 8.5);
+        line(row, p.y + 8.5, 5);
         p.y += row_height;
     }
 }
@@ -110,7 +110,8 @@ void sqnr_plot(Pages& p, const std::vector<LayerRow>& rows) {
     p.y += 10;
 }
 
-void histograms(Pages& p, const Json& worst) {
+void histograms(Pages& p, const Json& image) {
+    const Json& worst = image["worst"];
     const double w = (page_w - 2 * margin - 20) / 2, h = 62;
     for (size_t i = 0; i < worst.size(); i += 2) {
         p.need(h + 36);
@@ -125,7 +126,12 @@ void histograms(Pages& p, const Json& worst) {
             p.font(8, true);
             p.ink(black);
             p.text(x, p.y + 8,
-                   worst[k]["name"].get<std::string>() + "  " + number(real(worst[k]["sqnr_db"])) + " dB", w);
+                   worst[k]["name"].get<std::string>() + "  " + number(real(worst[k]["sqnr_db"])) + " dB",
+                   w * 0.68);
+            const std::string own = own_sentence(image, worst[k]["name"]);
+            p.font(6.5);
+            p.ink(dim);
+            p.text(x + w, p.y + 8, own.substr(0, own.find(':')), w * 0.32, 1);
             const double bar = w / static_cast<double>(f.size());
             const auto height = [&](double n) { return n > 0 ? h * std::log1p(n) / std::log1p(most) : 0; };
             for (size_t b = 0; b < f.size(); ++b) {
@@ -317,7 +323,7 @@ void image(Pages& p, const Json& i) {
              "limits, "
              "where they lie within the values.",
              dim);
-    histograms(p, i["worst"]);
+    histograms(p, i);
     p.heading("Every node, worst first", 10.5, 60);
     sentence(p, health(i));
     table(p, narrow_node_table(i), 98);

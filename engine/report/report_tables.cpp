@@ -34,11 +34,20 @@ TextTable node_table(const Json& image) {
     TextTable t{{"node", "place", "op", "bits", "cumulative dB", "isolated dB", "own share %", "cosine",
                  "MSE", "max error", "at limit %", "range used %"},
                 {}};
+    // So far apart that only powers of ten stand under each other.
+    const auto power = [](double v) {
+        return !std::isfinite(v) ? std::string("-") : v == 0 ? std::string("0") : fmt::format("{:.2e}", v);
+    };
+    const auto share = [](double v) {
+        return v > 0 && v < 1e-5 ? std::string("<0.001")
+               : v == 0          ? std::string("0")
+                                 : fmt::format("{:.3f}", 100 * v);
+    };
     for (const auto& r : worst_first(layer_rows(image)))
         t.rows.push_back({r.name, std::to_string(r.place), r.op, std::to_string(r.bits),
                           number(r.cumulative_db), number(r.isolated_db),
-                          own_share(r.cumulative_db, r.isolated_db), number(r.cosine, 5), number(r.mse),
-                          number(r.max_abs_error), r.bits < 32 ? number(100 * r.saturation) : "-",
+                          own_share(r.cumulative_db, r.isolated_db), number(r.cosine, 5), power(r.mse),
+                          number(r.max_abs_error), r.bits < 32 ? share(r.saturation) : "-",
                           r.bits < 32 ? number(100 * r.range_used) : "-"});
     return t;
 }

@@ -281,6 +281,8 @@ class Report(Case):
         self.ivit("evaluate", "set", "-q", "W4A8", "-o", "e.json")
         report = self.made("-q", "W4A8", "--evaluation", "e.json", "--head", "blocks.3.attn.softmax:1")
         image = report["images"][0]
+        for where in (report, report["evaluation"]):
+            where["machine"].pop("gpu_absent", None)  # says why, where there is no GPU
         now = {"shape": {k: sorted(v) for k, v in sorted(shape(report).items())},
                "nodes": [l["name"] + " " + l["op"] + " " + l["scope"] for l in image["layers"]],
                "lengths": {k: len(image[k]) for k in ("layers", "worst")},
@@ -326,7 +328,7 @@ class Report(Case):
         self.ivit("report", name, self.pictures_given[1], "-q", "W4A8", "-o", "r.html", "--runs", "2")
         page = html.escape(read(self.at("r.html")), quote=True)
         probe = """<script>onload=()=>{let out=[];for(const f of document.querySelectorAll('iframe')){const d=f.contentDocument,
-            t=[...d.querySelectorAll('table.sort')].at(-1),first=()=>t.tBodies[0].rows[0].cells[4].dataset.v;
+            t=[...d.querySelectorAll('table.sort')].find(t=>t.tHead.textContent.includes('cumulative')),first=()=>t.tBodies[0].rows[0].cells[4].dataset.v;
             const before=+first();t.tHead.rows[0].cells[4].click();const after=+first();
             out.push({width:f.clientWidth,wide:d.documentElement.scrollWidth,scripts:d.scripts.length,before,after,
             cards:d.querySelectorAll('.find').length,plots:d.querySelectorAll('svg').length,
@@ -483,6 +485,53 @@ class Report(Case):
         self.assertIsNone(re.search(r"https?:|src=|url\(|@import|<link|<iframe", page))
         WellFormed(page)
         self.assertIn(b"every value is the same", self.ivit("replay", "h.json"))
+
+
+class Words(Case):
+    """What is wrong with the words given is one sentence, and nothing was done."""
+    picture = os.path.join(SAMPLES, "cat_1.jpg")
+
+    def test_wrong_words(self):
+        for word, arguments in {
+                "a command is needed": [],
+                "there is no command 'clasify'": ["clasify", self.picture],
+                "image is required": ["classify"],
+                "--bogus": ["classify", self.picture, "--bogus"],
+                "--threads: Value -1 not in range": ["classify", self.picture, "--threads", "-1"],
+                "--top: Value 0 not in range": ["classify", self.picture, "--top", "0"],
+                "--preset: nonsense not in": ["classify", self.picture, "--preset", "nonsense"],
+        }.items():
+            self.assertEqual(self.ivit(*arguments, code=2), b"")
+            self.assertIn(word, self.stderr)
+            self.assertIn("--help` lists", self.stderr)
+        for word, arguments in {
+                "neither a bit-width": ["classify", self.picture, "--quant", "nonsense"],
+                "there is no backend called 'foo'": ["classify", self.picture, "--backend", "foo"],
+                "cannot open the golden file: this is a folder": ["selftest", "--golden", "."],
+                "cannot open the evaluation: this is a folder": ["report", self.picture, "-o", "r.html", "--evaluation", "."],
+                "cannot open the report: this is a folder": ["diff", ".", "."],
+                "a journal must be a file": ["merge", "/dev/zero"],
+                "the ranges of the bundled model are not replaced": ["calibrate", "--calibration", SAMPLES],
+        }.items():
+            self.refused(word, *arguments)
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_output_is_looked_at_before_the_work(self):
+        for arguments in (["evaluate", "nowhere", "-o"], ["quantize", "--model", "nowhere", "-o"], ["run", "nowhere", "nowhere", "--dump"],
+                          ["report", "nowhere.jpg", "-o"]):
+            self.refused("none/out.json: cannot write the file", *arguments, "none/out.json")
+
+    def test_documents(self):
+        with open(self.at("broken.jpg"), "wb") as f:
+            f.write(read(self.picture, "rb")[:500])
+        for command in ("classify", "compare"):
+            doc = json.loads(self.ivit(command, self.picture, "broken.jpg", "--json", code=1))
+            self.assertEqual([i["file"] for i in doc["images"]], [self.picture])
+            self.assertEqual([(s["file"], bool(s["error"])) for s in doc["skipped"]], [("broken.jpg", True)])
+        doc = json.loads(self.ivit("calibrate", "--calibration", SAMPLES, "-o", "c.json", "--json"))
+        self.assertEqual((doc["format"], doc["calibration"]["pictures"]), ("ivit-calibrate", len(os.listdir(SAMPLES))))
+        doc = json.loads(self.ivit("classify", self.picture, "--calibration", "c.json", "--json"))
+        self.assertEqual(doc["calibration"]["pictures"], len(os.listdir(SAMPLES)))
 
 
 if __name__ == "__main__":
