@@ -68,20 +68,33 @@ void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_
     }
 }
 
-// The limit: kernels.h, multiply_only.
+// The limit: kernels.h, multiply_only. In so many words: the compiler keeps an array of accumulators in
+// memory. They, and what they multiply, are whatever the registers hold.
 int32_t multiply_only(int64_t rounds) {
-    __m256i acc[12];
-    const __m256i a = _mm256_set1_epi32(static_cast<int32_t>(rounds)), b = _mm256_set1_epi32(0x01020304);
-#pragma GCC unroll 12
-    for (int i = 0; i < 12; ++i) acc[i] = _mm256_set1_epi32(i);  // all different, or one would do for all
-    for (int64_t i = 0; i < rounds; ++i)
-#pragma GCC unroll 12
-        for (__m256i& x : acc) x = _mm256_dpbusd_avx_epi32(x, a, b);
-    __m256i sum = acc[0];
-    for (const __m256i& x : acc) sum = _mm256_xor_si256(_mm256_slli_epi32(sum, 1), x);
-    alignas(32) int32_t words[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(words), sum);
-    return words[0] ^ words[5];
+    int32_t word = 0;
+    if (rounds < 1) return word;
+    asm volatile(
+        "1:\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm0\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm1\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm2\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm3\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm4\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm5\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm6\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm7\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm8\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm9\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm10\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm11\n\t"
+        "dec %0\n\t"
+        "jnz 1b\n\t"
+        "vmovd %%xmm0, %1"
+        : "+r"(rounds), "=r"(word)
+        :
+        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+          "xmm12", "xmm13", "cc");
+    return word;
 }
 
 }  // namespace
