@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// AVX2: Shiftmax, and attention's right-hand matrices. Tables of bytes are looked up 16 entries at a time.
+// AVX2: tables of bytes, 16 entries at a time; Shiftmax, which lives on them, and attention's right-hand
+// matrices.
 #include <immintrin.h>
 
 #include "engine/backends/cpu/avx2.h"
@@ -181,6 +182,16 @@ bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxV
         }
     }
     return upper;
+}
+
+void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
+    int64_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256i y[1];
+        look_up<1>(table, 0, 16, load(x + i), y);
+        store(x + i, y[0]);
+    }
+    for (; i < n; ++i) x[i] = table[x[i]];
 }
 
 void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {

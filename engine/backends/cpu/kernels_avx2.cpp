@@ -15,15 +15,17 @@ void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x
 
 constexpr int64_t k_chunk = 128;  // groups of four k whose a's are widened at once
 
-// 8 of the panel's columns. acc[r][v] holds, for each of 4 columns, the sums over k = 0, 1 and over k = 2, 3
-// (mod 4).
+// out += a * b, 8 of the panel's columns. acc[r][v] holds, for each of 4 columns, the sums over k = 0, 1 and
+// over k = 2, 3 (mod 4). More than three rows at once, and the 16 vector registers no longer hold them.
 template <int rows>
-void multiply(const int16_t (*a)[k_chunk * 4], const int8_t* b, int64_t k4, int width,
-              __m256i (&acc)[rows][2]) {
+void eight(const int16_t (*a)[k_chunk * 4], const int8_t* b, int64_t k4, int width, int32_t* out) {
+    __m256i acc[rows][2];
+#pragma GCC unroll 3
+    for (int r = 0; r < rows; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
     for (int64_t k = 0; k < k4; ++k, b += width * 4) {
         const __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
         const __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b + 16)));
-#pragma GCC unroll 6
+#pragma GCC unroll 3
         for (int r = 0; r < rows; ++r) {
             int64_t four;
             __builtin_memcpy(&four, &a[r][4 * k], 8);
@@ -31,6 +33,11 @@ void multiply(const int16_t (*a)[k_chunk * 4], const int8_t* b, int64_t k4, int 
             acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(x, w0));
             acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(x, w1));
         }
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < rows; ++r) {
+        const __m256i sums = _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[r][0], acc[r][1]), 0xD8);
+        store(out + r * tile_cols, _mm256_add_epi32(sums, load(out + r * tile_cols)));
     }
 }
 
@@ -48,16 +55,12 @@ void plane(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int width
                       _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 4 * k))));
             for (k *= 4; k < 4 * count; ++k) wide[r][k] = row[k];
         }
+        constexpr int upper = rows > 3 ? (rows + 1) / 2 : rows, lower = rows - upper;
+        const int8_t* panel = b + first * width * 4;
         for (int c = 0; c < width; c += 8) {
-            __m256i acc[rows][2];
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
-            multiply<rows>(wide, b + first * width * 4 + c * 4, count, width, acc);
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; ++r) {
-                const __m256i sums = _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[r][0], acc[r][1]), 0xD8);
-                store(out + r * tile_cols + c, _mm256_add_epi32(sums, load(out + r * tile_cols + c)));
-            }
+            eight<upper>(wide, panel + c * 4, count, width, out + c);
+            if constexpr (lower > 0)
+                eight<lower>(wide + upper, panel + c * 4, count, width, out + upper * tile_cols + c);
         }
     }
 }
@@ -145,10 +148,6 @@ void put(const From* eight, To* out, int count) {
         __builtin_memcpy(out, eight, static_cast<unsigned>(count) * sizeof(To));
 }
 
-void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) x[i] = table[x[i]];
-}
-
 void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
                 uint8_t* out, int64_t ldo) {
     if (!q.upper) return scalar_kernels.requant_u8(acc, rows, cols, q, table, out, ldo);
@@ -163,7 +162,7 @@ void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, co
         }
     }
     if (table)
-        for (int r = 0; r < rows; ++r) lookup(table, out + r * ldo, cols);
+        for (int r = 0; r < rows; ++r) avx2::lookup(table, out + r * ldo, cols);
 }
 
 void requant_i16(const int32_t* acc, int rows, int cols, const RequantView& q, int16_t* out, int64_t ldo) {

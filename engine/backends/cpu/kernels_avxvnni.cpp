@@ -9,8 +9,8 @@ namespace {
 
 // 16 of the panel's columns: 12 accumulators of the 16 vector registers.
 template <int rows>
-void multiply(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int width,
-              __m256i (&acc)[rows][2]) {
+__attribute__((always_inline)) inline void multiply(const uint8_t* a, int64_t lda, const int8_t* b,
+                                                    int64_t k4, int width, __m256i (&acc)[rows][2]) {
     for (int64_t k = 0; k < k4; ++k, b += width * 4, a += 4) {
         const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
         const __m256i w1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + 32));
@@ -36,11 +36,13 @@ void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b,
             multiply<rows>(a_high, lda, b + c * 4, k4, width, acc);
 #pragma GCC unroll 6
             for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
                 for (int v = 0; v < 2; ++v) acc[r][v] = _mm256_slli_epi32(acc[r][v], 8);
         }
         multiply<rows>(a, lda, b + c * 4, k4, width, acc);
 #pragma GCC unroll 6
         for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
             for (int v = 0; v < 2; ++v) {
                 const __m256i start = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(init + c + v * 8));
                 _mm256_store_si256(reinterpret_cast<__m256i*>(out + r * tile_cols + c + v * 8),
