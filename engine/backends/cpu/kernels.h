@@ -107,7 +107,7 @@ struct Kernels {
     void (*patch)(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tables, uint8_t* out);
 
     // `rounds` times twelve independent multiply-accumulate instructions of gemm_tile's on registers alone:
-    // what no product can pass. Yields a number that depends on all of them. Null where gemm_tile has none
+    // what no product can pass. Yields some number of theirs. Null where gemm_tile has none
     // (scalar).
     int32_t (*multiply_only)(int64_t rounds);
     int macs_per_round = 0;

@@ -3,7 +3,7 @@
 // and uses vpmaddwd, which is exact.
 #include <immintrin.h>
 
-#include "engine/backends/cpu/kernels.h"
+#include "engine/backends/cpu/avx2.h"
 
 namespace ivit::cpu {
 namespace {
@@ -15,15 +15,17 @@ void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x
 
 constexpr int64_t k_chunk = 128;  // groups of four k whose a's are widened at once
 
-// 8 of the panel's columns. acc[r][v] holds, for each of 4 columns, the sums over k = 0, 1 and over k = 2, 3
-// (mod 4).
+// out += a * b, 8 of the panel's columns. acc[r][v] holds, for each of 4 columns, the sums over k = 0, 1 and
+// over k = 2, 3 (mod 4). More than three rows at once, and the 16 vector registers no longer hold them.
 template <int rows>
-void multiply(const int16_t (*a)[k_chunk * 4], const int8_t* b, int64_t k4, int width,
-              __m256i (&acc)[rows][2]) {
+void eight(const int16_t (*a)[k_chunk * 4], const int8_t* b, int64_t k4, int width, int32_t* out) {
+    __m256i acc[rows][2];
+#pragma GCC unroll 3
+    for (int r = 0; r < rows; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
     for (int64_t k = 0; k < k4; ++k, b += width * 4) {
         const __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
         const __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b + 16)));
-#pragma GCC unroll 6
+#pragma GCC unroll 3
         for (int r = 0; r < rows; ++r) {
             int64_t four;
             __builtin_memcpy(&four, &a[r][4 * k], 8);
@@ -31,6 +33,11 @@ void multiply(const int16_t (*a)[k_chunk * 4], const int8_t* b, int64_t k4, int 
             acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(x, w0));
             acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(x, w1));
         }
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < rows; ++r) {
+        const __m256i sums = _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[r][0], acc[r][1]), 0xD8);
+        store(out + r * tile_cols, _mm256_add_epi32(sums, load(out + r * tile_cols)));
     }
 }
 
@@ -48,16 +55,12 @@ void plane(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int width
                       _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 4 * k))));
             for (k *= 4; k < 4 * count; ++k) wide[r][k] = row[k];
         }
+        constexpr int upper = rows > 3 ? (rows + 1) / 2 : rows, lower = rows - upper;
+        const int8_t* panel = b + first * width * 4;
         for (int c = 0; c < width; c += 8) {
-            __m256i acc[rows][2];
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
-            multiply<rows>(wide, b + first * width * 4 + c * 4, count, width, acc);
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; ++r) {
-                const __m256i sums = _mm256_permute4x64_epi64(_mm256_hadd_epi32(acc[r][0], acc[r][1]), 0xD8);
-                store(out + r * tile_cols + c, _mm256_add_epi32(sums, load(out + r * tile_cols + c)));
-            }
+            eight<upper>(wide, panel + c * 4, count, width, out + c);
+            if constexpr (lower > 0)
+                eight<lower>(wide + upper, panel + c * 4, count, width, out + upper * tile_cols + c);
         }
     }
 }
@@ -135,8 +138,14 @@ __m128i pack16(__m256i x) {
     return _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
 }
 
-void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) x[i] = table[x[i]];
+// Eight results, or the `count` of them that there are. (A copy of any size is a call.)
+template <typename From, typename To>
+void put(const From* eight, To* out, int count) {
+    static_assert(sizeof(From) == 8 * sizeof(To));
+    if (count >= 8)
+        __builtin_memcpy(out, eight, 8 * sizeof(To));
+    else
+        __builtin_memcpy(out, eight, static_cast<unsigned>(count) * sizeof(To));
 }
 
 void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
@@ -149,11 +158,11 @@ void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, co
             const __m256i y = _mm256_add_epi32(clamp(scaled(load(acc + r * tile_cols + c), k), lo, hi), bias);
             const __m128i bytes = _mm_packus_epi16(pack16(y), _mm_setzero_si128());
             const int64_t eight = _mm_cvtsi128_si64(bytes);
-            __builtin_memcpy(out + r * ldo + c, &eight, static_cast<unsigned>(cols - c < 8 ? cols - c : 8));
+            put(&eight, out + r * ldo + c, cols - c);
         }
     }
     if (table)
-        for (int r = 0; r < rows; ++r) lookup(table, out + r * ldo, cols);
+        for (int r = 0; r < rows; ++r) avx2::lookup(table, out + r * ldo, cols);
 }
 
 void requant_i16(const int32_t* acc, int rows, int cols, const RequantView& q, int16_t* out, int64_t ldo) {
@@ -163,7 +172,7 @@ void requant_i16(const int32_t* acc, int rows, int cols, const RequantView& q, i
         const Columns k = columns(q, c);
         for (int r = 0; r < rows; ++r) {
             const __m128i y = pack16(clamp(scaled(load(acc + r * tile_cols + c), k), lo, hi));
-            __builtin_memcpy(out + r * ldo + c, &y, static_cast<unsigned>(cols - c < 8 ? cols - c : 8) * 2);
+            put(&y, out + r * ldo + c, cols - c);
         }
     }
 }
@@ -181,14 +190,16 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
     const __m256i lo = _mm256_set1_epi32(q.lo), hi = _mm256_set1_epi32(q.hi);
     for (int c = 0; c < cols; c += 8) {
         const Columns k = columns(q, c);
-        const unsigned bytes = static_cast<unsigned>(cols - c < 8 ? cols - c : 8) * 2;
         for (int r = 0; r < rows; ++r) {
             const __m256i branch = scaled(load(acc + r * tile_cols + c), k);
             __m128i x = _mm_setzero_si128();
-            __builtin_memcpy(&x, t + r * ld + c, bytes);
+            if (cols - c >= 8)
+                x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(t + r * ld + c));
+            else
+                __builtin_memcpy(&x, t + r * ld + c, static_cast<unsigned>(cols - c) * sizeof *t);
             const __m256i shifted = _mm256_sll_epi32(_mm256_cvtepi16_epi32(x), left);
             const __m128i y = pack16(clamp(_mm256_add_epi32(branch, scaled(shifted, stream)), lo, hi));
-            __builtin_memcpy(out + r * ld + c, &y, bytes);
+            put(&y, out + r * ld + c, cols - c);
         }
     }
 }
@@ -244,41 +255,53 @@ void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const Lay
     for (int64_t r = 0; r < rows; ++r) layernorm_row(x + r * ldx, C, q, out + r * C);
 }
 
-// The limit: kernels.h, multiply_only.
+// The limit: kernels.h, multiply_only. In so many words: the compiler keeps an array of accumulators in
+// memory. They, and what they multiply, are whatever the registers hold.
 int32_t multiply_only(int64_t rounds) {
-    __m256i acc[12];
-    const __m256i a = _mm256_set1_epi32(static_cast<int32_t>(rounds)), b = _mm256_set1_epi32(0x01020304);
-#pragma GCC unroll 12
-    for (int i = 0; i < 12; ++i) acc[i] = _mm256_set1_epi32(i);  // all different, or one would do for all
-    for (int64_t i = 0; i < rounds; ++i)
-#pragma GCC unroll 12
-        for (__m256i& x : acc) {
-            __m256i each = a;
-            asm volatile("" : "+x"(each));  // else the product would be made once
-            x = _mm256_add_epi32(x, _mm256_madd_epi16(each, b));
-        }
-    __m256i sum = acc[0];
-    for (const __m256i& x : acc) sum = _mm256_xor_si256(_mm256_slli_epi32(sum, 1), x);
-    alignas(32) int32_t words[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(words), sum);
-    return words[0] ^ words[5];
+    int32_t word = 0;
+    if (rounds < 1) return word;
+    asm volatile(
+        "1:\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm0, %%ymm0\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm1, %%ymm1\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm2, %%ymm2\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm3, %%ymm3\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm4, %%ymm4\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm5, %%ymm5\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm6, %%ymm6\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm7, %%ymm7\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm8, %%ymm8\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm9, %%ymm9\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm10, %%ymm10\n\t"
+        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
+        "vpaddd %%ymm14, %%ymm11, %%ymm11\n\t"
+        "dec %0\n\t"
+        "jnz 1b\n\t"
+        "vmovd %%xmm0, %1"
+        : "+r"(rounds), "=r"(word)
+        :
+        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+          "xmm12", "xmm13", "xmm14", "cc");
+    return word;
 }
 
 }  // namespace
 
 const Kernels& avx2_kernels() {
-    static const Kernels k = {gemm_tile,
-                              requant_u8,
-                              requant_i16,
-                              residual_add,
-                              layernorm,
-                              scalar_kernels.shiftmax,
-                              scalar_kernels.pack_k,
-                              scalar_kernels.pack_v,
-                              lookup,
-                              scalar_kernels.patch,
-                              multiply_only,
-                              12 * 16};
+    static const Kernels k = {gemm_tile,    requant_u8,           requant_i16,   residual_add,
+                              layernorm,    avx2::shiftmax,       avx2::pack_k,  avx2::pack_v,
+                              avx2::lookup, scalar_kernels.patch, multiply_only, 12 * 16};
     return k;
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 // 16 of the panel's columns: 12 accumulators of the 16 vector registers.
 template <int rows>
-void multiply(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int width,
-              __m256i (&acc)[rows][2]) {
+__attribute__((always_inline)) inline void multiply(const uint8_t* a, int64_t lda, const int8_t* b,
+                                                    int64_t k4, int width, __m256i (&acc)[rows][2]) {
     for (int64_t k = 0; k < k4; ++k, b += width * 4, a += 4) {
         const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
         const __m256i w1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + 32));
@@ -36,11 +36,13 @@ void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b,
             multiply<rows>(a_high, lda, b + c * 4, k4, width, acc);
 #pragma GCC unroll 6
             for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
                 for (int v = 0; v < 2; ++v) acc[r][v] = _mm256_slli_epi32(acc[r][v], 8);
         }
         multiply<rows>(a, lda, b + c * 4, k4, width, acc);
 #pragma GCC unroll 6
         for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
             for (int v = 0; v < 2; ++v) {
                 const __m256i start = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(init + c + v * 8));
                 _mm256_store_si256(reinterpret_cast<__m256i*>(out + r * tile_cols + c + v * 8),
@@ -68,20 +70,33 @@ void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_
     }
 }
 
-// The limit: kernels.h, multiply_only.
+// The limit: kernels.h, multiply_only. In so many words: the compiler keeps an array of accumulators in
+// memory. They, and what they multiply, are whatever the registers hold.
 int32_t multiply_only(int64_t rounds) {
-    __m256i acc[12];
-    const __m256i a = _mm256_set1_epi32(static_cast<int32_t>(rounds)), b = _mm256_set1_epi32(0x01020304);
-#pragma GCC unroll 12
-    for (int i = 0; i < 12; ++i) acc[i] = _mm256_set1_epi32(i);  // all different, or one would do for all
-    for (int64_t i = 0; i < rounds; ++i)
-#pragma GCC unroll 12
-        for (__m256i& x : acc) x = _mm256_dpbusd_avx_epi32(x, a, b);
-    __m256i sum = acc[0];
-    for (const __m256i& x : acc) sum = _mm256_xor_si256(_mm256_slli_epi32(sum, 1), x);
-    alignas(32) int32_t words[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(words), sum);
-    return words[0] ^ words[5];
+    int32_t word = 0;
+    if (rounds < 1) return word;
+    asm volatile(
+        "1:\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm0\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm1\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm2\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm3\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm4\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm5\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm6\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm7\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm8\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm9\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm10\n\t"
+        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm11\n\t"
+        "dec %0\n\t"
+        "jnz 1b\n\t"
+        "vmovd %%xmm0, %1"
+        : "+r"(rounds), "=r"(word)
+        :
+        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+          "xmm12", "xmm13", "cc");
+    return word;
 }
 
 }  // namespace
