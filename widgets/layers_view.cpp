@@ -64,8 +64,9 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     plot_->setToolTip(QStringLiteral("<p>%1</p><p>%2</p><p>Click a point to select its node.</p>")
                           .arg(metrics::metric(Id::sqnr_cumulative).definition.toHtmlEscaped(),
                                metrics::metric(Id::sqnr_isolated).definition.toHtmlEscaped()));
-    ghost_ = plot_->addGraph();
     isolated_ = plot_->addGraph();
+    isolated_->setLineStyle(QCPGraph::lsNone);  // every node for itself; a line would hide the other two
+    ghost_ = plot_->addGraph();
     cumulative_ = plot_->addGraph();
     ghost_->setName(QStringLiteral("before"));
     isolated_->setName(QStringLiteral("isolated"));
@@ -203,9 +204,9 @@ void LayersView::refresh_plot() {
     plotting::style(plot_);
     cumulative_->setPen(plotting::pen(theme.integer_colour(), 2));
     cumulative_->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssDisc, theme.integer_colour(), 4));
-    isolated_->setPen(plotting::pen(theme.isolated_colour(), 1.4, Qt::DotLine));
+    isolated_->setPen(plotting::pen(theme.isolated_colour(), 1.2));
     isolated_->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssSquare, theme.isolated_colour(), 4));
-    ghost_->setPen(plotting::pen(theme.ghost_colour(), 1.6, Qt::DashLine));
+    ghost_->setPen(plotting::pen(theme.ghost_colour(), 1.8, Qt::DashLine));
     ghost_->setName(shown().ghost_pinned ? QStringLiteral("pinned") : QStringLiteral("before"));
 
     double low = INFINITY, high = -INFINITY;

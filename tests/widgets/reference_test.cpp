@@ -14,6 +14,7 @@
 #include "widgets/gl_canvas.h"
 #include "widgets/latency_view.h"
 #include "widgets/layers_view.h"
+#include "widgets/lens_view.h"
 #include "widgets/operator_view.h"
 #include "widgets/predictions_view.h"
 #include "widgets/tensor_view.h"
@@ -135,6 +136,9 @@ TEST_CASE("reference: the window and each canvas look as they did", "[reference]
         check_against("distribution", exporting::grab(w.distribution()->canvas()));
         show(w.operators());
         check_against("operator", exporting::grab(w.operators()->canvas()));
+        auto* lens = w.findChild<LensView*>();
+        show(lens);
+        check_against("lens", exporting::grab(lens));
         show(w.latency());
         w.latency()->set_latency(made_up(g));
         QTest::qWait(30);

@@ -6,6 +6,7 @@
 #include <QApplication>
 #include <QBuffer>
 #include <QComboBox>
+#include <QEventLoop>
 #include <QFile>
 #include <QMimeData>
 #include <QOpenGLWidget>
@@ -391,25 +392,59 @@ TEST_CASE("window: the canvas draws what the slice holds", "[window]") {
     CHECK(canvas->zoom() == 1);
 }
 
+namespace {
+
+// Counts how often a widget is painted.
+class Paints : public QObject {
+  public:
+    explicit Paints(QWidget* watched) { watched->installEventFilter(this); }
+    int count = 0;
+
+  protected:
+    bool eventFilter(QObject*, QEvent* e) override {
+        count += e->type() == QEvent::Paint;
+        return false;
+    }
+};
+
+}  // namespace
+
 TEST_CASE("click to paint", "[.benchmark]") {
     Opened o(1, "deit_tiny_patch16_224");
     MainWindow& w = o.window;
+    Paints figures(w.predictions()), plot(w.layers()->plot()), table(w.layers()->table()->viewport()),
+        view(w.attention()->canvas());
+    int replots = 0;
+    QObject::connect(w.layers()->plot(), &QCustomPlot::afterReplot, &plot, [&replots] { ++replots; });
     const char* widths[] = {"W4A8", "W8A8", "W6A6", "W8A8", "W4A4", "W8A8"};
-    std::vector<double> ms;
+    std::vector<double> painted, results;  // from the click, in ms
     for (int round = 0; round < 3; ++round) {
         for (const char* name : widths) {
             QElapsedTimer clock;
+            double arrived = 0;
+            const auto once = QObject::connect(&w.bench(), &Workbench::results_changed, &plot, [&] {
+                if (arrived > 0) return;
+                arrived = double(clock.nsecsElapsed()) / 1e6;
+                replots = 0;
+                for (Paints* p : {&figures, &plot, &table, &view}) p->count = 0;
+            });
             clock.start();
-            const auto before = w.bench().shown().current;
             w.findChild<QAction*>(name)->trigger();
-            REQUIRE(wait_until([&] { return w.bench().shown().current != before; }));
-            w.repaint();
-            ms.push_back(double(clock.nsecsElapsed()) / 1e6);
+            // Numbers, plot, table and picture of the new result are on the screen.
+            while (arrived == 0 || replots == 0 || figures.count == 0 || plot.count == 0 ||
+                   table.count == 0 || view.count == 0) {
+                QCoreApplication::processEvents(QEventLoop::WaitForMoreEvents);
+                REQUIRE(clock.elapsed() < 60000);
+            }
+            painted.push_back(double(clock.nsecsElapsed()) / 1e6);
+            results.push_back(arrived);
+            QObject::disconnect(once);
             REQUIRE(o.settled());
         }
     }
     std::cout << "click to paint, DeiT-T on " << w.status()->figures().toStdString() << "\n  median "
-              << LatencySamples::quantile(ms, 0.5) << " ms, p95 " << LatencySamples::quantile(ms, 0.95)
-              << " ms\n";
-    CHECK(ms.size() == 18);
+              << LatencySamples::quantile(painted, 0.5) << " ms, p95 "
+              << LatencySamples::quantile(painted, 0.95) << " ms; of it until the numbers are there: median "
+              << LatencySamples::quantile(results, 0.5) << " ms\n";
+    CHECK(painted.size() == 18);
 }
