@@ -2,8 +2,10 @@
 // ivit: the engine on the command line.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <new>
+#include <system_error>
 
 #include "app/cli/command.h"
 #include "engine/error.h"
@@ -56,7 +58,10 @@ int main(int argc, char** argv) {
     }
     try {
         const int code = run();
-        if (std::fflush(stdout) != 0) throw Error("could not write to standard output");
+        if (std::fflush(stdout) != 0) {
+            if (errno == EPIPE) return 141;
+            throw Error("could not write to standard output");
+        }
         return code;
     } catch (const Cancelled&) {
         fmt::print(stderr, "ivit: interrupted\n");
@@ -64,6 +69,11 @@ int main(int argc, char** argv) {
     } catch (const Error& e) {
         fmt::print(stderr, "ivit: {}\n", e.what());
         if (!e.hint().empty()) fmt::print(stderr, "      {}\n", e.hint());
+        return 1;
+    } catch (const std::system_error& e) {
+        // Whoever read has read enough (`| head`); 141 is what a shell says of that.
+        if (e.code() == std::errc::broken_pipe) return 141;
+        fmt::print(stderr, "ivit: {}\n", e.what());
         return 1;
     } catch (const std::bad_alloc&) {
         fmt::print(stderr, "ivit: out of memory\n");

@@ -192,6 +192,7 @@ void print_facts(const Json& a, const Json& b) {
     const auto rows = [](const Json& r) {
         Rows rows = report_facts(r), config = config_rows(r);
         rows.insert(rows.end(), config.begin(), config.end());
+        if (const std::string w = why(r); !w.empty()) rows.emplace_back("Why", w);
         if (r.contains("latency")) rows.emplace_back("Latency", latency_sentence(r["latency"]));
         if (r.contains("evaluation"))
             for (const auto& row : ivit::evaluation_table(r["evaluation"]).rows)
@@ -252,7 +253,8 @@ int print_differences(const std::vector<Difference>& differences, bool json, con
     const size_t n = std::min(a["images"].size(), b["images"].size());
     for (size_t i = 0; kind == "diff" && i < n; ++i) {
         const Json &x = a["images"][i], &y = b["images"][i];
-        fmt::print("\n{}\n  a  {}: {}\n  b  {}: {}\n\n", ink(Ink::bold, x["file"].get<std::string>()),
+        const std::string f = x["file"], g = y["file"];
+        fmt::print("\n{}\n  a  {}: {}\n  b  {}: {}\n\n", ink(Ink::bold, f == g ? f : f + " against " + g),
                    a["quant"].get<std::string>(), verdict(x), b["quant"].get<std::string>(), verdict(y));
         fmt::print("  {:<24} {:>12} {:>12} {:>10}   {:>12} {:>12} {:>10}\n", "SQNR dB", "cumulative a", "b",
                    "change", "isolated a", "b", "change");
@@ -387,6 +389,7 @@ void add_diff(CLI::App& program, Run& run) {
     c->callback([=, &run] {
         run = [=] {
             const Json x = read_report(*a), y = read_report(*b);
+            if (!*json) fmt::print("a  {}: {}\nb  {}: {}\n\n", *a, report_title(x), *b, report_title(y));
             return print_differences(report_differences(x, y), *json, "diff", x, y);
         };
     });
