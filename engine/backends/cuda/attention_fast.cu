@@ -10,10 +10,6 @@
 namespace ivit::cuda {
 namespace {
 
-constexpr int most_entries = 256;  // of exponentials: logits of up to 8 bits
-constexpr int copies = 8;          // of each, in neighbouring banks
-constexpr int entry_bytes = 4 * copies, exponential_bytes = most_entries * entry_bytes;
-
 // As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them.
 template <int D_, int chunks_, int warps_, bool split_, int blocks_>
 struct Shape {
@@ -26,13 +22,6 @@ struct Shape {
         return kv + (split ? static_cast<size_t>(warps) * (16 * 8 + 16 * D * 4) : 0);
     }
 };
-
-// Two integers to 16 bits each, the first lowest; below 0 and above 65535 they saturate.
-__device__ __forceinline__ uint32_t pack_u16(int a, int b) {
-    uint32_t both;
-    asm("cvt.pack.sat.u16.s32 %0, %1, %2;" : "=r"(both) : "r"(b), "r"(a));
-    return both;
-}
 
 template <class S>
 __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kernel(const Attention p) {
@@ -277,8 +266,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
 // others.
 template <class F>
 bool with_shape(const Attention& p, const Launch& at, const F& f) {
-    if (p.M - p.k != 31 || p.entries > most_entries || p.s_logits < 32 || p.s_logits > 54 || p.s_context < 32)
-        return false;
+    if (!attention_usual(p)) return false;
     const int64_t tiles = static_cast<int64_t>((p.tokens + 15) / 16) * p.heads * p.batch;
     const bool few = tiles < 8 * static_cast<int64_t>(at.sms);
     const auto attempt = [&]<class S>(S shape) {

@@ -78,6 +78,10 @@ __device__ __forceinline__ void copy_wait() {
 #endif
 }
 
+// 16-byte chunk c of row r in a tile of 64-byte rows, so that eight rows of one chunk hit eight different
+// banks.
+__device__ __forceinline__ uint32_t swizzled(int r, int c) { return r * 64 + ((c ^ (r >> 1 & 3)) << 4); }
+
 // ---- Programmatic dependent launch.
 // Waits until every kernel before this one has finished and its writes can be read.
 __device__ __forceinline__ void wait_for_inputs() {

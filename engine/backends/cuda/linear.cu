@@ -28,10 +28,6 @@ struct Shape {
     }
 };
 
-// 16-byte chunk c of row r in a tile of 64-byte rows, so that eight rows of one chunk hit eight different
-// banks.
-__device__ __forceinline__ uint32_t swizzled(int r, int c) { return r * slab + ((c ^ (r >> 1 & 3)) << 4); }
-
 template <class S>
 __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
     extern __shared__ __align__(128) uint8_t shared[];

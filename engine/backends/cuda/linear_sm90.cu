@@ -349,6 +349,7 @@ void prepare_kernels(const Launch& at) {
     prepare_linear(at);
     prepare_attention(at);
     prepare_wgmma(at);
+    prepare_persistent(at);
 }
 
 }  // namespace ivit::cuda
