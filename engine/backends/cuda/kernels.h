@@ -103,9 +103,10 @@ struct RowGelu {
 };
 
 // What Linear kernels there are: tile sizes for few rows and for many.
-enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma };
-constexpr int tiles = 6;
-constexpr const char* tile_names[tiles] = {"rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma"};
+enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma, wgmma192 };
+constexpr int tiles = 7;
+constexpr const char* tile_names[tiles] = {"rows16",  "rows32", "rows64",  "rows128",
+                                           "wgmma64", "wgmma",  "wgmma192"};
 bool tile_fits(Tile tile, const Linear& p, const Launch& at);
 Tile choose_tile(const Linear& p, const Launch& at);
 

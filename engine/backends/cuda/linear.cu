@@ -212,7 +212,7 @@ void prepare_linear(const Launch& at) {
 }
 
 bool tile_fits(Tile tile, const Linear& p, const Launch& at) {
-    if (tile == Tile::wgmma || tile == Tile::wgmma64) return wgmma_fits(p, at);
+    if (tile >= Tile::wgmma64) return wgmma_fits(p, at);
     size_t bytes = 0;
     with_shape(tile, [&]<class S>(S) { bytes = S::shared_bytes(p); });
     return bytes <= at.shared_limit;
@@ -234,7 +234,7 @@ Tile choose_tile(const Linear& p, const Launch& at) {
 }
 
 void linear(const Linear& p, Tile tile, const Launch& at) {
-    if (tile == Tile::wgmma || tile == Tile::wgmma64) return linear_wgmma(p, tile == Tile::wgmma64, at);
+    if (tile >= Tile::wgmma64) return linear_wgmma(p, tile, at);
     with_shape(tile, [&]<class S>(S) { run<S>(p, at); });
 }
 

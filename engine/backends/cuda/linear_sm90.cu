@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 matrix products on Hopper: the copy engine brings tiles of A and W into a ring of stages, two
-// warpgroups multiply them with wgmma straight out of shared memory, and two such blocks share a
-// multiprocessor, so that one requantizes while the other multiplies. Blocks stay and take one output tile
+// warpgroups multiply them with wgmma straight out of shared memory, and one of them, or of another block on the
+// same multiprocessor, requantizes while others multiply. Blocks stay and take one output tile
 // after the other; the ring runs on across tiles.
 #include "engine/backends/cuda/linear_sm90.h"
 
@@ -19,18 +19,24 @@ namespace {
 constexpr int BK = 128;  // bytes of K in a stage: one 128-byte swizzle row
 
 // WG warpgroups of 64 rows each times BN columns; `stages` of K under way, brought by a warp of its own
-// (apart) or, where registers are short, by the first thread between two products.
-template <int WG_, int BN_, int stages_, bool apart_>
+// (apart) or, where registers are short, by the first thread between two products. blocks: that share a
+// multiprocessor.
+template <int WG_, int BN_, int stages_, bool apart_, int blocks_>
 struct Shape {
-    static constexpr int WG = WG_, BN = BN_, stages = stages_;
+    static constexpr int WG = WG_, BN = BN_, stages = stages_, blocks = blocks_;
     static constexpr bool apart = apart_;
-    static constexpr int BM = 64 * WG, warps = 4 * WG, threads = 32 * (warps + (apart ? 1 : 0));
+    // Three times 128 threads would have too few registers each, did the warps that bring the stages not give
+    // up theirs.
+    static constexpr bool reassigns = WG > 2;
+    static constexpr int BM = 64 * WG, warps = 4 * WG, threads = 32 * (warps + (apart ? reassigns ? 4 : 1 : 0));
     static constexpr int stage_bytes = (BM + BN) * BK;
     static constexpr size_t shared_bytes = 1024 + stages * stage_bytes + table_bytes + 2 * stages * 8;
 };
-using Large =
-    Shape<2, 128, 3, false>;  // two blocks share a multiprocessor: one requantizes while the other multiplies
-using Small = Shape<1, 64, 6, true>;
+// Many tiles: the second-level cache brings 1/96 of a byte for each product of Huge and 1/64 for Large, but only
+// Large's two blocks requantize and multiply at once for sure.
+using Huge = Shape<3, 192, 4, true, 1>;
+using Large = Shape<2, 128, 3, false, 2>;
+using Small = Shape<1, 64, 6, true, 2>;
 
 struct Args {
     CUtensorMap a, w;
@@ -114,6 +120,32 @@ __device__ __forceinline__ void multiply(int (&d)[32], uint64_t a, uint64_t w, i
           "+r"(d[29]), "+r"(d[30]), "+r"(d[31])
         : "l"(a), "l"(w), "r"(accumulate));
 }
+__device__ __forceinline__ void multiply(int (&d)[96], uint64_t a, uint64_t w, int accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\n"
+        "setp.ne.b32 p, %98, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n192k32.s32.s8.s8 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+        "}, %96, %97, p;\n}"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
+          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]), "+r"(d[15]),
+          "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]), "+r"(d[22]), "+r"(d[23]),
+          "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]), "+r"(d[29]), "+r"(d[30]), "+r"(d[31]),
+          "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]), "+r"(d[36]), "+r"(d[37]), "+r"(d[38]), "+r"(d[39]),
+          "+r"(d[40]), "+r"(d[41]), "+r"(d[42]), "+r"(d[43]), "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]),
+          "+r"(d[48]), "+r"(d[49]), "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]),
+          "+r"(d[56]), "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63]),
+          "+r"(d[64]), "+r"(d[65]), "+r"(d[66]), "+r"(d[67]), "+r"(d[68]), "+r"(d[69]), "+r"(d[70]), "+r"(d[71]),
+          "+r"(d[72]), "+r"(d[73]), "+r"(d[74]), "+r"(d[75]), "+r"(d[76]), "+r"(d[77]), "+r"(d[78]), "+r"(d[79]),
+          "+r"(d[80]), "+r"(d[81]), "+r"(d[82]), "+r"(d[83]), "+r"(d[84]), "+r"(d[85]), "+r"(d[86]), "+r"(d[87]),
+          "+r"(d[88]), "+r"(d[89]), "+r"(d[90]), "+r"(d[91]), "+r"(d[92]), "+r"(d[93]), "+r"(d[94]), "+r"(d[95])
+        : "l"(a), "l"(w), "r"(accumulate));
+}
 template <int N>
 __device__ __forceinline__ void keep_in_place(int (&d)[N]) {
 #pragma unroll
@@ -123,7 +155,7 @@ __device__ __forceinline__ void keep_in_place(int (&d)[N]) {
 #endif
 
 template <Epilogue E, class S>
-__global__ void __launch_bounds__(S::threads, 2) wgmma_kernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __grid_constant__ Args args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     constexpr int BM = S::BM, BN = S::BN, stages = S::stages, stage_bytes = S::stage_bytes, warps = S::warps;
     extern __shared__ uint8_t raw[];
@@ -175,7 +207,7 @@ __global__ void __launch_bounds__(S::threads, 2) wgmma_kernel(const __grid_const
         load_a(load_tile, load_step, stage);
         advance();
     };
-    if (threadIdx.x == (S::apart ? 32 * warps : 0)) {
+    const auto bring = [&] {
         // The weights are nobody's output: those of the first tile need not wait for the kernel before this
         // one.
         const int ahead = min(steps, S::apart ? stages : stages - 1);
@@ -189,8 +221,13 @@ __global__ void __launch_bounds__(S::threads, 2) wgmma_kernel(const __grid_const
             while (load_tile < args.tiles) load();
         else if (ahead < stages - 1)
             load();
-    }
-    if (!S::apart || warp < warps) {
+    };
+    if (S::apart && warp >= warps) {
+        if constexpr (S::reassigns) asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
+        if (threadIdx.x == 32 * warps) bring();
+    } else {
+        if constexpr (S::reassigns) asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
+        if (!S::apart && threadIdx.x == 0) bring();
         wait_for_inputs();
         uint32_t n = 0;  // stages used so far
         const auto release = [&](uint32_t stage) {
@@ -299,7 +336,7 @@ CUtensorMap boxes(const void* data, int32_t rows, int32_t k, int32_t stride, int
 }  // namespace
 
 void prepare_wgmma(const Launch& at) {
-    if (at.arch != 90 || at.shared_limit < Large::shared_bytes || encode_tiled) return;
+    if (at.arch != 90 || at.shared_limit < Huge::shared_bytes || encode_tiled) return;
     DeviceBuffer answer(sizeof(int));
     int compiled = 0;
     probe_kernel<<<1, 1>>>(Probe{answer.as<int>()});
@@ -307,6 +344,7 @@ void prepare_wgmma(const Launch& at) {
     IVIT_CUDA_CHECK(cudaMemcpy(&compiled, answer.as<int>(), sizeof(int), cudaMemcpyDeviceToHost));
     if (!compiled) return;
     for (const Epilogue epilogue : epilogues) {
+        with_epilogue<Huge>(epilogue, [&](auto kernel) { allow_shared(kernel, Huge::shared_bytes, at); });
         with_epilogue<Large>(epilogue, [&](auto kernel) { allow_shared(kernel, Large::shared_bytes, at); });
         with_epilogue<Small>(epilogue, [&](auto kernel) { allow_shared(kernel, Small::shared_bytes, at); });
     }
@@ -328,16 +366,18 @@ void run(const Linear& p, const Launch& at) {
     const Args args{boxes(p.a, p.rows, p.k, p.lda, S::BM), boxes(p.w, p.w_rows, p.k, p.ldw, S::BN), p,
                     FastDiv(across), across * down};
     with_epilogue<S>(p.epilogue, [&](auto kernel) {
-        start<Args>(kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, 2 * at.sms))),
+        start<Args>(kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, S::blocks * at.sms))),
                     dim3(S::threads), S::shared_bytes, at);
     });
 }
 
 }  // namespace
 
-void linear_wgmma(const Linear& p, bool small, const Launch& at) {
-    if (small)
+void linear_wgmma(const Linear& p, Tile tile, const Launch& at) {
+    if (tile == Tile::wgmma64)
         run<Small>(p, at);
+    else if (tile == Tile::wgmma192)
+        run<Huge>(p, at);
     else
         run<Large>(p, at);
 }
