@@ -262,7 +262,7 @@ TEST_CASE("cuda: a network as one kernel gives the same bits", "[cuda][gpu][pers
                     const auto pixels = pictures(dims.image_size, most, how);
                     const auto expected =
                         cpu::make_backend(0)->load(q)->run(pixels, most, {})->integer_logits;
-                    for (const char* shape : {"", "persistent16x8", "persistent32x16", "persistent32x8"}) {
+                    for (const char* shape : {"", "persistent16x8", "persistent32x16", "persistent16x4"}) {
                         cuda::force_tile(*network, shape);
                         for (int batch = 1; batch <= most; ++batch) {
                             INFO("width " << dims.width << ", " << preset << " " << spec << ", shape '" << shape
@@ -301,7 +301,7 @@ TEST_CASE("cuda: a small network through every kernel", "[cuda][gpu][sanitize]")
             const auto pixels = pictures(dims.image_size, batch, Fill::random);
             const auto expected = reference::make_backend()->load(q)->run(pixels, batch, {})->integer_logits;
             for (const char* tile : {"", "steps", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma", "wgmma192",
-                                     "persistent16x8", "persistent32x16", "persistent32x8"}) {
+                                     "persistent16x8", "persistent32x16", "persistent16x4"}) {
                 cuda::force_tile(*network, tile);
                 INFO("tile '" << tile << "', batch " << batch << ", " << preset);
                 REQUIRE(network->run(pixels, batch, {})->integer_logits == expected);

@@ -24,25 +24,60 @@ __device__ __forceinline__ int cluster_rank() {
     asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     return rank;
 }
-// What was written before arriving, in any block's shared memory, can be read after waiting.
-__device__ __forceinline__ void cluster_arrive() {
+// What was written before arriving, in any block's shared memory, can be read after waiting. Slow: arriving waits
+// for everything that is under way.
+__device__ __forceinline__ void cluster_barrier() {
     __syncwarp();
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-}
-__device__ __forceinline__ void cluster_wait() {
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 // The same place in the shared memory of block `rank` of the cluster.
 __device__ __forceinline__ uint32_t in_block(uint32_t address, int rank) {
     uint32_t there;
-    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
     return there;
 }
-__device__ __forceinline__ void store_in(uint32_t there, uint32_t v) {
-    asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(there), "r"(v) : "memory");
+// Stores that count their bytes at a gate (below) of the block they go to, once they have arrived.
+__device__ __forceinline__ void send(uint32_t there, uint32_t gate, uint32_t v) {
+    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(there),
+                 "r"(v), "r"(gate)
+                 : "memory");
 }
-__device__ __forceinline__ void store_in(uint32_t there, uint2 v) {
-    asm volatile("st.shared::cluster.v2.u32 [%0], {%1, %2};" ::"r"(there), "r"(v.x), "r"(v.y) : "memory");
+__device__ __forceinline__ void send(uint32_t there, uint32_t gate, uint2 v) {
+    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];" ::"r"(
+                     there),
+                 "r"(v.x), "r"(v.y), "r"(gate)
+                 : "memory");
+}
+// A gate opens when one thread has said how many bytes are to come and that many have come.
+__device__ __forceinline__ void gate_expect(uint32_t gate, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(gate), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void gate_wait(uint32_t gate, uint32_t parity) {
+    uint32_t done;
+    do {
+        asm volatile(
+            "{\n.reg .pred p;\n"
+            "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+            "selp.u32 %0, 1, 0, p;\n}"
+            : "=r"(done)
+            : "r"(gate), "r"(parity)
+            : "memory");
+    } while (!done);
+}
+// Columns8, asked for here and not where they are needed.
+__device__ __forceinline__ Columns8 ask_columns(const Columns& p, int c) {
+    Columns8 q;
+#pragma unroll
+    for (int e = 0; e < 8; e += 4)
+        asm volatile("ld.global.nc.v4.s32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(q.m[e]), "=r"(q.m[e + 1]), "=r"(q.m[e + 2]), "=r"(q.m[e + 3])
+                     : "l"(p.m + c + e));
+#pragma unroll
+    for (int e = 0; e < 8; e += 2)
+        asm volatile("ld.global.nc.v2.s64 {%0, %1}, [%2];" : "=l"(q.r[e]), "=l"(q.r[e + 1]) : "l"(p.r + c + e));
+    asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(q.s[0]), "=r"(q.s[1]) : "l"(p.s + c));
+    return q;
 }
 __device__ __forceinline__ void add_release(uint32_t* counter) {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
@@ -110,7 +145,7 @@ __device__ __forceinline__ void wait_for_chunk(int depth) {
 }
 
 // One head of 16 queries by the whole block, a warp per 32 tokens; attention_fast.cu's arithmetic. put(d, h, v):
-// four bytes of row g + 8 h, dimensions 16 d + 4 t and on. load: keys and values are not there yet.
+// four bytes of row g + 8 h, dimensions 16 d + 4 t and on, of every row. load: keys and values are not there yet.
 template <int D, class Put>
 __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& map, uint8_t* shared,
                                        const int8_t* qkv, int token, bool load, const Put& put) {
@@ -278,7 +313,7 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
         for (int e = 0; e < 4; ++e)
             y[e] =
                 clamp32(scale_high(o[e], p.m_context, r_context, s_context), p.low_context, p.top_context);
-        if (row[h] < p.tokens) put(d, h, pack4(y[0], y[1], y[2], y[3]));
+        put(d, h, pack4(y[0], y[1], y[2], y[3]));
     }
 }
 
@@ -314,75 +349,123 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
     weights.settle();
     for (int i = 0; i < map.depth; ++i) weights.fetch(ring + i * chunk_bytes);
 
-    // For each block of the cluster, this one first: its neighbours are not all written to at once.
-    const auto push = [&](uint32_t place, const auto& value) {
-        for (int i = 0; i < ctas; ++i) store_in(in_block(base + place, (rank + i) & (ctas - 1)), value);
+    // To every block of the cluster, this one first: its neighbours are not all written to at once.
+    const auto push = [&](uint32_t place, uint32_t gate, const auto& value) {
+#pragma unroll 1
+        for (int i = 0; i < ctas; i += 4)
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                const uint32_t there = in_block(base, (rank + i + j) & (ctas - 1));
+                send(there + place, there + gate, value);
+            }
     };
     uint8_t* const table = shared + map.table;
     uint4* const stream = reinterpret_cast<uint4*>(shared + map.stream);  // own units: [units, rows, 4] x 8 channels
-    unsigned long long* const stats = reinterpret_cast<unsigned long long*>(shared + map.stats);  // [rows, units]
-    cluster_arrive();  // the others run, so that their shared memory can be written to
+    const unsigned long long* const stats =
+        reinterpret_cast<const unsigned long long*>(shared + map.stats);  // [rows, units]
 
+    // Gates: statistics of rows, normalized rows, hidden activations and context are complete. Everybody waits at
+    // every gate each time, and whoever writes what a gate guards has waited at one that opens only after the
+    // readers' own contributions; so nothing is written that is still being read.
+    const uint32_t stats_gate = map.gates, norm_gate = map.gates + 8, hidden_gate = map.gates + 16,
+                   context_gate = map.gates + 24;
+    constexpr int subtiles = rows / 16;
+    const int tile_subtiles = min(subtiles, (args.tokens - row0 + 15) / 16);
+    const int gate_bytes[4] = {rows * args.stream_units * 8, rows * args.stream_units * 32,
+                               rows * args.hidden_units * 32, tile_subtiles * 16 * D * args.heads};
+    uint32_t parities = 0;  // bit i: of gate i
+    const auto pass = [&](int i) {
+        gate_wait(base + map.gates + 8 * i, parities >> i & 1);
+        parities ^= 1u << i;
+        if (threadIdx.x == 0)
+            gate_expect(base + map.gates + 8 * i, i == 0   ? gate_bytes[0]
+                                                  : i == 1 ? gate_bytes[1]
+                                                  : i == 2 ? gate_bytes[2]
+                                                           : gate_bytes[3]);
+    };
+    if (threadIdx.x == 0) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(base + map.gates + 8 * i) : "memory");
+            gate_expect(base + map.gates + 8 * i, gate_bytes[i]);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    cluster_barrier();  // the others run, so that their shared memory can be written to
+
+#pragma unroll 1
     for (int n = 0; n < args.product_count; ++n) {
         const Product& product = products[n];
         const Linear& p = product.p;
         const LayerNorm& norm = product.norm;
         const int log_split = product.log_split, share = warp & ((1 << log_split) - 1);
         const int units = own_units(product.units, rank, log_ctas);
+        const Product::Source source = product.source;
         if (product.first_tile && tile != 0) {
-            cluster_wait();
+            pass(0);
             break;
         }
 
         // What is nobody's output is on its way while we wait.
         const int first_unit = warp >> log_split;
         Columns8 q, normal;
-        if (first_unit < units) q = Columns8(p.columns, (rank + (first_unit << log_ctas)) * 32 + 8 * t);
+        if (first_unit < units) q = ask_columns(p.columns, (rank + (first_unit << log_ctas)) * 32 + 8 * t);
         uint32_t word = 0;
         if (p.epilogue == Epilogue::gelu && threadIdx.x < 64)
             word = __ldg(reinterpret_cast<const uint32_t*>(p.table) + threadIdx.x);
-        // The rows that a warp normalizes: `lanes` lanes each, of which one does eight channels.
-        constexpr int lanes = 32 * warps / rows;
-        const int row = warp * (rows / warps) + lane / lanes, li = lane % lanes;
-        const int items = 4 * own_units(args.stream_units, rank, log_ctas);
-        const auto channel = [&](int item) { return (rank + (item >> 2 << log_ctas)) * 32 + 8 * (item & 3); };
-        if (product.source == Product::Source::norm && li < items) normal = Columns8(norm.columns, channel(li));
-        cluster_wait();
-
-        if (product.source == Product::Source::norm) {
-            int sum = 0;
-            unsigned long long squares = 0;
-            for (int u = li; u < args.stream_units; u += lanes) {
-                const unsigned long long v = stats[row * args.stream_units + u];
-                sum += static_cast<int>(v & 0x3fffff) - (1 << 20);
-                squares += v >> 22;
-            }
+        if (product.attention >= 0) {  // eight copies of each exponential lie in memory too
+            const uint8_t* const from = reinterpret_cast<const uint8_t*>(args.exponentials) +
+                                        static_cast<int64_t>(product.attention) * exponential_bytes;
+            for (int i = threadIdx.x; i < exponential_bytes / 16; i += threads)
+                copy16(base + map.exponential + 16 * i, from + 16 * i, true);
+            copy_commit();
+        }
+        if (source == Product::Source::norm) {
+            // The rows that a warp normalizes: `lanes` lanes each, of which one does eight channels.
+            constexpr int lanes = 32 * warps / rows;
+            const int row = warp * (rows / warps) + lane / lanes, li = lane % lanes;
+            const int items = 4 * own_units(args.stream_units, rank, log_ctas);
+            const auto channel = [&](int item) { return (rank + (item >> 2 << log_ctas)) * 32 + 8 * (item & 3); };
+            if (li < items) normal = ask_columns(norm.columns, channel(li));
+            pass(0);
+            if (items > 0) {
+                int sum = 0;
+                unsigned long long squares = 0;
+#pragma unroll 1
+                for (int u = li; u < args.stream_units; u += lanes) {
+                    const unsigned long long v = stats[row * args.stream_units + u];
+                    sum += static_cast<int>(v & 0x3fffff) - (1 << 20);
+                    squares += v >> 22;
+                }
 #pragma unroll
-            for (int o = lanes / 2; o; o >>= 1) {
-                sum += __shfl_xor_sync(0xffffffff, sum, o);
-                squares += __shfl_xor_sync(0xffffffff, squares, o);
-            }
-            const int mean = layernorm_mean(norm, sum);
-            // sum of (x - mean)^2
-            const int64_t v = static_cast<int64_t>(squares) - 2 * static_cast<int64_t>(mean) * sum +
-                              static_cast<int64_t>(norm.cols) * (static_cast<int64_t>(mean) * mean);
-            const uint32_t f = quick_reciprocal(max(quick_root(static_cast<uint64_t>(v)), 1u), 31);
-            for (int item = li; item < items; item += lanes) {
-                if (item != li) normal = Columns8(norm.columns, channel(item));
-                const uint4 x = stream[((item >> 2) * rows + row) * 4 + (item & 3)];
-                push(product.a + tile_offset(rows, row, channel(item)),
-                     norm.columns.high ? normalize8<true>(norm, normal, x, mean, f)
-                                       : normalize8<false>(norm, normal, x, mean, f));
+                for (int o = lanes / 2; o; o >>= 1) {
+                    sum += __shfl_xor_sync(0xffffffff, sum, o);
+                    squares += __shfl_xor_sync(0xffffffff, squares, o);
+                }
+                const int mean = layernorm_mean(norm, sum);
+                // sum of (x - mean)^2
+                const int64_t v = static_cast<int64_t>(squares) - 2 * static_cast<int64_t>(mean) * sum +
+                                  static_cast<int64_t>(norm.cols) * (static_cast<int64_t>(mean) * mean);
+                const uint32_t f = quick_reciprocal(max(quick_root(static_cast<uint64_t>(v)), 1u), 31);
+#pragma unroll 1
+                for (int item = li; item < items; item += lanes) {
+                    if (item != li) normal = Columns8(norm.columns, channel(item));
+                    const uint4 x = stream[((item >> 2) * rows + row) * 4 + (item & 3)];
+                    push(product.a + tile_offset(rows, row, channel(item)), norm_gate,
+                         normalize8<true>(norm, normal, x, mean, f));
+                }
             }
             if (p.epilogue == Epilogue::gelu && threadIdx.x < 64)
                 reinterpret_cast<uint32_t*>(table)[threadIdx.x] = word;
-            cluster_arrive();
-            cluster_wait();
-        } else if (product.source == Product::Source::patches) {
+            pass(1);
+        } else if (source == Product::Source::ready) {
+            pass(product.gate);
+        } else {
             // The patches of these rows through the colour tables, in the order the weights have: four pixels at a
             // time, every block some of them for all.
             const Patches& from = args.patches;
             const int size = from.size, quads = from.area.d >> 2;
+#pragma unroll 1
             for (int i = rank * threads + threadIdx.x; i < rows * quads; i += threads << log_ctas) {
                 const int r = args.quads.divide(i), at = 4 * (i - r * quads), token = row0 + r;
                 if (token == 0 || token >= args.tokens) continue;
@@ -402,19 +485,24 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                                  __ldg(from.table + 256 * channel + (w[byte / 4] >> 8 * (byte % 4) & 255))))
                              << 8 * e;
                     }
-                    push(product.a + tile_offset(rows, r, channel * from.area.d + at), v);
+                    const uint32_t place = product.a + tile_offset(rows, r, channel * from.area.d + at);
+#pragma unroll 1
+                    for (int to = 0; to < ctas; ++to)
+                        asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(in_block(base + place, to)), "r"(v)
+                                     : "memory");
                 }
             }
-            cluster_arrive();
-            cluster_wait();
+            cluster_barrier();
         }
 
+#pragma unroll 1
         for (int i = first_unit; i - first_unit < max(units, 1); i += warps >> log_split) {
             const bool active = i < units;
             const int unit = rank + (i << log_ctas), c = 32 * unit + 8 * t;
             int acc[groups][4][4] = {};
             if (active) {
                 const int end = share_begin(product.chunks, share + 1, log_split);
+#pragma unroll 1
                 for (int chunk = share_begin(product.chunks, share, log_split); chunk < end; ++chunk) {
                     const uint32_t w_tile = ring + slot * chunk_bytes;
                     wait_for_chunk(map.depth);
@@ -426,9 +514,6 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                             const int r = 16 * j + (lane & 7) + (lane >> 4) * 8;
                             load_matrices(b[kk][j], w_tile + swizzled(r, 2 * kk + (lane >> 3 & 1)));
                         }
-                    __syncwarp();  // all have read: the next chunk may come
-                    weights.fetch(w_tile);
-                    if (++slot == map.depth) slot = 0;
 #pragma unroll
                     for (int kk = 0; kk < 2; ++kk) {
                         uint32_t a[groups][4];
@@ -445,6 +530,9 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                                 mma_s8(acc[m][2 * j + 1], a[m], b[kk][j][2], b[kk][j][3]);
                             }
                     }
+                    __syncwarp();  // all have read: the next chunk may come
+                    weights.fetch(w_tile);
+                    if (++slot == map.depth) slot = 0;
                 }
                 if (i != first_unit) q = Columns8(p.columns, c);
             }
@@ -472,52 +560,68 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                         to[32] = make_int4(v[4], v[5], v[6], v[7]);
                     }
                 __syncthreads();
+            } else if (p.epilogue == Epilogue::gelu) {
+                __syncthreads();  // the table
             }
             if (!active) continue;
-            const auto finish = [&]<Epilogue E, bool high>() {
+#pragma unroll 1
+            for (int k = share; k < quarters; k += 1 << log_split) {
+                int v[8], y[8];
+                quarter(0, v);
 #pragma unroll
-                for (int k = 0; k < quarters; ++k) {
-                    if ((k & others) != share) continue;
-                    int v[8], y[8];
-                    quarter(k, v);
-                    for (int from = 0; from < others; ++from) {
+                for (int other = 1; other < quarters; ++other) {
+                    int w[8];
+                    quarter(other, w);
+#pragma unroll
+                    for (int e = 0; e < 8; ++e) v[e] = k == other ? w[e] : v[e];
+                }
+#pragma unroll
+                for (int from = 0; from < warps - 1; ++from)
+                    if (from < others) {
                         const int4 a = place(k, from)[0], b = place(k, from)[32];
                         const int add[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
 #pragma unroll
                         for (int e = 0; e < 8; ++e) v[e] += add[e];
                     }
-                    const int r = 8 * k + g, token = row0 + r;
-                    scale8<E, high>(q, v, y);
-                    if constexpr (E == Epilogue::int8) {
+                const int r = 8 * k + g, token = row0 + r;
+                scale8<Epilogue::int8, true>(q, v, y);
+                switch (p.epilogue) {
+                    case Epilogue::int8:
                         if (token < args.tokens)
                             *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) +
                                                       (static_cast<int64_t>(picture) * args.tokens + token) *
                                                           p.ldo +
                                                       c) = bytes8(p.columns, y);
-                    } else if constexpr (E == Epilogue::logits) {
-                        if (token != 0) continue;
-                        int4* const to = reinterpret_cast<int4*>(static_cast<int32_t*>(p.out) +
-                                                                 static_cast<int64_t>(picture) * p.ldo + c);
-                        to[0] = make_int4(y[0], y[1], y[2], y[3]);
-                        to[1] = make_int4(y[4], y[5], y[6], y[7]);
-                    } else if constexpr (E == Epilogue::gelu) {
+                        break;
+                    case Epilogue::logits:
+                        if (token == 0) {
+                            int4* const to = reinterpret_cast<int4*>(
+                                static_cast<int32_t*>(p.out) + static_cast<int64_t>(picture) * p.ldo + c);
+                            to[0] = make_int4(y[0], y[1], y[2], y[3]);
+                            to[1] = make_int4(y[4], y[5], y[6], y[7]);
+                        }
+                        break;
+                    case Epilogue::gelu: {
                         uint32_t z[8];
 #pragma unroll
                         for (int e = 0; e < 8; ++e)
                             z[e] = table[clamp32(y[e], p.columns.low, p.columns.top) + 128];
-                        push(product.push + tile_offset(rows, r, c),
+                        push(product.push + tile_offset(rows, r, c), hidden_gate,
                              make_uint2(z[0] | z[1] << 8 | z[2] << 16 | z[3] << 24,
                                         z[4] | z[5] << 8 | z[6] << 16 | z[7] << 24));
-                    } else {
+                        break;
+                    }
+                    default: {
                         uint4& kept = stream[(i * rows + r) * 4 + t];
                         uint4 z = make_uint4(0, 0, 0, 0);
-                        if constexpr (E == Epilogue::residual)
+                        if (p.epilogue == Epilogue::residual)
                             z = add_residual8(p, y, kept);
                         else if (token < args.tokens)
                             z = add_position8(p, token, c, y);
                         kept = z;
+                        // Sum and squares of 32 channels in one word: |sum| <= 2^20, squares < 2^36.
                         const uint32_t w[4] = {z.x, z.y, z.z, z.w};
-                        int sum = 0;
+                        int sum = 1 << 18;
                         unsigned long long squares = 0;
 #pragma unroll
                         for (int e = 0; e < 4; ++e) {
@@ -528,62 +632,52 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                             squares = static_cast<unsigned long long>(
                                 multiply_add(b, b, static_cast<int64_t>(squares)));
                         }
-#pragma unroll
-                        for (int o = 1; o < 4; o <<= 1) {
-                            sum += __shfl_xor_sync(0xffffffff, sum, o);
-                            squares += __shfl_xor_sync(0xffffffff, squares, o);
+                        unsigned long long both = squares << 22 | static_cast<uint32_t>(sum);
+                        both += __shfl_xor_sync(0xffffffff, both, 1);
+                        both += __shfl_xor_sync(0xffffffff, both, 2);
+                        const uint2 halves =
+                            make_uint2(static_cast<uint32_t>(both), static_cast<uint32_t>(both >> 32));
+                        // The four lanes of a row send to a quarter of the blocks each.
+#pragma unroll 1
+                        for (int to = t; to < ctas; to += 4) {
+                            const uint32_t there = in_block(base, to);
+                            send(there + map.stats + (r * args.stream_units + unit) * 8, there + stats_gate, halves);
                         }
-                        // 32 channels: |sum| <= 2^20. The four lanes of a row send to a quarter of the blocks each.
-                        const unsigned long long both =
-                            squares << 22 | static_cast<uint32_t>(sum + (1 << 20));
-                        const uint2 halves = make_uint2(static_cast<uint32_t>(both), static_cast<uint32_t>(both >> 32));
-                        for (int to = t; to < ctas; to += 4)
-                            store_in(in_block(base + map.stats + (r * args.stream_units + unit) * 8, to), halves);
                     }
                 }
-            };
-            with_epilogue(p.epilogue, [&]<Epilogue E>() {
-                if (p.columns.high)
-                    finish.template operator()<E, true>();
-                else
-                    finish.template operator()<E, false>();
-            });
+            }
         }
 
         if (product.attention >= 0) {
             const Attention& attention = attentions[product.attention];
             __syncthreads();
             if (threadIdx.x == 0) add_release(args.counters + cluster * counter_stride);
-            constexpr int subtiles = rows / 16;
-            const int tasks = min(attention.heads * subtiles, (rank + 1) * args.tasks);
-            bool entered = false;
+            const int tasks = min(args.heads * subtiles, (rank + 1) * args.tasks);
             int loaded = -1;  // head whose keys and values are here
+#pragma unroll 1
             for (int task = rank * args.tasks; task < tasks; ++task) {
-                const int head = task / subtiles, token = row0 + task % subtiles * 16;
-                if (token >= attention.tokens) continue;
-                if (!entered) {
-                    for (int i = threadIdx.x; i < attention.entries * copies; i += threads)
-                        reinterpret_cast<uint32_t*>(shared + map.exponential)[i] =
-                            __ldg(attention.exponential + i / copies);
-                    if (warp == 0) {
-                        const uint32_t* const counter =
-                            args.counters + (picture * args.tiles + min(lane, args.tiles - 1)) * counter_stride;
-                        const uint32_t target = static_cast<uint32_t>(ctas * (product.attention + 1));
-                        while (!__all_sync(0xffffffff, load_acquire(counter) >= target)) {
-                        }
+                const int head = task / subtiles, subtile = task % subtiles;
+                if (subtile >= tile_subtiles) continue;
+                if (loaded < 0 && warp == 0) {
+                    const uint32_t* const counter =
+                        args.counters + (picture * args.tiles + min(lane, args.tiles - 1)) * counter_stride;
+                    const uint32_t target = static_cast<uint32_t>(ctas * (product.attention + 1));
+                    while (!__all_sync(0xffffffff, load_acquire(counter) >= target)) {
                     }
                 }
                 __syncthreads();
-                entered = true;
                 const int8_t* const qkv =
-                    attention.qkv + static_cast<int64_t>(picture) * attention.tokens * attention.ld + head * D;
-                attend<D>(attention, map, shared, qkv, token, head != loaded, [&](int d, int h, uint32_t v) {
-                    push(map.context + tile_offset(rows, token - row0 + g + 8 * h, head * D + 16 * d + 4 * t), v);
-                });
+                    attention.qkv + static_cast<int64_t>(picture) * args.tokens * attention.ld + head * D;
+                attend<D>(attention, map, shared, qkv, row0 + 16 * subtile, head != loaded,
+                          [&](int d, int h, uint32_t v) {
+                              push(map.context + tile_offset(rows, 16 * subtile + g + 8 * h,
+                                                             head * D + 16 * d + 4 * t),
+                                   context_gate, v);
+                          });
                 loaded = head;
             }
         }
-        if (n + 1 < args.product_count) cluster_arrive();
+        __syncthreads();
     }
 
     // The last block to end makes the counters ready for the next run.
@@ -645,12 +739,22 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
     if (patches.patch.d % 4 || patches.size % 4) return std::nullopt;  // pixels travel in fours
     for (const Attention& a : attentions)
         if (!attention_usual(a)) return std::nullopt;
+    for (const Product& p : products)
+        if (!p.p.columns.high || (p.source == Product::Source::norm && !p.norm.columns.high)) return std::nullopt;
     for (int i = 0; i < static_cast<int>(std::size(cluster_shapes)); ++i) {
         const ClusterShape& shape = cluster_shapes[i];
         const int tiles = (first.tokens + shape.rows - 1) / shape.rows;
         if ((forced >= 0 && forced != i) || tiles > 32) continue;
         const auto map = arrange(products, attentions, shape, at.shared_limit);
-        if (!map) continue;
+        // Every block takes part in every GELU's product: that keeps the gates in step (see the kernel).
+        int hidden_units = 0;
+        bool alike = true;
+        for (const Product& p : products)
+            if (p.p.epilogue == Epilogue::gelu) {
+                alike = alike && (hidden_units == 0 || hidden_units == p.units);
+                hidden_units = p.units;
+            }
+        if (!map || !alike || hidden_units < shape.ctas) continue;
         const Config config(shape, tiles * pictures, map->total, at);
         int clusters = 0;
         // An error here means that this device has no room for such a cluster.
@@ -677,6 +781,8 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
         args.patches = patches;
         args.quads = FastDiv(patches.area.d / 4);
         args.stream_units = products.front().units;
+        args.hidden_units = hidden_units;
+        args.heads = first.heads;
 
         // Memory: both tables, counters, and keys and values twice, as a fast cluster may write those of the next
         // block while a slow one reads.
@@ -686,7 +792,9 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
         const size_t counters_at =
             attention_at + static_cast<size_t>(round_up(static_cast<int64_t>(attention_bytes), 256));
         const size_t counter_bytes = static_cast<size_t>(tiles * pictures + 1) * counter_stride * sizeof(uint32_t);
-        const size_t qkv_at = counters_at + static_cast<size_t>(round_up(static_cast<int64_t>(counter_bytes), 256));
+        const size_t exponentials_at =
+            counters_at + static_cast<size_t>(round_up(static_cast<int64_t>(counter_bytes), 256));
+        const size_t qkv_at = exponentials_at + attentions.size() * exponential_bytes;
         const size_t qkv_bytes = static_cast<size_t>(
             round_up(int64_t{first.ld} * first.tokens * pictures, 256));
         p.memory = DeviceBuffer(qkv_at + 2 * qkv_bytes);
@@ -701,11 +809,18 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
         args.products = reinterpret_cast<const Product*>(base);
         args.attentions = reinterpret_cast<const Attention*>(base + attention_at);
         args.counters = reinterpret_cast<uint32_t*>(base + counters_at);
+        args.exponentials = reinterpret_cast<const uint32_t*>(base + exponentials_at);
         IVIT_CUDA_CHECK(cudaMemsetAsync(base, 0, p.memory.bytes(), at.stream));
         IVIT_CUDA_CHECK(
             cudaMemcpyAsync(base, products.data(), product_bytes, cudaMemcpyHostToDevice, at.stream));
         IVIT_CUDA_CHECK(cudaMemcpyAsync(base + attention_at, attentions.data(), attention_bytes,
                                         cudaMemcpyHostToDevice, at.stream));
+        for (size_t k = 0; k < attentions.size(); ++k)  // every entry eight times
+            for (int c = 0; c < copies; ++c)
+                IVIT_CUDA_CHECK(cudaMemcpy2DAsync(
+                    base + exponentials_at + k * exponential_bytes + static_cast<size_t>(c) * 4, entry_bytes,
+                    attentions[k].exponential, 4, 4, static_cast<size_t>(attentions[k].entries),
+                    cudaMemcpyDeviceToDevice, at.stream));
         IVIT_CUDA_CHECK(cudaStreamSynchronize(at.stream));
         return p;
     }

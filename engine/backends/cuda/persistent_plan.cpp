@@ -34,7 +34,7 @@ std::optional<PersistentMap> arrange(std::vector<Product>& products, const std::
     const int64_t context = int64_t{first.heads} * first.padded * rows;
     const int64_t exponentials = 256 * 8 * 4, keys = round_up(first.tokens, 32) * first.padded;
     const int64_t sums = int64_t{persistent_warps} * 16 * first.padded * 4, row_sums = persistent_warps * 16 * 16;
-    hidden = std::max(hidden, round_up(context, 128) + exponentials + 2 * keys + sums + row_sums);
+    hidden = std::max(hidden, round_up(context, 128) + 2 * keys + sums + row_sums);
     int64_t stats = 0, stream = 0;
     for (const Product& p : products)
         if (p.p.epilogue == Epilogue::residual || p.p.epilogue == Epilogue::position) {
@@ -51,14 +51,15 @@ std::optional<PersistentMap> arrange(std::vector<Product>& products, const std::
     };
     const uint32_t input_at = take(input), hidden_at = take(hidden), apart_at = take(apart);
     map.context = hidden_at;
-    map.exponential = hidden_at + static_cast<uint32_t>(round_up(context, 128));
-    map.keys = map.exponential + static_cast<uint32_t>(exponentials);
+    map.keys = hidden_at + static_cast<uint32_t>(round_up(context, 128));
     map.values = map.keys + static_cast<uint32_t>(keys);
     map.sums = map.values + static_cast<uint32_t>(keys);
     map.row_sums = map.sums + static_cast<uint32_t>(sums);
     map.stats = take(stats);
     map.stream = take(stream);
     map.table = take(256);
+    map.gates = take(64);
+    map.exponential = take(exponentials);
     map.products = take(static_cast<int64_t>(products.size() * sizeof(Product)));
     map.attentions = take(static_cast<int64_t>(attentions.size() * sizeof(Attention)));
     map.ring = take(0);
@@ -75,6 +76,7 @@ std::optional<PersistentMap> arrange(std::vector<Product>& products, const std::
         p.a = ready ? hidden_at : input_at;
         p.scratch = ready ? input_at : p.p.epilogue == Epilogue::gelu ? apart_at : hidden_at;
         p.push = hidden_at;
+        p.gate = &p > products.data() && (&p)[-1].p.epilogue == Epilogue::gelu ? 2 : 3;
     }
     return map;
 }
