@@ -80,6 +80,7 @@ struct Attention {
     int32_t m_logits = 0, s_logits = 31, low_logits = -128, top_logits = 127;
     const uint32_t* exponential = nullptr;  // [2^bits of the logits]: shift_exp(-i << t, I0, n)
     int32_t entries = 256;
+    uint32_t greatest = UINT32_MAX;  // exponential, the first
     int32_t M = 47, k = 16;
     int32_t m_context = 0, s_context = 31, low_context = -128, top_context = 127;
 };

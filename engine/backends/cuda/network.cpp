@@ -335,6 +335,7 @@ class CudaNetwork : public IntegerNetwork {
                     std::vector<uint32_t> table(static_cast<size_t>(a.entries));
                     p.fast =
                         exponentials(s.i0, s.quant.shift, a.entries, table.data()) && attention_fits(a, at_);
+                    a.greatest = table[0];
                     if (p.fast) tables.push_back({&a.exponential, arena.add(table)});
                     break;
                 }

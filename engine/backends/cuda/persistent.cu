@@ -175,8 +175,7 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
                              : 0;
         }
     // Logits count from the grid's lowest: 0 .. span.
-    const int64_t r_logits =
-        (int64_t{1} << (p.s_logits - 1)) - static_cast<int64_t>(p.low_logits) * (int64_t{1} << p.s_logits);
+    const int r_logits = (1 << (p.s_logits - 33)) - p.low_logits * (1 << (p.s_logits - 32));
     const int s_logits = p.s_logits - 32;
     const uint32_t span = static_cast<uint32_t>(p.top_logits - p.low_logits) * 0x10001u;
     const int first = 32 * warp, limit = p.tokens - first - 2 * t;  // columns 8j, 8j + 1 below it are tokens
@@ -206,7 +205,7 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
                 int y[2];
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
-                    y[e] = scale_high(x[i][2 * h + e], p.m_logits, r_logits, s_logits);
+                    y[e] = scale_top(x[i][2 * h + e], p.m_logits, r_logits, s_logits);
                     if (!is_token(j + i, e)) y[e] = 0;  // no row's greatest is below 0
                 }
                 pairs[j + i][h] = __vminu2(pack_u16(y[0], y[1]), span);
@@ -298,7 +297,7 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
         }
     }
     __syncthreads();
-    const int64_t r_context = int64_t{1} << (p.s_context - 1);
+    const int r_context = 1 << (p.s_context - 33);
     const int s_context = p.s_context - 32;
     if (warp < D / 8) {
         const int d = warp >> 1, h = warp & 1;
@@ -312,7 +311,7 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
 #pragma unroll
         for (int e = 0; e < 4; ++e)
             y[e] =
-                clamp32(scale_high(o[e], p.m_context, r_context, s_context), p.low_context, p.top_context);
+                clamp32(scale_top(o[e], p.m_context, r_context, s_context), p.low_context, p.top_context);
         put(d, h, pack4(y[0], y[1], y[2], y[3]));
     }
 }
