@@ -583,7 +583,12 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                         for (int e = 0; e < 8; ++e) v[e] += add[e];
                     }
                 const int r = 8 * k + g, token = row0 + r;
-                scale8<Epilogue::int8, true>(q, v, y);
+                if (p.columns.high)
+                    scale8<Epilogue::int8, true>(q, v, y);
+                else if (p.epilogue == Epilogue::residual)
+                    scale8<Epilogue::residual, false>(q, v, y);
+                else
+                    scale8<Epilogue::int8, false>(q, v, y);
                 switch (p.epilogue) {
                     case Epilogue::int8:
                         if (token < args.tokens)
@@ -739,7 +744,7 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
     for (const Attention& a : attentions)
         if (!attention_usual(a)) return std::nullopt;
     for (const Product& p : products)
-        if (!p.p.columns.high || (p.source == Product::Source::norm && !p.norm.columns.high)) return std::nullopt;
+        if (p.source == Product::Source::norm && !p.norm.columns.high) return std::nullopt;
     for (int i = 0; i < static_cast<int>(std::size(cluster_shapes)); ++i) {
         const ClusterShape& shape = cluster_shapes[i];
         const int tiles = (first.tokens + shape.rows - 1) / shape.rows;
