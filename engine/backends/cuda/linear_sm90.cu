@@ -12,6 +12,7 @@
 
 #include "engine/backends/cuda/epilogue.cuh"
 #include "engine/backends/cuda/prepare.h"
+#include "engine/backends/cuda/wgmma.cuh"
 
 namespace ivit::cuda {
 namespace {
@@ -78,80 +79,6 @@ __device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, in
         "l"(&map), "r"(x), "r"(y), "r"(barrier)
         : "memory");
 }
-// Rows of 128 bytes under the 128-byte swizzle, groups of eight rows 1024 bytes apart.
-__device__ __forceinline__ uint64_t descriptor(uint32_t address) {
-    return static_cast<uint64_t>((address & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{64} << 32 |
-           uint64_t{1} << 62;
-}
-// d (+)= A [64, 32] . W [128, 32]^T. d[4j + {0, 1}]: row g, columns 8j + 2t, + 1; d[4j + {2, 3}]: row g + 8.
-__device__ __forceinline__ void multiply(int (&d)[64], uint64_t a, uint64_t w, int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\n"
-        "setp.ne.b32 p, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-        "}, %64, %65, p;\n}"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]),
-          "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]),
-          "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]),
-          "+r"(d[29]), "+r"(d[30]), "+r"(d[31]), "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]),
-          "+r"(d[36]), "+r"(d[37]), "+r"(d[38]), "+r"(d[39]), "+r"(d[40]), "+r"(d[41]), "+r"(d[42]),
-          "+r"(d[43]), "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]), "+r"(d[48]), "+r"(d[49]),
-          "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]), "+r"(d[56]),
-          "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
-        : "l"(a), "l"(w), "r"(accumulate));
-}
-__device__ __forceinline__ void multiply(int (&d)[32], uint64_t a, uint64_t w, int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\n"
-        "setp.ne.b32 p, %34, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
-        "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-        "}, %32, %33, p;\n}"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]),
-          "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]),
-          "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]),
-          "+r"(d[29]), "+r"(d[30]), "+r"(d[31])
-        : "l"(a), "l"(w), "r"(accumulate));
-}
-__device__ __forceinline__ void multiply(int (&d)[96], uint64_t a, uint64_t w, int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\n"
-        "setp.ne.b32 p, %98, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n192k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-        "}, %96, %97, p;\n}"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]), "+r"(d[15]),
-          "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]), "+r"(d[22]), "+r"(d[23]),
-          "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]), "+r"(d[29]), "+r"(d[30]), "+r"(d[31]),
-          "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]), "+r"(d[36]), "+r"(d[37]), "+r"(d[38]), "+r"(d[39]),
-          "+r"(d[40]), "+r"(d[41]), "+r"(d[42]), "+r"(d[43]), "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]),
-          "+r"(d[48]), "+r"(d[49]), "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]),
-          "+r"(d[56]), "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63]),
-          "+r"(d[64]), "+r"(d[65]), "+r"(d[66]), "+r"(d[67]), "+r"(d[68]), "+r"(d[69]), "+r"(d[70]), "+r"(d[71]),
-          "+r"(d[72]), "+r"(d[73]), "+r"(d[74]), "+r"(d[75]), "+r"(d[76]), "+r"(d[77]), "+r"(d[78]), "+r"(d[79]),
-          "+r"(d[80]), "+r"(d[81]), "+r"(d[82]), "+r"(d[83]), "+r"(d[84]), "+r"(d[85]), "+r"(d[86]), "+r"(d[87]),
-          "+r"(d[88]), "+r"(d[89]), "+r"(d[90]), "+r"(d[91]), "+r"(d[92]), "+r"(d[93]), "+r"(d[94]), "+r"(d[95])
-        : "l"(a), "l"(w), "r"(accumulate));
-}
-template <int N>
-__device__ __forceinline__ void keep_in_place(int (&d)[N]) {
-#pragma unroll
-    for (int i = 0; i < N; ++i) asm volatile("" : "+r"(d[i])::"memory");
-}
-
 #endif
 
 template <Epilogue E, class S>
@@ -240,7 +167,18 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
                       col0 = (tile - down * args.across.d) * BN;
             int d[BN / 2];
 #pragma unroll
-            for (int i = 0; i < BN / 2; ++i) d[i] = 0;
+            for (int j = 0; j < BN / 32; ++j) {
+                const int c = col0 + 32 * j + 8 * t;
+                int4 bias[2] = {};
+                if (p.columns.top_word && c < p.cols) {
+                    bias[0] = __ldg(reinterpret_cast<const int4*>(p.columns.bias + c));
+                    bias[1] = __ldg(reinterpret_cast<const int4*>(p.columns.bias + c + 4));
+                }
+                const int b[8] = {bias[0].x, bias[0].y, bias[0].z, bias[0].w,
+                                  bias[1].x, bias[1].y, bias[1].z, bias[1].w};
+#pragma unroll
+                for (int e = 0; e < 16; ++e) d[16 * j + e] = b[e / 4 * 2 + e % 2];
+            }
             for (int step = 0; step < steps; ++step, ++n) {
                 const uint32_t stage = n % stages;
                 const uint32_t a = base + stage * stage_bytes + (warp >> 2) * 64 * BK;
@@ -261,22 +199,28 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
             keep_in_place(d);
             release((n - 1) % stages);
             const int row = row0 + (warp >> 2) * 64 + (warp & 3) * 16 + g;
+            const auto finish = [&]<class Q>(Q*) {
 #pragma unroll
-            for (int j = 0; j < BN / 32; ++j) {
-                const int c = col0 + 32 * j + 8 * t;
-                if (c >= p.cols) continue;
-                const Columns8 q(p.columns, c);
+                for (int j = 0; j < BN / 32; ++j) {
+                    const int c = col0 + 32 * j + 8 * t;
+                    if (c >= p.cols) continue;
+                    const Q q(p.columns, c);
 #pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    if (row + 8 * h >= p.rows) continue;
-                    int v[8];
+                    for (int h = 0; h < 2; ++h) {
+                        if (row + 8 * h >= p.rows) continue;
+                        int v[8];
 #pragma unroll
-                    for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
-                    uint4 old = make_uint4(0, 0, 0, 0);
-                    if constexpr (E == Epilogue::residual) old = residual8(p, row + 8 * h, c);
-                    store8<E, true>(p, table, row + 8 * h, c, q, v, old);
+                        for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
+                        uint4 old = make_uint4(0, 0, 0, 0);
+                        if constexpr (E == Epilogue::residual) old = residual8(p, row + 8 * h, c);
+                        store8<E, true>(p, table, row + 8 * h, c, q, v, old);
+                    }
                 }
-            }
+            };
+            if (p.columns.top_word)
+                finish(static_cast<Top8*>(nullptr));
+            else
+                finish(static_cast<Columns8*>(nullptr));
         }
     }
 #endif

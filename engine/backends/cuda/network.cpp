@@ -239,6 +239,7 @@ class CudaNetwork : public IntegerNetwork {
                                  const QuantNode& ratio) {
             const ColumnsOffsets offsets = pack_columns(arena, layout, from.bias, from.B, ratio.m, ratio.s);
             to.high = offsets.high;
+            to.top_word = offsets.top_word;
             to.low = static_cast<int32_t>(ratio.out.low());
             to.top = static_cast<int32_t>(ratio.out.high());
             pending.push_back({&to, offsets});
@@ -343,7 +344,7 @@ class CudaNetwork : public IntegerNetwork {
                     product(linear, step.first);
                     linear.epilogue = Epilogue::residual;
                     const QuantNode& add = quant(step.last);
-                    p.fast = add.st >= 16;  // the old stream's share fits 32 bits
+                    p.fast = add.st >= 17 && add.st <= 47;  // the old stream's share is one of 32 bits
                     columns(linear.columns, step.out.layout, quant(step.first), add);
                     linear.mt = add.mt;
                     linear.st = add.st;
@@ -359,6 +360,8 @@ class CudaNetwork : public IntegerNetwork {
             c.to->m = reinterpret_cast<const int32_t*>(base + c.from.m);
             c.to->r = reinterpret_cast<const int64_t*>(base + c.from.r);
             c.to->s = base + c.from.s;
+            c.to->bias = reinterpret_cast<const int32_t*>(base + c.from.bias);
+            c.to->half = reinterpret_cast<const int32_t*>(base + c.from.half);
         }
         for (const auto& [to, offset] : tables) *to = reinterpret_cast<const uint32_t*>(base + offset);
         for (const auto& [to, offset] : gelu_tables) *to = reinterpret_cast<const int8_t*>(base + offset);
