@@ -72,6 +72,19 @@ TEST_CASE("the attention kernel's reciprocal is Shiftmax's, to the last bit", "[
             }
 }
 
+TEST_CASE("the I-LayerNorm kernel's reciprocal of a root is exact", "[cuda][arithmetic]") {
+    for (uint32_t d = 1; d < (1u << 25); d += d < 300000 ? 1 : static_cast<uint32_t>(uniform(1, 60)))
+        if (cuda::quick_reciprocal31(d) != arith::shift_reciprocal(d, 31)) {
+            INFO("d " << d);
+            REQUIRE(cuda::quick_reciprocal31(d) == arith::shift_reciprocal(d, 31));
+        }
+    for (int bit = 0; bit < 25; ++bit)
+        for (const int64_t off : {-1, 0, 1}) {
+            const int64_t d = (int64_t{1} << bit) + off;
+            if (d >= 1) CHECK(cuda::quick_reciprocal31(static_cast<uint32_t>(d)) == arith::shift_reciprocal(d, 31));
+        }
+}
+
 TEST_CASE("the I-LayerNorm kernel's square root is floor(sqrt(v))", "[cuda][arithmetic]") {
     for (uint64_t v = 0; v < 100000; ++v)
         REQUIRE(cuda::quick_root(v) == arith::isqrt(static_cast<int64_t>(v)));

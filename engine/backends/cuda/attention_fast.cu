@@ -290,7 +290,7 @@ bool with_shape(const Attention& p, const Launch& at, const F& f) {
         return S::D == p.padded && p.tokens <= S::tokens && p.tokens >= S::least_tokens &&
                S::shared_bytes((p.tokens + 31) & ~31) <= at.shared_limit && (f(shape), true);
     };
-    if (!few && (attempt(Shape<64, 3, 4, false, 4>{}) || attempt(Shape<64, 7, 4, false, 3>{}))) return true;
+    if (!few && (attempt(Shape<64, 3, 4, false, 4>{}) || attempt(Shape<64, 7, 4, false, 4>{}))) return true;
     return attempt(Shape<64, 1, 4, true, 4>{}) || attempt(Shape<64, 2, 4, true, 4>{});
 }
 
@@ -303,7 +303,7 @@ void allow(const Launch& at) {
 }  // namespace
 
 void prepare_attention_fast(const Launch& at) {
-    allow<Shape<64, 3, 4, false, 4>, Shape<64, 7, 4, false, 3>, Shape<64, 1, 4, true, 4>,
+    allow<Shape<64, 3, 4, false, 4>, Shape<64, 7, 4, false, 4>, Shape<64, 1, 4, true, 4>,
           Shape<64, 2, 4, true, 4>>(at);
 }
 

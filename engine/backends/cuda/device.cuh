@@ -163,24 +163,30 @@ __device__ __forceinline__ void warp_inverse_root(const uint64_t (&v)[R], uint32
     uint64_t mine = v[0];
 #pragma unroll
     for (int i = 1; i < R; ++i) mine = lane_id() == i ? v[i] : mine;
-    const uint32_t share = quick_reciprocal(max(quick_root(mine), 1u), 31);
+    const uint32_t share = quick_reciprocal31(max(quick_root(mine), 1u));
 #pragma unroll
     for (int i = 0; i < R; ++i) f[i] = __shfl_sync(0xffffffff, share, i);
 }
 
-// ---- Starting kernels.
+// ---- Starting kernels. cluster: of so many neighbouring blocks.
 template <class Args>
-void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at) {
+void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at,
+           int cluster = 1) {
     cudaLaunchConfig_t config{};
     config.gridDim = grid;
     config.blockDim = block;
     config.dynamicSmemBytes = shared;
     config.stream = at.stream;
-    cudaLaunchAttribute overlap{};
-    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    overlap.val.programmaticStreamSerializationAllowed = 1;
-    config.attrs = &overlap;
-    config.numAttrs = at.overlap ? 1 : 0;
+    cudaLaunchAttribute attributes[2] = {};
+    if (at.overlap) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (cluster > 1) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+        attributes[config.numAttrs++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+    }
+    config.attrs = attributes;
     IVIT_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args));
 }
 

@@ -154,6 +154,7 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
     const uint32_t keys = shared_address(shared) + map.keys, values = shared_address(shared) + map.values;
     const uint8_t* const exponential = shared + map.exponential;
     if (load) {
+#pragma unroll 1
         for (int i = threadIdx.x; i < padded * (D / 16); i += threads) {
             const int c = i % (D / 16), r = i / (D / 16);
             const int8_t* from = qkv + static_cast<int64_t>(r < p.tokens ? r : 0) * p.ld + 16 * c;
@@ -277,7 +278,7 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
     // Sums of this warp's tokens: 16 dimensions at a time, even[] holds 4t + {0, 2} of rows g and g + 8, odd[]
     // 4t + {1, 3}; the high plane apart, as it counts 256 times.
     int* const sums = reinterpret_cast<int*>(shared + map.sums);  // [warps, D / 16, 8, 32]
-#pragma unroll
+#pragma unroll 1
     for (int d = 0; d < D / 16; ++d) {
         int even[4] = {}, odd[4] = {}, even_high[4] = {}, odd_high[4] = {};
         if (first < p.tokens) {
@@ -342,11 +343,21 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
     const Attention* const attentions = reinterpret_cast<const Attention*>(shared + map.attentions);
 
     const uint32_t ring = base + map.ring + warp * map.depth * chunk_bytes;
-    int slot = 0;  // of the ring, whose chunk is next
+    int slot = 0, empty = 0;  // of the ring: whose chunk is next, and which is the next to fill again
     Stream weights{products, args.product_count, rank, log_ctas, warp, tile == 0};
     weights.begin();
     weights.settle();
+#pragma unroll 1
     for (int i = 0; i < map.depth; ++i) weights.fetch(ring + i * chunk_bytes);
+
+    int owed = 0;  // chunks read and not yet replaced by ones to come
+    const auto refill = [&] {
+#pragma unroll 1
+        for (; owed > 0; --owed) {
+            weights.fetch(ring + empty * chunk_bytes);
+            if (++empty == map.depth) empty = 0;
+        }
+    };
 
     // To every block of the cluster, this one first: its neighbours are not all written to at once.
     const auto push = [&](uint32_t place, uint32_t gate, const auto& value) {
@@ -445,7 +456,7 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                 // sum of (x - mean)^2
                 const int64_t v = static_cast<int64_t>(squares) - 2 * static_cast<int64_t>(mean) * sum +
                                   static_cast<int64_t>(norm.cols) * (static_cast<int64_t>(mean) * mean);
-                const uint32_t f = quick_reciprocal(max(quick_root(static_cast<uint64_t>(v)), 1u), 31);
+                const uint32_t f = quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
 #pragma unroll 1
                 for (int item = li; item < items; item += lanes) {
                     if (item != li) normal = Columns8(norm.columns, channel(item));
@@ -529,9 +540,15 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                                 mma_s8(acc[m][2 * j + 1], a[m], b[kk][j][2], b[kk][j][3]);
                             }
                     }
-                    __syncwarp();  // all have read: the next chunk may come
-                    weights.fetch(w_tile);
+                    __syncwarp();  // all have read: another chunk may come
                     if (++slot == map.depth) slot = 0;
+                    ++owed;
+                    // The last ones can wait until the results are on their way. An empty group stands for each, so
+                    // that wait_for_chunk counts right.
+                    if (end - chunk > 2)
+                        refill();
+                    else
+                        copy_commit();
                 }
                 if (i != first_unit) q = Columns8(p.columns, c);
             }
@@ -681,6 +698,7 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                 loaded = head;
             }
         }
+        refill();
         __syncthreads();
     }
 
@@ -745,7 +763,12 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
         if (!attention_usual(a)) return std::nullopt;
     for (const Product& p : products)
         if (p.source == Product::Source::norm && !p.norm.columns.high) return std::nullopt;
-    for (int i = 0; i < static_cast<int>(std::size(cluster_shapes)); ++i) {
+    // Large networks are bound by how fast weights come: rather more multiprocessors for more rows.
+    int64_t weight_bytes = 0;
+    for (const Product& p : products) weight_bytes += int64_t{p.p.ldw} * p.p.w_rows;
+    constexpr int shapes = static_cast<int>(std::size(cluster_shapes));
+    for (int k = 0; k < shapes; ++k) {
+        const int i = weight_bytes > int64_t{48} << 20 && k < 2 ? 1 - k : k;
         const ClusterShape& shape = cluster_shapes[i];
         const int tiles = (first.tokens + shape.rows - 1) / shape.rows;
         if ((forced >= 0 && forced != i) || tiles > 32) continue;
