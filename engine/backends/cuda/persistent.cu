@@ -49,6 +49,13 @@ __device__ __forceinline__ void send(uint32_t there, uint32_t gate, uint2 v) {
                  "r"(v.x), "r"(v.y), "r"(gate)
                  : "memory");
 }
+// The same of `bytes` bytes at a time, from this block's shared memory; the caller has fenced what it wrote there.
+__device__ __forceinline__ void send_block(uint32_t there, uint32_t gate, uint32_t from, int bytes) {
+    asm volatile(
+        "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(there),
+        "r"(from), "r"(bytes), "r"(gate)
+        : "memory");
+}
 // A gate opens when one thread has said how many bytes are to come and that many have come.
 __device__ __forceinline__ void gate_expect(uint32_t gate, int bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(gate), "r"(bytes) : "memory");
@@ -382,7 +389,8 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
     constexpr int subtiles = rows / 16;
     const int tile_subtiles = min(subtiles, (args.tokens - row0 + 15) / 16);
     const int gate_bytes[4] = {rows * args.stream_units * 8, rows * args.stream_units * 32,
-                               rows * args.hidden_units * 32, tile_subtiles * 16 * D * args.heads};
+                               rows * 32 * (args.hidden_units - own_units(args.hidden_units, rank, log_ctas)),
+                               tile_subtiles * 16 * D * args.heads};
     uint32_t parities = 0;  // bit i: of gate i
     const auto pass = [&](int i) {
         gate_wait(base + map.gates + 8 * i, parities >> i & 1);
@@ -430,6 +438,13 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                 copy16(base + map.exponential + 16 * i, from + 16 * i, true);
             copy_commit();
         }
+        if (args.prefetch && n + 2 < args.product_count) {
+            // More weights than the second-level cache holds for sure: those after the next product's are asked for.
+            const Linear& later = products[n + 2].p;
+            const int lines = later.w_rows * later.ldw >> 7;
+            for (int i = blockIdx.x * threads + threadIdx.x; i < lines; i += gridDim.x * threads)
+                asm volatile("prefetch.global.L2 [%0];" ::"l"(later.w + static_cast<int64_t>(i) * 128));
+        }
         if (source == Product::Source::norm) {
             // The rows that a warp normalizes: `lanes` lanes each, of which one does eight channels.
             constexpr int lanes = 32 * warps / rows;
@@ -468,6 +483,7 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
             if (p.epilogue == Epilogue::gelu && threadIdx.x < 64)
                 reinterpret_cast<uint32_t*>(table)[threadIdx.x] = word;
             pass(1);
+            if (product.first_tile) cluster_barrier();  // no hidden activations are on their way any more
         } else if (source == Product::Source::ready) {
             pass(product.gate);
         } else {
@@ -627,9 +643,17 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
 #pragma unroll
                         for (int e = 0; e < 8; ++e)
                             z[e] = table[clamp32(y[e], p.columns.low, p.columns.top) + 128];
-                        push(product.push + tile_offset(rows, r, c), hidden_gate,
-                             make_uint2(z[0] | z[1] << 8 | z[2] << 16 | z[3] << 24,
-                                        z[4] | z[5] << 8 | z[6] << 16 | z[7] << 24));
+                        *reinterpret_cast<uint2*>(shared + product.push + tile_offset(rows, r, c)) =
+                            make_uint2(z[0] | z[1] << 8 | z[2] << 16 | z[3] << 24,
+                                       z[4] | z[5] << 8 | z[6] << 16 | z[7] << 24);
+                        // These eight rows of the unit lie in 256 bytes, which the others get from here.
+                        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+                        __syncwarp();
+                        if (lane < ctas && lane != rank) {
+                            const uint32_t block = product.push + tile_offset(rows, 8 * k, 32 * unit);
+                            const uint32_t there = in_block(base, lane);
+                            send_block(there + block, there + hidden_gate, base + block, 256);
+                        }
                         break;
                     }
                     default: {
@@ -810,6 +834,7 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
         args.stream_units = products.front().units;
         args.hidden_units = hidden_units;
         args.heads = first.heads;
+        args.prefetch = weight_bytes > int64_t{32} << 20;
 
         // Memory: both tables, counters, and keys and values twice, as a fast cluster may write those of the next
         // block while a slow one reads.
