@@ -220,7 +220,7 @@ TEST_CASE("cuda: every matrix product kernel gives the same bits", "[cuda][gpu]"
                         cpu::make_backend(0)->load(q)->run(pixels, batch, {})->integer_logits;
                     const auto network = backend->load(q);
                     for (const char* tile :
-                         {"", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma"}) {
+                         {"", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma", "wgmma192"}) {
                         cuda::force_tile(*network, tile);
                         for (const int micro : {0, 1, 7}) {
                             cuda::set_micro_batch(*network, micro);
@@ -232,6 +232,56 @@ TEST_CASE("cuda: every matrix product kernel gives the same bits", "[cuda][gpu]"
                 }
             }
     }
+}
+
+// Nothing where the GPU knows no clusters.
+TEST_CASE("cuda: a network as one kernel gives the same bits", "[cuda][gpu][persistent]") {
+    if (!gpu()) return;
+    const auto backend = cuda::make_backend();
+    bool ran = false;
+    for (const auto& dims : std::vector<vit::Dims>{
+             {16, 8, 60, 3, 111, 2, 7, 1e-6f},      // d = 20, 5 tokens: one cluster a picture, hidden odd
+             {24, 4, 64, 2, 256, 3, 10, 1e-6f},     // d = 32, 37 tokens
+             {48, 8, 40, 2, 70, 1, 3, 1e-6f},       // nothing a multiple of 32
+             {96, 8, 192, 3, 768, 3, 1000, 1e-6f},  // d = 64, 145 tokens
+             {56, 4, 384, 6, 1536, 2, 50, 1e-6f},   // 197 tokens
+             {56, 4, 768, 12, 3072, 1, 33, 1e-6f},  // the same, wide
+             {60, 4, 100, 2, 64, 5, 10, 1e-6f},     // 226 tokens, d = 50
+             {96, 4, 64, 1, 128, 1, 10, 1e-6f},     // 577 tokens: not one kernel
+         }) {
+        const auto model = test::small_model(5, dims);
+        const Calibration calibration = calibration_of(*model);
+        for (const char* preset : {"refined", "paper"})
+            for (const char* spec : {"W8A8", "W4A4", "W4A8"}) {
+                QuantConfig config = QuantConfig::from_spec(spec);
+                config.set_preset(preset);
+                const auto q = quantize(model, calibration, config);
+                const auto network = backend->load(q);
+                for (const Fill how : fills) {
+                    const int most = how == Fill::random ? 4 : 1;
+                    const auto pixels = pictures(dims.image_size, most, how);
+                    const auto expected =
+                        cpu::make_backend(0)->load(q)->run(pixels, most, {})->integer_logits;
+                    for (const char* shape : {"", "persistent16x8", "persistent32x16", "persistent16x4"}) {
+                        cuda::force_tile(*network, shape);
+                        for (int batch = 1; batch <= most; ++batch) {
+                            INFO("width " << dims.width << ", " << preset << " " << spec << ", shape '" << shape
+                                          << "', batch " << batch << ", fill " << static_cast<int>(how) << ", as '"
+                                          << cuda::one_kernel(*network, batch) << "'");
+                            ran = ran || !cuda::one_kernel(*network, batch).empty();
+                            const auto part = std::span(pixels).first(pixels.size() / static_cast<size_t>(most) *
+                                                                      static_cast<size_t>(batch));
+                            // Again and again: what one run leaves behind must not matter to the next.
+                            for (int i = 0; i < 3; ++i)
+                                REQUIRE(network->run(part, batch, {})->integer_logits ==
+                                        std::vector<int32_t>(expected.begin(),
+                                                             expected.begin() + int64_t{batch} * dims.classes));
+                        }
+                    }
+                }
+            }
+    }
+    if (!ran) WARN("no network ran as one kernel on this GPU");
 }
 
 // Small enough for compute-sanitizer: compute-sanitizer --tool memcheck (racecheck, initcheck) ivit_tests
@@ -250,7 +300,8 @@ TEST_CASE("cuda: a small network through every kernel", "[cuda][gpu][sanitize]")
         for (const int batch : {1, 4}) {
             const auto pixels = pictures(dims.image_size, batch, Fill::random);
             const auto expected = reference::make_backend()->load(q)->run(pixels, batch, {})->integer_logits;
-            for (const char* tile : {"", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma"}) {
+            for (const char* tile : {"", "steps", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma", "wgmma192",
+                                     "persistent16x8", "persistent32x16", "persistent16x4"}) {
                 cuda::force_tile(*network, tile);
                 INFO("tile '" << tile << "', batch " << batch << ", " << preset);
                 REQUIRE(network->run(pixels, batch, {})->integer_logits == expected);

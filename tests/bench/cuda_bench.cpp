@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device time of the cuda backend: whole networks (pixels on the device to logits on the device, CUDA events
-// around the captured graph) and, with --steps, every fused step with its rate against the GPU's peak.
+// around the captured graph) and, with --steps, every fused step beside its roofline: the time that its
+// operations and bytes would take at the rates this GPU reached a moment before.
 // --float: a float opponent (cuda-fp32, cuda-tf32, cuda-fp16) instead of the integers; with cuBLASLt's tanh
 // GELU where its name ends in -tanh.
 //   ivit_cuda_bench [--json] [--steps] [--float NAME] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "engine/backend.h"
+#include "engine/backends/cuda/ceilings.h"
 #include "engine/backends/cuda/network.h"
 #include "engine/backends/cuda_float/network.h"
 #include "engine/bench.h"
@@ -94,8 +96,16 @@ void run_float(const std::string& arch, int batch, bool json, bool steps, std::s
     throw Error("there is no float opponent called '" + name + "'", "--float");
 }
 
+// Microseconds that a step takes at least, and what says so. Attention multiplies with mma.sync, its
+// probabilities in two planes of 8 bits: three products where the count of macs has two.
+std::pair<double, const char*> floor_us(const cuda::Ceilings& c, bool attention, double macs, double bytes) {
+    const double tops = attention || c.wgmma_tops == 0 ? c.mma_tops : c.wgmma_tops;
+    const double products = (attention ? 3e-6 : 2e-6) * macs / tops, memory = 1e-6 * bytes / c.copy_tbs;
+    return products > memory ? std::pair(products, "products") : std::pair(memory, "memory");
+}
+
 void run(const std::string& arch, int batch, bool json, bool steps, const std::string& tile, int micro,
-         int runs) {
+         int runs, const cuda::Ceilings& ceilings) {
     const auto model = random_model(arch);
     const Pixels pixels = noise_for(*model->graph, batch);
     const int side = model->graph->image_size;
@@ -115,9 +125,9 @@ void run(const std::string& arch, int batch, bool json, bool steps, const std::s
     const double top_per_s = 2e-9 * static_cast<double>(macs) * batch / l.median;
     std::printf(
         "%-24s batch %4d  at once %4d  median %9.4f ms  min %9.4f  p95 %9.4f  %8.1f pictures/s  %7.1f "
-        "TOP/s\n",
+        "TOP/s  %s\n",
         arch.c_str(), batch, cuda::pictures_at_once(*network, batch), l.median, l.min, l.p95,
-        1000.0 * batch / l.median, top_per_s);
+        1000.0 * batch / l.median, top_per_s, cuda::one_kernel(*network, batch).c_str());
     std::vector<double> whole;
     for (int i = 0; i < std::min(runs, 20) + 3; ++i) {
         const auto trace = network->run(pixels, batch, {});
@@ -135,9 +145,15 @@ void run(const std::string& arch, int batch, bool json, bool steps, const std::s
         const std::string& name = g.nodes[static_cast<size_t>(t.first)].name;
         if (name.find("blocks.") == 0 && name.find("blocks.1.") != 0) continue;  // one block stands for all
         const double bytes = step_bytes(g, t, n);
-        std::printf("  %-28s %9.3f us  %8.1f MMAC  %7.2f TOP/s  %8.2f MB  %7.2f TB/s\n", name.c_str(),
-                    t.ms * 1e3, 1e-6 * static_cast<double>(step_macs),
-                    2e-9 * static_cast<double>(step_macs) / t.ms, bytes * 1e-6, 1e-9 * bytes / t.ms);
+        const auto [floor, limit] =
+            floor_us(ceilings, g.nodes[static_cast<size_t>(t.first)].op == Op::attn_logits,
+                     static_cast<double>(step_macs), bytes);
+        std::printf(
+            "  %-28s %9.3f us  %8.1f MMAC  %7.2f TOP/s  %8.2f MB  %7.2f TB/s  floor %8.3f us (%s), %5.1f %% "
+            "of it\n",
+            name.c_str(), t.ms * 1e3, 1e-6 * static_cast<double>(step_macs),
+            2e-9 * static_cast<double>(step_macs) / t.ms, bytes * 1e-6, 1e-9 * bytes / t.ms, floor, limit,
+            0.1 * floor / t.ms);
     }
     std::printf("  sum of the steps on %d pictures %.3f us\n", n, sum * 1e3);
 }
@@ -179,9 +195,17 @@ int main(int argc, char** argv) {
                 cases.emplace_back(std::string("deit_") + size + "_patch16_224", batch);
     try {
         if (const std::string why = cuda::unavailable(); !why.empty()) throw Error(why, "cuda");
+        cuda::Ceilings ceilings;
+        if (steps && floats.empty()) {
+            ceilings = cuda::measure_ceilings();
+            std::printf(
+                "ceilings: wgmma %.0f TOP/s, mma.sync %.0f TOP/s, copy %.2f TB/s, second-level cache %.2f "
+                "TB/s\n",
+                ceilings.wgmma_tops, ceilings.mma_tops, ceilings.copy_tbs, ceilings.cache_tbs);
+        }
         for (const auto& [arch, batch] : cases)
             if (floats.empty())
-                run(arch, batch, json, steps, tile, micro, runs);
+                run(arch, batch, json, steps, tile, micro, runs, ceilings);
             else
                 run_float(arch, batch, json, steps, floats, runs);
     } catch (const Error& e) {

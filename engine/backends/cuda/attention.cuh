@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the two attention kernels share.
+// What the attention kernels share.
 #pragma once
-#include "engine/backends/cuda/kernels.h"
+#include "engine/backends/cuda/device.cuh"
 
 namespace ivit::cuda {
+
+constexpr int most_entries = 256;  // of exponentials: logits of up to 8 bits
+constexpr int copies = 8;          // of each, in neighbouring banks
+constexpr int entry_bytes = 4 * copies, exponential_bytes = most_entries * entry_bytes;
+
+// Two integers to 16 bits each, the first lowest; below 0 and above 65535 they saturate.
+__device__ __forceinline__ uint32_t pack_u16(int a, int b) {
+    uint32_t both;
+    asm("cvt.pack.sat.u16.s32 %0, %1, %2;" : "=r"(both) : "r"(b), "r"(a));
+    return both;
+}
 
 // Offset of 16-byte chunk c of token r among rows of D bytes: eight neighbouring rows of one chunk hit eight
 // different banks.
@@ -12,6 +23,12 @@ __device__ __forceinline__ uint32_t swizzled_row(int r, int c) {
     constexpr int per_row = D / 16;
     if constexpr (per_row >= 8) return r * D + ((c & ~7) + ((c ^ r) & 7)) * 16;
     return r * D + ((c ^ (r / (8 / per_row) % per_row)) << 4);
+}
+
+// Whether a Shiftmax and its requantizations are what attention_fast.cu and persistent.cu are made for.
+inline bool attention_usual(const Attention& p) {
+    return p.M - p.k == 31 && p.entries <= most_entries && p.s_logits >= 33 && p.s_logits <= 54 &&
+           p.s_context >= 33 && p.s_context <= 62;
 }
 
 // The kernel for the usual parameters; false, and nothing started, where they are others.

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The attention kernel for what networks usually ask: logits of up to 8 bits and a Shiftmax whose shares are
 // the high word of a 32-bit product (M - k = 31). The same integers as attention.cu in a third of the
-// instructions: logits travel as pairs of 16 bits, the exponentials' table has a copy for every eighth lane,
-// and only the last tokens are masked.
+// instructions: logits travel as bytes, four to a word, whose places in the exponentials' table are one dot product
+// each; that table has a copy for every eighth lane; and only the last tokens are masked.
+#include <type_traits>
+
 #include "engine/backends/cuda/attention.cuh"
 #include "engine/backends/cuda/device.cuh"
 #include "engine/backends/cuda/prepare.h"
 
 namespace ivit::cuda {
 namespace {
-
-constexpr int most_entries = 256;  // of exponentials: logits of up to 8 bits
-constexpr int copies = 8;          // of each, in neighbouring banks
-constexpr int entry_bytes = 4 * copies, exponential_bytes = most_entries * entry_bytes;
 
 // As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them.
 template <int D_, int chunks_, int warps_, bool split_, int blocks_>
@@ -27,14 +25,25 @@ struct Shape {
     }
 };
 
-// Two integers to 16 bits each, the first lowest; below 0 and above 65535 they saturate.
-__device__ __forceinline__ uint32_t pack_u16(int a, int b) {
-    uint32_t both;
-    asm("cvt.pack.sat.u16.s32 %0, %1, %2;" : "=r"(both) : "r"(b), "r"(a));
-    return both;
+// Four integers to a byte each, the first lowest; below 0 and above 255 they saturate.
+__device__ __forceinline__ uint32_t pack_u8(int a, int b, int c, int d) {
+    uint32_t upper, all;
+    asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(upper) : "r"(d), "r"(c));
+    asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(upper));
+    return all;
+}
+// base - entry_bytes * byte e of four.
+__device__ __forceinline__ uint32_t entry_below(uint32_t base, uint32_t four, int e) {
+    uint32_t at;
+    asm("dp4a.u32.s32 %0, %1, %2, %3;"
+        : "=r"(at)
+        : "r"(four), "r"(static_cast<uint32_t>(256 - entry_bytes) << 8 * e), "r"(base));
+    return at;
 }
 
-template <class S>
+// bytes: logits fill 8 bits, and a thread's share of a row's exponentials, two of each group of eight, adds up to 32
+// bits.
+template <class S, bool bytes>
 __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kernel(const Attention p) {
     constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
     extern __shared__ __align__(128) uint8_t shared[];
@@ -59,13 +68,12 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
 
     const int first = S::split ? warp * 32 * S::chunks : 0;  // token of this warp's first logit
     // Logits count from the grid's lowest: 0 .. span.
-    const int64_t r_logits =
-        (int64_t{1} << (p.s_logits - 1)) - static_cast<int64_t>(p.low_logits) * (int64_t{1} << p.s_logits);
-    const int64_t r_context = int64_t{1} << (p.s_context - 1);
+    const int r_logits = (1 << (p.s_logits - 33)) - p.low_logits * (1 << (p.s_logits - 32));
+    const int r_context = 1 << (p.s_context - 33);
     const int s_logits = p.s_logits - 32, s_context = p.s_context - 32;
-    const uint32_t span = static_cast<uint32_t>(p.top_logits - p.low_logits) * 0x10001u;
+    const uint32_t span = static_cast<uint32_t>(p.top_logits - p.low_logits);
     const int limit = p.tokens - first - 2 * t;  // this thread's columns 8j, 8j + 1 below it are tokens
-    const uint32_t copy = static_cast<uint32_t>(lane % copies) * 0x40004u;
+    const uint32_t copy = static_cast<uint32_t>(lane % copies) * 4;
     bool loaded = false;
 
     const int tiles = (p.tokens + 15) / 16;
@@ -93,8 +101,8 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
         const auto is_token = [&](int j, int e) { return 8 * j + e < limit; };
         constexpr int first_masked = S::split ? 0 : N8 - 4;
 
-        uint32_t pairs[N8][2];  // two neighbouring tokens of row g, and of row g + 8
-        uint32_t most2[2] = {0, 0};
+        uint32_t fours[N8 / 2][2];  // two neighbouring tokens of a group and of the next, of row g, and of row g + 8
+        int greatest[2] = {0, 0};
 #pragma unroll
         for (int j = 0; j < N8; j += 2) {
             int x[2][4] = {};
@@ -109,24 +117,26 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
                 }
             }
 #pragma unroll
-            for (int i = 0; i < 2; ++i)
+            for (int h = 0; h < 2; ++h) {
+                int y[2][2];
 #pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    int y[2];
+                for (int i = 0; i < 2; ++i) {
 #pragma unroll
                     for (int e = 0; e < 2; ++e) {
-                        y[e] = scale_high(x[i][2 * h + e], p.m_logits, r_logits, s_logits);
+                        y[i][e] = scale_top(x[i][2 * h + e], p.m_logits, r_logits, s_logits);
                         if (j + i >= first_masked && !is_token(j + i, e))
-                            y[e] = 0;  // no row's greatest is below 0
+                            y[i][e] = 0;  // no row's greatest is below 0
                     }
-                    pairs[j + i][h] = __vminu2(pack_u16(y[0], y[1]), span);
-                    most2[h] = __vmaxu2(most2[h], pairs[j + i][h]);
+                    greatest[h] = max(max(greatest[h], y[i][0]), y[i][1]);
                 }
+                fours[j / 2][h] = pack_u8(y[0][0], y[0][1], y[1][0], y[1][1]);
+                if (!bytes) fours[j / 2][h] = __vminu4(fours[j / 2][h], span * 0x1010101u);
+            }
         }
         uint32_t most[2];
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-            most[h] = max(most2[h] & 0xffff, most2[h] >> 16);
+            most[h] = min(static_cast<uint32_t>(greatest[h]), span);
             most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 1));
             most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 2));
         }
@@ -146,27 +156,23 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
             __syncthreads();
         }
 
-        // Exponentials: both addresses of a pair by one product.
         uint32_t x[N8][4];
-        uint64_t sum[2] = {0, 0};
+        uint64_t sum[2];
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-            const uint32_t base = most[h] * (0x10001u * entry_bytes) + copy;
+            const uint32_t base = most[h] * entry_bytes + copy;
+            std::conditional_t<bytes, uint32_t, uint64_t> mine = 0;
 #pragma unroll
-            for (int j = 0; j < N8; ++j) {
-                const uint32_t both = base - pairs[j][h] * entry_bytes;
+            for (int j = 0; j < N8; ++j)
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
-                    uint32_t v =
-                        *reinterpret_cast<const uint32_t*>(shared + (e ? both >> 16 : both & 0xffff));
+                    uint32_t v = *reinterpret_cast<const uint32_t*>(
+                        shared + entry_below(base, fours[j / 2][h], 2 * (j & 1) + e));
                     if (j >= first_masked && !is_token(j, e)) v = 0;
                     x[j][2 * h + e] = v;
-                    sum[h] += v;
+                    mine += v;
                 }
-            }
-        }
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
+            sum[h] = mine;
             sum[h] += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum[h]), 1);
             sum[h] += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum[h]), 2);
         }
@@ -216,7 +222,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
                 int y[4];
 #pragma unroll
                 for (int e = 0; e < 4; ++e)
-                    y[e] = clamp32(scale_high(o[e], p.m_context, r_context, s_context), p.low_context,
+                    y[e] = clamp32(scale_top(o[e], p.m_context, r_context, s_context), p.low_context,
                                    p.top_context);
                 *reinterpret_cast<uint32_t*>(p.out +
                                              (static_cast<int64_t>(picture) * p.tokens + row[h]) * p.ldo +
@@ -277,27 +283,27 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
 // others.
 template <class F>
 bool with_shape(const Attention& p, const Launch& at, const F& f) {
-    if (p.M - p.k != 31 || p.entries > most_entries || p.s_logits < 32 || p.s_logits > 54 || p.s_context < 32)
-        return false;
+    if (!attention_usual(p)) return false;
     const int64_t tiles = static_cast<int64_t>((p.tokens + 15) / 16) * p.heads * p.batch;
     const bool few = tiles < 8 * static_cast<int64_t>(at.sms);
     const auto attempt = [&]<class S>(S shape) {
         return S::D == p.padded && p.tokens <= S::tokens && p.tokens >= S::least_tokens &&
                S::shared_bytes((p.tokens + 31) & ~31) <= at.shared_limit && (f(shape), true);
     };
-    if (!few && (attempt(Shape<64, 3, 4, false, 4>{}) || attempt(Shape<64, 7, 4, false, 3>{}))) return true;
+    if (!few && (attempt(Shape<64, 3, 4, false, 4>{}) || attempt(Shape<64, 7, 4, false, 4>{}))) return true;
     return attempt(Shape<64, 1, 4, true, 4>{}) || attempt(Shape<64, 2, 4, true, 4>{});
 }
 
 template <class... S>
 void allow(const Launch& at) {
-    (allow_shared(attention_fast_kernel<S>, at.shared_limit, at), ...);
+    (allow_shared(attention_fast_kernel<S, true>, at.shared_limit, at), ...);
+    (allow_shared(attention_fast_kernel<S, false>, at.shared_limit, at), ...);
 }
 
 }  // namespace
 
 void prepare_attention_fast(const Launch& at) {
-    allow<Shape<64, 3, 4, false, 4>, Shape<64, 7, 4, false, 3>, Shape<64, 1, 4, true, 4>,
+    allow<Shape<64, 3, 4, false, 4>, Shape<64, 7, 4, false, 4>, Shape<64, 1, 4, true, 4>,
           Shape<64, 2, 4, true, 4>>(at);
 }
 
@@ -306,8 +312,11 @@ bool attention_fast(const Attention& p, const Launch& at) {
         const int tiles = (p.tokens + 15) / 16;
         const dim3 grid(static_cast<unsigned>(S::split ? tiles : 1), static_cast<unsigned>(p.heads),
                         static_cast<unsigned>(p.batch));
-        start<Attention>(attention_fast_kernel<S>, p, grid, dim3(32 * S::warps),
-                         S::shared_bytes((p.tokens + 31) & ~31), at);
+        // No exponential is greater than the first.
+        const bool bytes = p.top_logits - p.low_logits == 255 &&
+                           uint64_t{p.greatest} * (8 * S::chunks) < uint64_t{1} << 32;
+        start<Attention>(bytes ? attention_fast_kernel<S, true> : attention_fast_kernel<S, false>, p, grid,
+                         dim3(32 * S::warps), S::shared_bytes((p.tokens + 31) & ~31), at);
     });
 }
 

@@ -78,6 +78,10 @@ __device__ __forceinline__ void copy_wait() {
 #endif
 }
 
+// 16-byte chunk c of row r in a tile of 64-byte rows, so that eight rows of one chunk hit eight different
+// banks.
+__device__ __forceinline__ uint32_t swizzled(int r, int c) { return r * 64 + ((c ^ (r >> 1 & 3)) << 4); }
+
 // ---- Programmatic dependent launch.
 // Waits until every kernel before this one has finished and its writes can be read.
 __device__ __forceinline__ void wait_for_inputs() {
@@ -100,6 +104,13 @@ __device__ __forceinline__ int64_t multiply_add(int x, int m, int64_t r) {
     int64_t d;
     asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(d) : "r"(x), "r"(m), "l"(r));
     return d;
+}
+// (x * m + r) >> s for s >= 33 and an r without a low word, given r >> 32 and s - 32: two instructions. (Where r has a
+// low word the compiler adds it in two more.)
+__device__ __forceinline__ int scale_top(int x, int m, int r32, int s32) {
+    int high;
+    asm("mad.hi.s32 %0, %1, %2, %3;" : "=r"(high) : "r"(x), "r"(m), "r"(r32));
+    return high >> s32;
 }
 // (x * m + r) >> s for s >= 32, given s - 32: the high word alone.
 __device__ __forceinline__ int scale_high(int x, int m, int64_t r, int s32) {
@@ -152,24 +163,30 @@ __device__ __forceinline__ void warp_inverse_root(const uint64_t (&v)[R], uint32
     uint64_t mine = v[0];
 #pragma unroll
     for (int i = 1; i < R; ++i) mine = lane_id() == i ? v[i] : mine;
-    const uint32_t share = quick_reciprocal(max(quick_root(mine), 1u), 31);
+    const uint32_t share = quick_reciprocal31(max(quick_root(mine), 1u));
 #pragma unroll
     for (int i = 0; i < R; ++i) f[i] = __shfl_sync(0xffffffff, share, i);
 }
 
-// ---- Starting kernels.
+// ---- Starting kernels. cluster: of so many neighbouring blocks.
 template <class Args>
-void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at) {
+void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at,
+           int cluster = 1) {
     cudaLaunchConfig_t config{};
     config.gridDim = grid;
     config.blockDim = block;
     config.dynamicSmemBytes = shared;
     config.stream = at.stream;
-    cudaLaunchAttribute overlap{};
-    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    overlap.val.programmaticStreamSerializationAllowed = 1;
-    config.attrs = &overlap;
-    config.numAttrs = at.overlap ? 1 : 0;
+    cudaLaunchAttribute attributes[2] = {};
+    if (at.overlap) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (cluster > 1) {
+        attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+        attributes[config.numAttrs++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+    }
+    config.attrs = attributes;
     IVIT_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args));
 }
 

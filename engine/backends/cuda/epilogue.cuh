@@ -42,6 +42,23 @@ struct Columns8 {
     }
 };
 
+// The same of accumulators that have the bias in them, where Columns::top_word.
+struct Top8 {
+    int m[8], half[8];
+    uint32_t s[2];
+    __device__ __forceinline__ Top8(const Columns& p, int c) {
+#pragma unroll
+        for (int e = 0; e < 8; e += 4) {
+            *reinterpret_cast<int4*>(&m[e]) = __ldg(reinterpret_cast<const int4*>(p.m + c + e));
+            *reinterpret_cast<int4*>(&half[e]) = __ldg(reinterpret_cast<const int4*>(p.half + c + e));
+        }
+        *reinterpret_cast<uint2*>(&s[0]) = __ldg(reinterpret_cast<const uint2*>(p.s + c));
+    }
+    __device__ __forceinline__ int shift(int e) const {
+        return static_cast<int>(__byte_perm(s[e / 4], 0, 0x4440 + (e & 3)));
+    }
+};
+
 // Channels c .. c + 7 of the residual stream's row `row`.
 __device__ __forceinline__ uint4 residual8(const Linear& p, int row, int c) {
     return *reinterpret_cast<const uint4*>(p.residual + static_cast<int64_t>(row) * p.ldo + c);
@@ -61,13 +78,9 @@ __device__ __forceinline__ uint4 pack8_s16(const int (&y)[8], int low, int top) 
     return make_uint4(w[0], w[1], w[2], w[3]);
 }
 
-// acc: channels c .. c + 7 of row `row`. old: residual8 of them, for Epilogue::residual. table:
-// spread_table's, for Epilogue::gelu. high: Columns::high.
+// Requantization of eight channels, not yet clamped to the output's grid. high: Columns::high.
 template <Epilogue E, bool high>
-__device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, int row, int c,
-                                       const Columns8& q, const int (&acc)[8], const uint4& old) {
-    const int64_t at = static_cast<int64_t>(row) * p.ldo + c;
-    int y[8];
+__device__ __forceinline__ void scale8(const Columns8& q, const int (&acc)[8], int (&y)[8]) {
 #pragma unroll
     for (int e = 0; e < 8; ++e) {
         if constexpr (high) {
@@ -81,39 +94,63 @@ __device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, i
             y[e] = static_cast<int>(scaled);
         }
     }
-    if constexpr (E == Epilogue::residual) {
-        const uint32_t w[4] = {old.x, old.y, old.z, old.w};
-        const int64_t rt = int64_t{1} << (p.st - 1);
+}
+
+template <Epilogue E, bool high>
+__device__ __forceinline__ void scale8(const Top8& q, const int (&acc)[8], int (&y)[8]) {
 #pragma unroll
-        for (int e = 0; e < 8; ++e) {
-            const int t = e & 1 ? static_cast<int>(w[e / 2]) >> 16 : static_cast<int16_t>(w[e / 2]);
-            const int64_t kept = multiply_add(t, p.mt, rt);
-            // 16 <= st: at most 30 bits either way.
-            y[e] += p.st < 32 ? static_cast<int>(__funnelshift_r(static_cast<uint32_t>(kept),
-                                                                 static_cast<uint32_t>(kept >> 32), p.st))
-                              : static_cast<int>(kept >> 32) >> (p.st - 32);
-        }
-        *reinterpret_cast<uint4*>(static_cast<int16_t*>(p.out) + at) =
-            pack8_s16(y, p.columns.low, p.columns.top);
+    for (int e = 0; e < 8; ++e) y[e] = scale_top(acc[e], q.m[e], q.half[e], q.shift(e));
+}
+
+// What follows it: Epilogue::residual, old: residual8 of the same place.
+__device__ __forceinline__ uint4 add_residual8(const Linear& p, int (&y)[8], const uint4& old) {
+    const uint32_t w[4] = {old.x, old.y, old.z, old.w};
+    // 17 <= st <= 47: with t 2^16 instead of t, the high word of the product is all that round_shift(t * mt, st)
+    // needs. At most 30 bits either way.
+    const int half = 1 << (p.st - 17), shift = p.st - 16;
+#pragma unroll
+    for (int e = 0; e < 8; ++e)
+        y[e] += scale_top(static_cast<int>(e & 1 ? w[e / 2] & 0xffff0000 : w[e / 2] << 16), p.mt, half, shift);
+    return pack8_s16(y, p.columns.low, p.columns.top);
+}
+// Epilogue::position, of token `token`.
+__device__ __forceinline__ uint4 add_position8(const Linear& p, int token, int c, int (&y)[8]) {
+    const int4* constant =
+        reinterpret_cast<const int4*>(p.position + static_cast<int64_t>(token) * p.ldo + c);
+    const int4 a = __ldg(constant), b = __ldg(constant + 1);
+    const int add[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+#pragma unroll
+    for (int e = 0; e < 8; ++e)
+        y[e] = (token == 0 ? 0 : clamp32(y[e], p.columns.low, p.columns.top)) + add[e];
+    return pack8_s16(y, p.low2, p.top2);
+}
+// Eight bytes on the grid of the columns.
+__device__ __forceinline__ uint2 bytes8(const Columns& columns, int (&y)[8]) {
+    if (columns.top != 127)  // fewer than 8 bits
+#pragma unroll
+        for (int e = 0; e < 8; ++e) y[e] = clamp32(y[e], columns.low, columns.top);
+    return make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7]));
+}
+
+// acc: channels c .. c + 7 of row `row`. old: residual8 of them, for Epilogue::residual. table:
+// spread_table's, for Epilogue::gelu. q: Columns8 or
+// Top8. high: Columns::high.
+template <Epilogue E, bool high, class Q>
+__device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, int row, int c, const Q& q,
+                                       const int (&acc)[8], const uint4& old) {
+    const int64_t at = static_cast<int64_t>(row) * p.ldo + c;
+    int y[8];
+    scale8<E, high>(q, acc, y);
+    if constexpr (E == Epilogue::residual) {
+        *reinterpret_cast<uint4*>(static_cast<int16_t*>(p.out) + at) = add_residual8(p, y, old);
     } else if constexpr (E == Epilogue::gelu) {
         *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) + at) = make_uint2(
             look_up4(table, pack4(y[0], y[1], y[2], y[3])), look_up4(table, pack4(y[4], y[5], y[6], y[7])));
     } else if constexpr (E == Epilogue::int8) {
-        if (p.columns.top != 127)  // fewer than 8 bits
-#pragma unroll
-            for (int e = 0; e < 8; ++e) y[e] = clamp32(y[e], p.columns.low, p.columns.top);
-        *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) + at) =
-            make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7]));
+        *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) + at) = bytes8(p.columns, y);
     } else if constexpr (E == Epilogue::position) {
-        const int token = p.tokens.remainder(row);
-        const int4* constant =
-            reinterpret_cast<const int4*>(p.position + static_cast<int64_t>(token) * p.ldo + c);
-        const int4 a = __ldg(constant), b = __ldg(constant + 1);
-        const int add[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
-#pragma unroll
-        for (int e = 0; e < 8; ++e)
-            y[e] = (token == 0 ? 0 : clamp32(y[e], p.columns.low, p.columns.top)) + add[e];
-        *reinterpret_cast<uint4*>(static_cast<int16_t*>(p.out) + at) = pack8_s16(y, p.low2, p.top2);
+        *reinterpret_cast<uint4*>(static_cast<int16_t*>(p.out) + at) =
+            add_position8(p, p.tokens.remainder(row), c, y);
     } else {
         int4* to = reinterpret_cast<int4*>(static_cast<int32_t*>(p.out) + at);
         to[0] = make_int4(y[0], y[1], y[2], y[3]);

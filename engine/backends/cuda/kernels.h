@@ -25,12 +25,15 @@ struct Launch {
 };
 
 // Requantization of a matrix product's columns: round_shift((acc + bias) * m, s) = (acc * m + r) >> s, with
-// r = bias * m + 2^(s-1). `high`: every s >= 32, so the high word of the product suffices.
+// r = bias * m + 2^(s-1). `high`: every s >= 32, so the high word of the product suffices. `top_word`: every s >= 33, so that
+// it is (high word of (acc + bias) * m, plus half) >> (s - 32) with half = 2^(s-33), all in 32 bits.
 struct Columns {
-    const int32_t* m = nullptr;  // [stride]
-    const int64_t* r = nullptr;  // [stride]
-    const uint8_t* s = nullptr;  // [stride]; s - 32 where `high`
-    bool high = false;
+    const int32_t* m = nullptr;     // [stride]
+    const int64_t* r = nullptr;     // [stride]
+    const uint8_t* s = nullptr;     // [stride]; s - 32 where `high`
+    const int32_t* bias = nullptr;  // [stride], of products
+    const int32_t* half = nullptr;  // [stride], where `top_word`
+    bool high = false, top_word = false;
     int32_t low = -128, top = 127;  // clamp limits
 };
 
@@ -80,6 +83,7 @@ struct Attention {
     int32_t m_logits = 0, s_logits = 31, low_logits = -128, top_logits = 127;
     const uint32_t* exponential = nullptr;  // [2^bits of the logits]: shift_exp(-i << t, I0, n)
     int32_t entries = 256;
+    uint32_t greatest = UINT32_MAX;  // exponential, the first
     int32_t M = 47, k = 16;
     int32_t m_context = 0, s_context = 31, low_context = -128, top_context = 127;
 };
@@ -103,9 +107,10 @@ struct RowGelu {
 };
 
 // What Linear kernels there are: tile sizes for few rows and for many.
-enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma };
-constexpr int tiles = 6;
-constexpr const char* tile_names[tiles] = {"rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma"};
+enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma, wgmma192 };
+constexpr int tiles = 7;
+constexpr const char* tile_names[tiles] = {"rows16",  "rows32", "rows64",  "rows128",
+                                           "wgmma64", "wgmma",  "wgmma192"};
 bool tile_fits(Tile tile, const Linear& p, const Launch& at);
 Tile choose_tile(const Linear& p, const Launch& at);
 

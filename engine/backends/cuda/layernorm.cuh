@@ -2,13 +2,37 @@
 // I-LayerNorm of rows by one warp (arithmetic.md, I-LayerNorm), used alone and as the first step of a linear
 // layer.
 #pragma once
-#include "engine/backends/cuda/device.cuh"
+#include "engine/backends/cuda/epilogue.cuh"
 
 namespace ivit::cuda {
 
+// Eight channels of a row: x of the residual stream, the row's mean and its inverse root f. |d * f| < 2^31
+// because |d| <= floor(sqrt(v)). high: Columns::high.
+template <bool high>
+__device__ __forceinline__ uint2 normalize8(const LayerNorm& p, const Columns8& q, const uint4& x, int mean,
+                                            uint32_t f) {
+    const uint32_t w[4] = {x.x, x.y, x.z, x.w};
+    int y[8];
+#pragma unroll
+    for (int e = 0; e < 8; ++e) {
+        const int d = (e & 1 ? static_cast<int>(w[e / 2]) >> 16 : static_cast<int16_t>(w[e / 2])) - mean;
+        const int z = (d * static_cast<int>(f)) >> 1;
+        if constexpr (high)
+            y[e] = scale_high(z, q.m[e], q.r[e], q.shift(e));
+        else
+            y[e] = static_cast<int>(
+                arith::clamp(scale_any(z, q.m[e], q.r[e], q.shift(e)), INT32_MIN, INT32_MAX));
+    }
+    return bytes8(p.columns, y);
+}
+
+// floor((2 sum + C) / 2C), the rounded mean of C channels, moved into non-negative numbers and back.
+__device__ __forceinline__ int layernorm_mean(const LayerNorm& p, int sum) {
+    return p.mean.divide(2 * sum + p.cols + 32768 * p.mean.d) - 32768;
+}
+
 // Normalizes `count` <= R rows of the residual stream and hands eight channels at a time to store(i, channel,
-// bytes). Every lane of the warp takes part; I = ceil(cols / 256). |d * f| < 2^31 because |d| <=
-// floor(sqrt(v)).
+// bytes). Every lane of the warp takes part; I = ceil(cols / 256).
 template <int I, int R, class Store>
 __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t* const (&in)[R], int count,
                                                const Store& store) {
@@ -40,8 +64,7 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
     }
 #pragma unroll
     for (int i = 0; i < R; ++i) {
-        // floor((2 sum + C) / 2C), moved into non-negative numbers and back.
-        mean[i] = p.mean.divide(2 * mean[i] + p.cols + 32768 * p.mean.d) - 32768;
+        mean[i] = layernorm_mean(p, mean[i]);
         v[i] = 0;
 #pragma unroll
         for (int j = 0; j < I; ++j) {
@@ -65,41 +88,13 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
     for (int j = 0; j < I; ++j) {
         const int c = (lane + 32 * j) * 8;
         if (c >= loaded) continue;
-        int m[8];
-        int64_t r[8];
-        uint32_t s[2];
-        *reinterpret_cast<int4*>(&m[0]) = __ldg(reinterpret_cast<const int4*>(p.columns.m + c));
-        *reinterpret_cast<int4*>(&m[4]) = __ldg(reinterpret_cast<const int4*>(p.columns.m + c + 4));
+        const Columns8 q(p.columns, c);
 #pragma unroll
-        for (int e = 0; e < 8; e += 2)
-            *reinterpret_cast<longlong2*>(&r[e]) =
-                __ldg(reinterpret_cast<const longlong2*>(p.columns.r + c + e));
-        *reinterpret_cast<uint2*>(&s[0]) = __ldg(reinterpret_cast<const uint2*>(p.columns.s + c));
-        const auto emit = [&](const auto& scale) {
-#pragma unroll
-            for (int i = 0; i < R; ++i) {
-                if (i >= count) continue;
-                const uint32_t w[4] = {x[i][j].x, x[i][j].y, x[i][j].z, x[i][j].w};
-                int y[8];
-#pragma unroll
-                for (int e = 0; e < 8; ++e) {
-                    const int d =
-                        (e & 1 ? static_cast<int>(w[e / 2]) >> 16 : static_cast<int16_t>(w[e / 2])) - mean[i];
-                    y[e] = scale((d * static_cast<int>(f[i])) >> 1, m[e], r[e],
-                                 static_cast<int>(__byte_perm(s[e / 4], 0, 0x4440 + (e & 3))));
-                }
-                if (p.columns.top != 127)  // fewer than 8 bits
-#pragma unroll
-                    for (int e = 0; e < 8; ++e) y[e] = clamp32(y[e], p.columns.low, p.columns.top);
-                store(i, c, make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7])));
-            }
-        };
-        if (p.columns.high)
-            emit([](int z, int m, int64_t r, int shift) { return scale_high(z, m, r, shift); });
-        else
-            emit([](int z, int m, int64_t r, int shift) {
-                return static_cast<int>(arith::clamp(scale_any(z, m, r, shift), INT32_MIN, INT32_MAX));
-            });
+        for (int i = 0; i < R; ++i)
+            if (i < count)
+                store(i, c,
+                      p.columns.high ? normalize8<true>(p, q, x[i][j], mean[i], f[i])
+                                     : normalize8<false>(p, q, x[i][j], mean[i], f[i]));
     }
 }
 

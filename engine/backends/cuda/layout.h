@@ -56,8 +56,28 @@ IVIT_HD int32_t packed_row(int32_t channel) {
     return (channel & ~31) | 8 * j | 2 * t | e;
 }
 
+// ---- How persistent.cu divides a product.
+// Units of a product that block `rank` of 2^log_ctas has: rank + i * ctas for i below it.
+IVIT_HD int32_t own_units(int32_t units, int32_t rank, int32_t log_ctas) {
+    return (units - rank + (1 << log_ctas) - 1) >> log_ctas;
+}
+// First chunk of a warp's share of K; its last is before the first of the next share.
+IVIT_HD int32_t share_begin(int32_t chunks, int32_t share, int32_t log_split) {
+    return share * chunks >> log_split;
+}
+// A product's inputs in shared memory: tiles of 32 bytes of K, [rows, 32] each, 16-byte halves swapped in every
+// second group of four rows, so that eight rows of one half hit eight different banks.
+IVIT_HD uint32_t tile_offset(int32_t rows, int32_t row, int32_t k) {
+    return static_cast<uint32_t>((k >> 5) * rows * 32 + row * 32 + (((k >> 4 ^ row >> 2) & 1) << 4) + (k & 15));
+}
+
+// ---- Arithmetic.
 IVIT_HD uint32_t high_word(uint32_t a, uint32_t b) {
+#ifdef __CUDA_ARCH__
+    return __umulhi(a, b);  // one instruction, where the line below becomes four
+#else
     return static_cast<uint32_t>(static_cast<uint64_t>(a) * b >> 32);
+#endif
 }
 
 // arith::shift_reciprocal(d, M) for 1 <= d < 2^62 where the result is below 2^32: three Newton steps from
@@ -80,12 +100,42 @@ IVIT_HD uint32_t quick_reciprocal(int64_t d, int M) {
     const uint64_t margin = (estimate >> 24) + 2;
     uint64_t q = estimate > margin ? estimate - margin : 0;
     uint64_t rest = numerator - q * static_cast<uint64_t>(d);
-    for (int i = 9; i >= 0; --i)
-        if (rest >> i >= static_cast<uint64_t>(d)) {
-            rest -= static_cast<uint64_t>(d) << i;
-            q += uint64_t{1} << i;
+    // What is missing is below 2^10: the same reciprocal times the rest, a unit less, and three comparisons.
+    const uint32_t t = static_cast<uint32_t>((lead >= 10 ? rest << (lead - 10) : rest >> (10 - lead)) >> 32);
+    uint32_t more = high_word(t, r) >> 20;
+    more -= more > 0 ? 1 : 0;
+    rest -= more * static_cast<uint64_t>(d);
+    uint32_t result = static_cast<uint32_t>(q) + more;
+    for (int i = 0; i < 3; ++i)
+        if (rest >= static_cast<uint64_t>(d)) {
+            rest -= static_cast<uint64_t>(d);
+            ++result;
         }
-    return static_cast<uint32_t>(q);
+    return result;
+}
+
+// arith::shift_reciprocal(d, 31) for 1 <= d < 2^25, which a root is: in 32 bits.
+IVIT_HD uint32_t quick_reciprocal31(uint32_t d) {
+    const int lead = 31 - arith::high_bit(d);
+    const uint32_t x = d << lead;
+    uint32_t r = 0xb4b4b4b4u - high_word(0x78787878u, x);
+    for (int i = 0; i < 3; ++i) r = high_word(r, 0x80000000u - high_word(r, x)) << 2;
+    // (2^31 - 1) / d = r / 2^30 * 2^(lead - 1), or little less.
+    const uint64_t estimate = static_cast<uint64_t>(r) << lead >> 31;
+    uint32_t q = static_cast<uint32_t>(estimate < 0x7fffffff ? estimate : 0x7fffffff);
+    const uint32_t margin = (q >> 24) + 2;
+    q = q > margin ? q - margin : 0;
+    uint32_t rest = 0x7fffffff - q * d;
+    const uint32_t more = high_word(rest << (lead > 10 ? lead - 10 : 0) >> (lead > 10 ? 0 : 10 - lead), r) >> 20;
+    const uint32_t less = more > 0 ? more - 1 : 0;
+    rest -= less * d;
+    q += less;
+    for (int i = 0; i < 3; ++i)
+        if (rest >= d) {
+            rest -= d;
+            ++q;
+        }
+    return q;
 }
 
 // arith::isqrt(v) for v < 2^50: Newton on 1 / sqrt in fixed point, then the last bits by comparison, so that

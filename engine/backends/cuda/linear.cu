@@ -28,10 +28,6 @@ struct Shape {
     }
 };
 
-// 16-byte chunk c of row r in a tile of 64-byte rows, so that eight rows of one chunk hit eight different
-// banks.
-__device__ __forceinline__ uint32_t swizzled(int r, int c) { return r * slab + ((c ^ (r >> 1 & 3)) << 4); }
-
 template <class S>
 __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
     extern __shared__ __align__(128) uint8_t shared[];
@@ -216,7 +212,7 @@ void prepare_linear(const Launch& at) {
 }
 
 bool tile_fits(Tile tile, const Linear& p, const Launch& at) {
-    if (tile == Tile::wgmma || tile == Tile::wgmma64) return wgmma_fits(p, at);
+    if (tile >= Tile::wgmma64) return wgmma_fits(p, at);
     size_t bytes = 0;
     with_shape(tile, [&]<class S>(S) { bytes = S::shared_bytes(p); });
     return bytes <= at.shared_limit;
@@ -228,7 +224,12 @@ Tile choose_tile(const Linear& p, const Launch& at) {
     const auto blocks = [&](int bm, int bn) {
         return int64_t{(p.rows + bm - 1) / bm} * ((p.cols + bn - 1) / bn);
     };
-    if (blocks(128, 128) >= 2 * at.sms) return tile_fits(Tile::wgmma, p, at) ? Tile::wgmma : Tile::rows128;
+    if (blocks(128, 128) >= 2 * at.sms) {
+        if (!tile_fits(Tile::wgmma, p, at)) return Tile::rows128;
+        // The greatest tiles, one at a time on a multiprocessor, where they fill their last round nearly too.
+        const int64_t tiles = blocks(192, 192), rounds = (tiles + at.sms - 1) / at.sms;
+        return rounds > 1 && 10 * tiles >= 9 * rounds * at.sms ? Tile::wgmma192 : Tile::wgmma;
+    }
     if (tile_fits(Tile::wgmma64, p, at)) return Tile::wgmma64;
     if (blocks(128, 128) >= at.sms) return Tile::rows128;
     if (blocks(64, 64) >= 2 * at.sms) return Tile::rows64;
@@ -238,7 +239,7 @@ Tile choose_tile(const Linear& p, const Launch& at) {
 }
 
 void linear(const Linear& p, Tile tile, const Launch& at) {
-    if (tile == Tile::wgmma || tile == Tile::wgmma64) return linear_wgmma(p, tile == Tile::wgmma64, at);
+    if (tile >= Tile::wgmma64) return linear_wgmma(p, tile, at);
     with_shape(tile, [&]<class S>(S) { run<S>(p, at); });
 }
 

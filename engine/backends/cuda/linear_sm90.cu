@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 matrix products on Hopper: the copy engine brings tiles of A and W into a ring of stages, two
-// warpgroups multiply them with wgmma straight out of shared memory, and two such blocks share a
-// multiprocessor, so that one requantizes while the other multiplies. Blocks stay and take one output tile
+// warpgroups multiply them with wgmma straight out of shared memory, and one of them, or of another block on the
+// same multiprocessor, requantizes while others multiply. Blocks stay and take one output tile
 // after the other; the ring runs on across tiles.
 #include "engine/backends/cuda/linear_sm90.h"
 
@@ -12,6 +12,7 @@
 
 #include "engine/backends/cuda/epilogue.cuh"
 #include "engine/backends/cuda/prepare.h"
+#include "engine/backends/cuda/wgmma.cuh"
 
 namespace ivit::cuda {
 namespace {
@@ -19,24 +20,30 @@ namespace {
 constexpr int BK = 128;  // bytes of K in a stage: one 128-byte swizzle row
 
 // WG warpgroups of 64 rows each times BN columns; `stages` of K under way, brought by a warp of its own
-// (apart) or, where registers are short, by the first thread between two products.
-template <int WG_, int BN_, int stages_, bool apart_>
+// (apart) or, where registers are short, by the first thread between two products. blocks: that share a
+// multiprocessor. pair: blocks work in pairs, on tiles one below the other, and each brings half of W for both.
+template <int WG_, int BN_, int stages_, bool apart_, int blocks_, bool pair_>
 struct Shape {
-    static constexpr int WG = WG_, BN = BN_, stages = stages_;
+    static constexpr int WG = WG_, BN = BN_, stages = stages_, blocks = blocks_, together = pair_ ? 2 : 1;
     static constexpr bool apart = apart_;
-    static constexpr int BM = 64 * WG, warps = 4 * WG, threads = 32 * (warps + (apart ? 1 : 0));
+    // Three times 128 threads would have too few registers each, did the warps that bring the stages not give
+    // up theirs.
+    static constexpr bool reassigns = WG > 2;
+    static constexpr int BM = 64 * WG, warps = 4 * WG, threads = 32 * (warps + (apart ? reassigns ? 4 : 1 : 0));
     static constexpr int stage_bytes = (BM + BN) * BK;
     static constexpr size_t shared_bytes = 1024 + stages * stage_bytes + table_bytes + 2 * stages * 8;
 };
-using Large =
-    Shape<2, 128, 3, false>;  // two blocks share a multiprocessor: one requantizes while the other multiplies
-using Small = Shape<1, 64, 6, true>;
+// Many tiles: the second-level cache brings 1/128 of a byte for each product of Huge and 1/64 for Large, but only
+// Large's two blocks requantize and multiply at once for sure.
+using Huge = Shape<3, 192, 4, true, 1, true>;
+using Large = Shape<2, 128, 3, false, 2, false>;
+using Small = Shape<1, 64, 6, true, 2, false>;
 
 struct Args {
     CUtensorMap a, w;
     Linear p;
     FastDiv across;  // tiles in a row of tiles
-    int32_t tiles;
+    int32_t tiles;   // or pairs of tiles
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -63,67 +70,48 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) 
             : "memory");
     } while (!done);
 }
-// Brings the box at (x, y) of a matrix: x in bytes, y in rows; what lies outside arrives as zeros.
+// The same barrier of another block of the cluster.
+__device__ __forceinline__ void barrier_arrive_in(uint32_t barrier, int block) {
+    asm volatile(
+        "{\n.reg .b32 there;\n"
+        "mapa.shared::cluster.u32 there, %0, %1;\n"
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(barrier),
+        "r"(block)
+        : "memory");
+}
+__device__ __forceinline__ int block_in_cluster() {
+    int rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+__device__ __forceinline__ void meet_in_cluster() {
+    __syncwarp();
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// Brings the box at (x, y) of a matrix: x in bytes, y in rows; what lies outside arrives as zeros. To the same
+// place of `together` blocks of the cluster, whose barriers each count it.
+template <int together>
 __device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, int x, int y,
                                          uint32_t barrier) {
+    if constexpr (together > 1) {
+        asm volatile(
+            "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+            "[%1, {%2, %3}], [%4], %5;" ::"r"(to),
+            "l"(&map), "r"(x), "r"(y), "r"(barrier), "h"(static_cast<uint16_t>((1 << together) - 1))
+            : "memory");
+        return;
+    }
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
         "[%4];" ::"r"(to),
         "l"(&map), "r"(x), "r"(y), "r"(barrier)
         : "memory");
 }
-// Rows of 128 bytes under the 128-byte swizzle, groups of eight rows 1024 bytes apart.
-__device__ __forceinline__ uint64_t descriptor(uint32_t address) {
-    return static_cast<uint64_t>((address & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{64} << 32 |
-           uint64_t{1} << 62;
-}
-// d (+)= A [64, 32] . W [128, 32]^T. d[4j + {0, 1}]: row g, columns 8j + 2t, + 1; d[4j + {2, 3}]: row g + 8.
-__device__ __forceinline__ void multiply(int (&d)[64], uint64_t a, uint64_t w, int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\n"
-        "setp.ne.b32 p, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-        "}, %64, %65, p;\n}"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]),
-          "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]),
-          "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]),
-          "+r"(d[29]), "+r"(d[30]), "+r"(d[31]), "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]),
-          "+r"(d[36]), "+r"(d[37]), "+r"(d[38]), "+r"(d[39]), "+r"(d[40]), "+r"(d[41]), "+r"(d[42]),
-          "+r"(d[43]), "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]), "+r"(d[48]), "+r"(d[49]),
-          "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]), "+r"(d[56]),
-          "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
-        : "l"(a), "l"(w), "r"(accumulate));
-}
-__device__ __forceinline__ void multiply(int (&d)[32], uint64_t a, uint64_t w, int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\n"
-        "setp.ne.b32 p, %34, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
-        "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-        "}, %32, %33, p;\n}"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]),
-          "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]),
-          "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]),
-          "+r"(d[29]), "+r"(d[30]), "+r"(d[31])
-        : "l"(a), "l"(w), "r"(accumulate));
-}
-template <int N>
-__device__ __forceinline__ void keep_in_place(int (&d)[N]) {
-#pragma unroll
-    for (int i = 0; i < N; ++i) asm volatile("" : "+r"(d[i])::"memory");
-}
-
 #endif
 
 template <Epilogue E, class S>
-__global__ void __launch_bounds__(S::threads, 2) wgmma_kernel(const __grid_constant__ Args args) {
+__global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __grid_constant__ Args args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     constexpr int BM = S::BM, BN = S::BN, stages = S::stages, stage_bytes = S::stage_bytes, warps = S::warps;
     extern __shared__ uint8_t raw[];
@@ -134,37 +122,43 @@ __global__ void __launch_bounds__(S::threads, 2) wgmma_kernel(const __grid_const
     const uint32_t full = base + stages * stage_bytes + table_bytes, empty = full + stages * 8;
     const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     const int steps = (p.k + BK - 1) / BK;
+    constexpr int together = S::together;
+    const int rank = together > 1 ? block_in_cluster() : 0;  // whose tile of the pair
+    const int first = blockIdx.x / together, hop = gridDim.x / together;
 
     let_next_start();
     if (threadIdx.x == 0) {
         for (int i = 0; i < stages; ++i) {
             barrier_init(full + 8 * i, 1);
-            barrier_init(empty + 8 * i, warps);
+            barrier_init(empty + 8 * i, together * warps);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     }
     if constexpr (E == Epilogue::gelu) spread_table(p, table);
+    if constexpr (together > 1) meet_in_cluster();
     __syncthreads();
 
     // The next stage to bring, over the end of one output tile into the next. A block keeps `ahead` of them
     // under way.
-    int load_tile = blockIdx.x, load_step = 0;
+    int load_tile = first, load_step = 0;
     uint32_t loads = 0;
     const auto load_w = [&](int tile, int step, uint32_t stage) {
         const int col = (tile - args.across.divide(tile) * args.across.d) * BN;
         barrier_expect(full + 8 * stage, stage_bytes);
-        load_box(base + stage * stage_bytes + BM * BK, args.w, step * BK, col, full + 8 * stage);
+        constexpr int part = BN / together;
+        load_box<together>(base + stage * stage_bytes + (BM + rank * part) * BK, args.w, step * BK, col + rank * part,
+                           full + 8 * stage);
     };
     const auto load_a = [&](int tile, int step, uint32_t stage) {
-        load_box(base + stage * stage_bytes, args.a, step * BK, args.across.divide(tile) * BM,
-                 full + 8 * stage);
+        load_box<1>(base + stage * stage_bytes, args.a, step * BK,
+                    (args.across.divide(tile) * together + rank) * BM, full + 8 * stage);
     };
     const auto advance = [&] {
         ++loads;
         if (++load_step == steps) {
             load_step = 0;
-            load_tile += gridDim.x;
+            load_tile += hop;
         }
     };
     const auto load = [&] {
@@ -175,7 +169,7 @@ __global__ void __launch_bounds__(S::threads, 2) wgmma_kernel(const __grid_const
         load_a(load_tile, load_step, stage);
         advance();
     };
-    if (threadIdx.x == (S::apart ? 32 * warps : 0)) {
+    const auto bring = [&] {
         // The weights are nobody's output: those of the first tile need not wait for the kernel before this
         // one.
         const int ahead = min(steps, S::apart ? stages : stages - 1);
@@ -189,21 +183,48 @@ __global__ void __launch_bounds__(S::threads, 2) wgmma_kernel(const __grid_const
             while (load_tile < args.tiles) load();
         else if (ahead < stages - 1)
             load();
-    }
-    if (!S::apart || warp < warps) {
+    };
+    if (S::apart && warp >= warps) {
+        if constexpr (S::reassigns) asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
+        if (threadIdx.x == 32 * warps) bring();
+    } else {
+        if constexpr (S::reassigns) asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
+        if (!S::apart && threadIdx.x == 0) bring();
         wait_for_inputs();
         uint32_t n = 0;  // stages used so far
         const auto release = [&](uint32_t stage) {
             if (lane == 0) barrier_arrive(empty + 8 * stage);
+            if (together > 1 && lane == 0) barrier_arrive_in(empty + 8 * stage, rank ^ 1);
             if (!S::apart && threadIdx.x == 0) load();
             __syncwarp();
         };
-        for (int tile = blockIdx.x; tile < args.tiles; tile += gridDim.x) {
-            const int down = args.across.divide(tile), row0 = down * BM,
+        for (int tile = first; tile < args.tiles; tile += hop) {
+            const int down = args.across.divide(tile), row0 = (down * together + rank) * BM,
                       col0 = (tile - down * args.across.d) * BN;
+            if constexpr (E == Epilogue::residual) {
+                // What the epilogue adds to is on its way to the second-level cache meanwhile. (Where K is long it
+                // would only push out what the products read.)
+                constexpr int lines = BN * 2 / 128;
+                for (int i = threadIdx.x; i < BM * lines && p.k <= 1024; i += 32 * warps) {
+                    const int r = row0 + i / lines, c = col0 + i % lines * 64;
+                    if (r < p.rows && c < p.cols)
+                        asm volatile("prefetch.global.L2 [%0];" ::"l"(p.residual + static_cast<int64_t>(r) * p.ldo + c));
+                }
+            }
             int d[BN / 2];
 #pragma unroll
-            for (int i = 0; i < BN / 2; ++i) d[i] = 0;
+            for (int j = 0; j < BN / 32; ++j) {
+                const int c = col0 + 32 * j + 8 * t;
+                int4 bias[2] = {};
+                if (p.columns.top_word && c < p.cols) {
+                    bias[0] = __ldg(reinterpret_cast<const int4*>(p.columns.bias + c));
+                    bias[1] = __ldg(reinterpret_cast<const int4*>(p.columns.bias + c + 4));
+                }
+                const int b[8] = {bias[0].x, bias[0].y, bias[0].z, bias[0].w,
+                                  bias[1].x, bias[1].y, bias[1].z, bias[1].w};
+#pragma unroll
+                for (int e = 0; e < 16; ++e) d[16 * j + e] = b[e / 4 * 2 + e % 2];
+            }
             for (int step = 0; step < steps; ++step, ++n) {
                 const uint32_t stage = n % stages;
                 const uint32_t a = base + stage * stage_bytes + (warp >> 2) * 64 * BK;
@@ -224,24 +245,32 @@ __global__ void __launch_bounds__(S::threads, 2) wgmma_kernel(const __grid_const
             keep_in_place(d);
             release((n - 1) % stages);
             const int row = row0 + (warp >> 2) * 64 + (warp & 3) * 16 + g;
+            const auto finish = [&]<class Q>(Q*) {
 #pragma unroll
-            for (int j = 0; j < BN / 32; ++j) {
-                const int c = col0 + 32 * j + 8 * t;
-                if (c >= p.cols) continue;
-                const Columns8 q(p.columns, c);
+                for (int j = 0; j < BN / 32; ++j) {
+                    const int c = col0 + 32 * j + 8 * t;
+                    if (c >= p.cols) continue;
+                    const Q q(p.columns, c);
 #pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    if (row + 8 * h >= p.rows) continue;
-                    int v[8];
+                    for (int h = 0; h < 2; ++h) {
+                        if (row + 8 * h >= p.rows) continue;
+                        int v[8];
 #pragma unroll
-                    for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
-                    uint4 old = make_uint4(0, 0, 0, 0);
-                    if constexpr (E == Epilogue::residual) old = residual8(p, row + 8 * h, c);
-                    store8<E, true>(p, table, row + 8 * h, c, q, v, old);
+                        for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
+                        uint4 old = make_uint4(0, 0, 0, 0);
+                        if constexpr (E == Epilogue::residual) old = residual8(p, row + 8 * h, c);
+                        store8<E, true>(p, table, row + 8 * h, c, q, v, old);
+                    }
                 }
-            }
+            };
+            if (p.columns.top_word)
+                finish(static_cast<Top8*>(nullptr));
+            else
+                finish(static_cast<Columns8*>(nullptr));
         }
     }
+    // Nobody ends while the other block may still count something here.
+    if constexpr (together > 1) meet_in_cluster();
 #endif
 }
 
@@ -299,7 +328,7 @@ CUtensorMap boxes(const void* data, int32_t rows, int32_t k, int32_t stride, int
 }  // namespace
 
 void prepare_wgmma(const Launch& at) {
-    if (at.arch != 90 || at.shared_limit < Large::shared_bytes || encode_tiled) return;
+    if (at.arch != 90 || at.shared_limit < Huge::shared_bytes || encode_tiled) return;
     DeviceBuffer answer(sizeof(int));
     int compiled = 0;
     probe_kernel<<<1, 1>>>(Probe{answer.as<int>()});
@@ -307,6 +336,7 @@ void prepare_wgmma(const Launch& at) {
     IVIT_CUDA_CHECK(cudaMemcpy(&compiled, answer.as<int>(), sizeof(int), cudaMemcpyDeviceToHost));
     if (!compiled) return;
     for (const Epilogue epilogue : epilogues) {
+        with_epilogue<Huge>(epilogue, [&](auto kernel) { allow_shared(kernel, Huge::shared_bytes, at); });
         with_epilogue<Large>(epilogue, [&](auto kernel) { allow_shared(kernel, Large::shared_bytes, at); });
         with_epilogue<Small>(epilogue, [&](auto kernel) { allow_shared(kernel, Small::shared_bytes, at); });
     }
@@ -324,20 +354,25 @@ namespace {
 
 template <class S>
 void run(const Linear& p, const Launch& at) {
-    const int across = (p.cols + S::BN - 1) / S::BN, down = (p.rows + S::BM - 1) / S::BM;
-    const Args args{boxes(p.a, p.rows, p.k, p.lda, S::BM), boxes(p.w, p.w_rows, p.k, p.ldw, S::BN), p,
-                    FastDiv(across), across * down};
+    constexpr int together = S::together;
+    const int across = (p.cols + S::BN - 1) / S::BN;
+    const int down = (p.rows + S::BM * together - 1) / (S::BM * together);
+    const Args args{boxes(p.a, p.rows, p.k, p.lda, S::BM),
+                    boxes(p.w, p.w_rows, p.k, p.ldw, S::BN / together), p, FastDiv(across), across * down};
     with_epilogue<S>(p.epilogue, [&](auto kernel) {
-        start<Args>(kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, 2 * at.sms))),
-                    dim3(S::threads), S::shared_bytes, at);
+        const int groups = std::min(args.tiles, S::blocks * at.sms / together);
+        start<Args>(kernel, args, dim3(static_cast<unsigned>(groups * together)), dim3(S::threads),
+                    S::shared_bytes, at, together);
     });
 }
 
 }  // namespace
 
-void linear_wgmma(const Linear& p, bool small, const Launch& at) {
-    if (small)
+void linear_wgmma(const Linear& p, Tile tile, const Launch& at) {
+    if (tile == Tile::wgmma64)
         run<Small>(p, at);
+    else if (tile == Tile::wgmma192)
+        run<Huge>(p, at);
     else
         run<Large>(p, at);
 }
@@ -349,6 +384,7 @@ void prepare_kernels(const Launch& at) {
     prepare_linear(at);
     prepare_attention(at);
     prepare_wgmma(at);
+    prepare_persistent(at);
 }
 
 }  // namespace ivit::cuda

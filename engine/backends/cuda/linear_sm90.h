@@ -6,8 +6,8 @@
 namespace ivit::cuda {
 
 bool wgmma_fits(const Linear& p, const Launch& at);
-// small: tiles of 64 x 64 instead of 128 x 128.
-void linear_wgmma(const Linear& p, bool small, const Launch& at);
+// tile: wgmma64, wgmma (128 x 128) or wgmma192, the rows and columns of an output tile.
+void linear_wgmma(const Linear& p, Tile tile, const Launch& at);
 void prepare_wgmma(const Launch& at);
 
 }  // namespace ivit::cuda

@@ -12,6 +12,7 @@
 #include "engine/backends/cuda/check.h"
 #include "engine/backends/cuda/kernels.h"
 #include "engine/backends/cuda/pack.h"
+#include "engine/backends/cuda/persistent.h"
 #include "engine/backends/cuda/plan.h"
 #include "engine/backends/integer_node.h"
 
@@ -69,12 +70,10 @@ class CudaNetwork : public IntegerNetwork {
         trace->batch = batch;
         const double start = now_ms();
         const bool taps = std::find(options.taps.begin(), options.taps.end(), true) != options.taps.end();
-        const bool all_fast =
-            std::all_of(prepared_.begin(), prepared_.end(), [](const auto& p) { return p.fast; });
         if (options.time_nodes)
             for (const Step& step : plan_.steps) trace->timings.push_back({step.first, step.last, 0});
         const size_t picture = pixels.size() / static_cast<size_t>(batch);
-        if (taps || !all_fast) {
+        if (taps || !all_fast()) {
             for (int b = 0; b < batch; ++b)
                 run_stepwise(pixels.subspan(static_cast<size_t>(b) * picture, picture), options, b, batch,
                              *trace);
@@ -86,7 +85,7 @@ class CudaNetwork : public IntegerNetwork {
                 if (options.time_nodes) {
                     run_timed(n, *trace);
                 } else {
-                    const GraphExec& all = captured(n);
+                    const GraphExec& all = captured(n).exec;
                     start_.record(stream_);
                     all.launch(stream_);
                     end_.record(stream_);
@@ -126,10 +125,9 @@ class CudaNetwork : public IntegerNetwork {
 
     std::vector<double> device_ms(std::span<const uint8_t> pixels, int batch, int runs) {
         check_pixels(graph(), pixels, batch);
-        for (const auto& p : prepared_)
-            if (!p.fast) throw Error("this network has steps that the fused kernels do not take", "cuda");
+        if (!all_fast()) throw Error("this network has steps that the fused kernels do not take", "cuda");
         upload(pixels, batch);
-        const GraphExec& graph_exec = captured(batch);
+        const GraphExec& graph_exec = captured(batch).exec;
         for (const double begin = now_ms(); now_ms() - begin < 300;) {  // until the clocks are up
             graph_exec.launch(stream_);
             stream_.wait();
@@ -177,10 +175,21 @@ class CudaNetwork : public IntegerNetwork {
 
     void force_tile(const std::string& name) {
         forced_.reset();
+        forced_shape_ = -1;
+        one_kernel_ = name != "steps";
         for (int i = 0; i < tiles && !name.empty(); ++i)
             if (name == tile_names[i]) forced_ = static_cast<Tile>(i);
-        if (!name.empty() && !forced_) throw Error("there is no tile called '" + name + "'", "cuda");
+        for (size_t i = 0; i < std::size(cluster_shapes) && !name.empty(); ++i)
+            if (name == cluster_shapes[i].name) forced_shape_ = static_cast<int>(i);
+        if (!name.empty() && one_kernel_ && !forced_ && forced_shape_ < 0)
+            throw Error("there is no tile called '" + name + "'", "cuda");
         graphs_.clear();
+    }
+
+    std::string one_kernel(int batch) {
+        if (!all_fast()) return "";
+        const Captured& c = captured(batch);
+        return c.one ? cluster_shapes[c.one->shape].name : "";
     }
 
     const std::map<const QuantNode*, std::shared_ptr<const PackedNode>>& shared_nodes() const {
@@ -235,6 +244,7 @@ class CudaNetwork : public IntegerNetwork {
                                  const QuantNode& ratio) {
             const ColumnsOffsets offsets = pack_columns(arena, layout, from.bias, from.B, ratio.m, ratio.s);
             to.high = offsets.high;
+            to.top_word = offsets.top_word;
             to.low = static_cast<int32_t>(ratio.out.low());
             to.top = static_cast<int32_t>(ratio.out.high());
             pending.push_back({&to, offsets});
@@ -331,6 +341,7 @@ class CudaNetwork : public IntegerNetwork {
                     std::vector<uint32_t> table(static_cast<size_t>(a.entries));
                     p.fast =
                         exponentials(s.i0, s.quant.shift, a.entries, table.data()) && attention_fits(a, at_);
+                    a.greatest = table[0];
                     if (p.fast) tables.push_back({&a.exponential, arena.add(table)});
                     break;
                 }
@@ -338,7 +349,7 @@ class CudaNetwork : public IntegerNetwork {
                     product(linear, step.first);
                     linear.epilogue = Epilogue::residual;
                     const QuantNode& add = quant(step.last);
-                    p.fast = add.st >= 16;  // the old stream's share fits 32 bits
+                    p.fast = add.st >= 17 && add.st <= 47;  // the old stream's share is one of 32 bits
                     columns(linear.columns, step.out.layout, quant(step.first), add);
                     linear.mt = add.mt;
                     linear.st = add.st;
@@ -354,6 +365,8 @@ class CudaNetwork : public IntegerNetwork {
             c.to->m = reinterpret_cast<const int32_t*>(base + c.from.m);
             c.to->r = reinterpret_cast<const int64_t*>(base + c.from.r);
             c.to->s = base + c.from.s;
+            c.to->bias = reinterpret_cast<const int32_t*>(base + c.from.bias);
+            c.to->half = reinterpret_cast<const int32_t*>(base + c.from.half);
         }
         for (const auto& [to, offset] : tables) *to = reinterpret_cast<const uint32_t*>(base + offset);
         for (const auto& [to, offset] : gelu_tables) *to = reinterpret_cast<const int8_t*>(base + offset);
@@ -400,6 +413,10 @@ class CudaNetwork : public IntegerNetwork {
     // best: waves of blocks without gaps are worth more than activations that stay in the cache.
     int micro_batch(int pictures) const {
         return micro_batch_ > 0 ? std::min(pictures, micro_batch_) : pictures;
+    }
+
+    bool all_fast() const {
+        return std::all_of(prepared_.begin(), prepared_.end(), [](const auto& p) { return p.fast; });
     }
 
     void* slot_of(int node) const {
@@ -498,12 +515,81 @@ class CudaNetwork : public IntegerNetwork {
         return GraphExec(exec);
     }
 
-    const GraphExec& captured(int n) {
+    // What runs a batch of one size, as one kernel or as one for each step.
+    struct Captured {
+        std::optional<Persistent> one;
+        GraphExec exec;
+    };
+    const Captured& captured(int n) {
         reserve(n);
         const auto found = graphs_.find(n);
         if (found != graphs_.end()) return found->second;
         if (static_cast<int>(graphs_.size()) >= most_graphs) graphs_.clear();
-        return graphs_.emplace(n, capture([&] { enqueue(n); })).first->second;
+        Captured c;
+        if (one_kernel_ && !forced_ && micro_batch(n) == n) c.one = as_one_kernel(n);
+        c.exec = capture([&] { c.one ? start_persistent(*c.one, at_) : enqueue(n); });
+        return graphs_.emplace(n, std::move(c)).first->second;
+    }
+
+    // The network as one kernel for n pictures, where it is what that kernel knows: patches, then blocks that
+    // read and write one residual stream, then the head on the class token.
+    std::optional<Persistent> as_one_kernel(int n) const {
+        std::vector<Product> products;
+        std::vector<Attention> attentions;
+        int stream = -1;
+        const auto& steps = plan_.steps;
+        for (size_t k = 0; k < steps.size(); ++k) {
+            const Step& step = steps[k];
+            const Prepared& prepared = prepared_[k];
+            if (!prepared.fast || prepared.gelu.table) return std::nullopt;
+            const StepKind before = k == 0 ? StepKind::single : steps[k - 1].kind;
+            const bool last = k + 1 == steps.size();
+            const auto reads = [&](int i, size_t which) { return node(i).inputs.at(which); };
+            const auto reads_previous = [&] { return reads(step.first, 0) == steps[k - 1].last; };
+            Product product;
+            product.p = prepared.linear;
+            switch (step.kind) {
+                case StepKind::patch_embed:
+                    if (k != 0) return std::nullopt;
+                    product.source = Product::Source::patches;
+                    stream = step.last;
+                    break;
+                case StepKind::linear:
+                case StepKind::head:
+                    if (stream < 0 || reads(step.first, 0) != stream) return std::nullopt;
+                    if (last != (step.kind == StepKind::head) || (last && step.out.rows != 1))
+                        return std::nullopt;
+                    if (!last && steps[k + 1].kind != (prepared.linear.epilogue == Epilogue::gelu
+                                                           ? StepKind::residual
+                                                           : StepKind::attention))
+                        return std::nullopt;
+                    product.source = Product::Source::norm;
+                    product.norm = prepared.norm;
+                    product.first_tile = last;
+                    if (last) product.p.out = logits_.as<>();
+                    break;
+                case StepKind::attention:
+                    if (before != StepKind::linear || !reads_previous() || last) return std::nullopt;
+                    if (steps[k + 1].kind != StepKind::residual) return std::nullopt;
+                    products.back().attention = static_cast<int32_t>(attentions.size());
+                    attentions.push_back(prepared.attention);
+                    continue;
+                case StepKind::residual:
+                    if ((before != StepKind::attention && before != StepKind::linear) || !reads_previous() ||
+                        reads(step.last, 1) != stream || last)
+                        return std::nullopt;
+                    product.source = Product::Source::ready;
+                    stream = step.last;
+                    break;
+                case StepKind::single:
+                    return std::nullopt;
+            }
+            products.push_back(product);
+        }
+        if (steps.empty() || steps.back().kind != StepKind::head) return std::nullopt;
+        Patches from = prepared_.front().patches;
+        from.pixels = pixels_.as<const uint8_t>();
+        return make_persistent(std::move(products), std::move(attentions), from, n, forced_shape_, at_);
     }
 
     void upload(std::span<const uint8_t> pixels, int n) {
@@ -734,7 +820,9 @@ class CudaNetwork : public IntegerNetwork {
     PinnedBuffer host_pixels_, host_logits_;
     std::vector<DeviceBuffer> slots_;
     std::optional<Tile> forced_;
-    std::map<int, GraphExec> graphs_;  // by batch size
+    bool one_kernel_ = true;          // where it fits
+    int forced_shape_ = -1;           // index into cluster_shapes
+    std::map<int, Captured> graphs_;  // by batch size
     std::multimap<size_t, DeviceBuffer> wide_;
     Event start_, end_;
 };
@@ -800,6 +888,8 @@ std::vector<Timing> step_ms(IntegerNetwork& network, std::span<const uint8_t> pi
 int pictures_at_once(IntegerNetwork& network, int batch) { return ours(network).pictures_at_once(batch); }
 
 void force_tile(IntegerNetwork& network, const std::string& name) { ours(network).force_tile(name); }
+
+std::string one_kernel(IntegerNetwork& network, int batch) { return ours(network).one_kernel(batch); }
 
 void set_micro_batch(IntegerNetwork& network, int pictures) { ours(network).set_micro_batch(pictures); }
 

@@ -31,20 +31,26 @@ ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int
     const size_t n = static_cast<size_t>(out.stride);
     std::vector<int32_t> ms(n, 0);
     std::vector<int64_t> rs(n, 0);
-    std::vector<uint8_t> ss(n, 32);
+    std::vector<uint8_t> ss(n, 33);
+    std::vector<int32_t> biases(n, 0), halves(n, 1);
     ColumnsOffsets offsets;
     for (int32_t c = 0; c < out.cols; ++c) {
         const size_t i = static_cast<size_t>(c), at = static_cast<size_t>(out.at(c));
         ms[at] = m[i];
         ss[at] = static_cast<uint8_t>(s[i]);
         rs[at] = (int64_t{1} << (s[i] - 1)) + (B.empty() ? static_cast<int64_t>(bias[i]) * m[i] : B[i]);
+        if (!bias.empty()) biases[at] = bias[i];
         offsets.high = offsets.high && s[i] >= 32;
+        offsets.top_word = offsets.top_word && s[i] >= 33;
+        halves[at] = s[i] >= 33 ? int32_t{1} << (s[i] - 33) : 0;
     }
     if (offsets.high)
         for (uint8_t& shift : ss) shift = static_cast<uint8_t>(shift - 32);
     offsets.m = arena.add(ms);
     offsets.r = arena.add(rs);
     offsets.s = arena.add(ss);
+    offsets.bias = arena.add(biases);
+    offsets.half = arena.add(halves);
     return offsets;
 }
 

@@ -37,11 +37,11 @@ std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, con
 
 // Columns on the host; offsets into the Arena they were added to.
 struct ColumnsOffsets {
-    size_t m = 0, r = 0, s = 0;
-    bool high = true;
+    size_t m = 0, r = 0, s = 0, bias = 0, half = 0;
+    bool high = true, top_word = true;
 };
 // bias [cols] (or B of a layernorm with unit = true: r = B + 2^(s-1)), m and s [cols]. Padding becomes 0 with
-// s = 32.
+// s = 33.
 ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int32_t> bias,
                             std::span<const int64_t> B, std::span<const int32_t> m,
                             std::span<const int32_t> s);
