@@ -53,6 +53,18 @@ TEST_CASE("every CUDA error is one sentence with file, line and expression", "[c
     }
 }
 
+TEST_CASE("memory that is missing on the host is not said to be missing on the GPU", "[cuda_errors]") {
+    const auto sentence = [](const char* expression) {
+        try {
+            cuda::fail(cudaErrorMemoryAllocation, expression, "check.h", 1);
+        } catch (const Error& e) {
+            return e.sentence();
+        }
+    };
+    CHECK(sentence("cudaMalloc(&data_, bytes)") == "the GPU has not enough free memory");
+    CHECK(sentence("cudaMallocHost(&data_, bytes)").find("the GPU has not") == std::string::npos);
+}
+
 TEST_CASE("a GPU without free memory leaves the work to the CPU under auto, and says so",
           "[cuda_errors][gpu]") {
     if (const std::string why = cuda::unavailable(); !why.empty()) {

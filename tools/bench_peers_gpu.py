@@ -13,6 +13,7 @@ over all rounds, in which the peers alternate; ivit's floats are measured in the
 """
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -73,10 +74,14 @@ def times(graph, runs: int) -> list[float]:
 
 
 def ivit(bench: str, arch: str, batch: int, runs: int, *more: str) -> float:
-    """The median that ivit's own bench reports, in milliseconds."""
-    done = subprocess.run([bench, "--json", "--runs", str(runs), *more, f"{arch}:{batch}"], capture_output=True, text=True)
+    """The median that ivit's own bench reports, in milliseconds. Throws RuntimeError with what it says when it fails."""
+    # ivit's floats take cuBLASLt from wherever the system has it, else the one PyTorch brought along.
+    brought = {str(lib.parent) for root in sys.path for lib in pathlib.Path(root).glob("nvidia/*/lib/libcublasLt.so.1?")}
+    env = dict(os.environ, LD_LIBRARY_PATH=":".join([os.environ.get("LD_LIBRARY_PATH", ""), *brought]).strip(":"))
+    command = [bench, "--json", "--runs", str(runs), *more, f"{arch}:{batch}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
     if done.returncode:
-        sys.exit(f"{bench} failed: {done.stderr.strip()}")
+        raise RuntimeError(f"{bench} failed: {done.stderr.strip()}")
     return json.loads(done.stdout)["median_ms"]
 
 
@@ -98,7 +103,10 @@ def measure(arch: str, batch: int, rounds: int, runs: int, mode: str | None, ben
         if bench:
             samples["ivit"].append(ivit(bench, arch, batch, runs))
         for name in own_floats if bench and i == 0 else ():
-            samples[name].append(ivit(bench, arch, batch, runs, "--float", name))
+            try:
+                samples[name].append(ivit(bench, arch, batch, runs, "--float", name))
+            except RuntimeError as e:  # the others are worth having all the same
+                print(f"{name}: not measured: {e}", file=sys.stderr)
     return {peer: statistics.median(ms) for peer, ms in samples.items() if ms}
 
 
@@ -119,11 +127,14 @@ def main() -> None:
     driver = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True,
                             text=True).stdout.split("\n")[0] or "unknown"
     print(f"{torch.cuda.get_device_name()}, driver {driver}, PyTorch {torch.__version__}, CUDA {torch.version.cuda}, "
-          f"torch.compile mode {args.mode or 'default'}; {args.rounds} rounds of {args.runs} runs; x: times as slow as ivit")
+          f"torch.compile mode {args.mode or 'default'}; {args.rounds} rounds of {args.runs} runs; x: of ivit's time")
     rows = []
     for arch in args.arch or ARCHITECTURES:
         for batch in args.batch or (1, 256):
-            ms = measure(arch, batch, args.rounds, args.runs, args.mode, args.bench, own_floats)
+            try:
+                ms = measure(arch, batch, args.rounds, args.runs, args.mode, args.bench, own_floats)
+            except RuntimeError as e:
+                sys.exit(str(e))
             rows.append({"arch": arch, "batch": batch, "median_ms": ms})
             line = f"{arch:24} batch {batch:4}"
             for peer, value in ms.items():

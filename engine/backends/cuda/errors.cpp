@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backends/cuda/check.h"
 
+#include <string_view>
+
 namespace ivit::cuda {
 namespace {
 
@@ -14,7 +16,9 @@ void fail(cudaError_t code, const char* expression, const char* file, int line) 
     std::string what;
     switch (code) {
         case cudaErrorMemoryAllocation:
-            what = "the GPU has not enough free memory";
+            what = std::string_view(expression).find("cudaMallocHost") != std::string_view::npos
+                       ? "there is not enough free memory for what goes to the GPU and comes back"
+                       : "the GPU has not enough free memory";
             break;
         case cudaErrorNoDevice:
             what = "there is no CUDA GPU on this machine";

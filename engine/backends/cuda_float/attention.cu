@@ -56,7 +56,10 @@ __global__ void __launch_bounds__(32 * attention_warps) attention_kernel(const A
             const int row = first + i / pieces, d = i % pieces * width;
             const T* const from = qkv + static_cast<int64_t>(row) * ld + part + d;
             float* const at = to + i / pieces * S::ld + d;
-            if (aligned && row < p.tokens && d < p.dim) {
+            if (std::is_same_v<T, float> && aligned) {
+                const bool valid = row < p.tokens && d < p.dim;
+                copy16(shared_address(at), valid ? from : qkv, valid);
+            } else if (aligned && row < p.tokens && d < p.dim) {
                 const Vector<T> value = *reinterpret_cast<const Vector<T>*>(from);
 #pragma unroll
                 for (int e = 0; e < width; ++e) at[e] = to_float(value.v[e]);
@@ -68,7 +71,11 @@ __global__ void __launch_bounds__(32 * attention_warps) attention_kernel(const A
     };
     const int thread = static_cast<int>(threadIdx.x), threads = 32 * attention_warps;
     load(0, block_row, S::query_rows, queries, thread, threads);
-    if (S::split) __syncthreads();
+    copy_commit();
+    if (S::split) {
+        copy_wait<0>();
+        __syncthreads();
+    }
 
     float o[4][N][4] = {}, most[4], sum[4] = {};
 #pragma unroll
@@ -76,6 +83,8 @@ __global__ void __launch_bounds__(32 * attention_warps) attention_kernel(const A
     for (int c = S::split ? warp : 0; c < chunks; c += S::split ? attention_warps : 1) {
         load(p.heads * p.dim, c * keys, keys, k, S::split ? lane : thread, S::split ? 32 : threads);
         load(2 * p.heads * p.dim, c * keys, keys, v, S::split ? lane : thread, S::split ? 32 : threads);
+        copy_commit();
+        copy_wait<0>();
         if constexpr (S::split)
             __syncwarp();
         else

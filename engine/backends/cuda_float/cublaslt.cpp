@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "engine/backends/cuda/check.h"
+#include "engine/backends/cuda_float/capture.h"
 
 namespace ivit::cuda_float {
 namespace {
@@ -185,29 +186,43 @@ void Product::tune(const Operands& o, void* workspace, cudaStream_t stream) {
     l.preference_destroy(preference);
     if (status != success) fail(status, "cublasLtMatmulAlgoGetHeuristic", __LINE__);
 
-    // The first run loads the kernel; then the median of five, each of as many runs as the clock needs to
-    // see.
+    // The first run loads the kernel and says how long it takes. Short ones are repeated in a graph, as the
+    // network runs them: a loop of calls would measure the calls.
     Event begin, end;
-    double best = 0;
-    const auto timed = [&](const Algorithm& algorithm, int repeats) {
+    const auto timed = [&](const auto& work) {
         begin.record(stream);
-        for (int i = 0; i < repeats; ++i)
-            if (run(o, algorithm, workspace, stream) != success) return -1.0;
+        work();
         end.record(stream);
         IVIT_CUDA_CHECK(cudaStreamSynchronize(stream));
-        return end.since(begin) / repeats;
+        return end.since(begin);
     };
+    double best = 0;
     for (int i = 0; i < count; ++i) {
-        if (found[i].status != success || timed(found[i].algorithm, 1) < 0) continue;
-        const double once = timed(found[i].algorithm, 1);
-        if (best > 0 && once > 3 * best) continue;
-        const int repeats = once > 0.2 ? 1 : 10;
+        const Algorithm& algorithm = found[i].algorithm;
+        int failed = found[i].status;
+        const auto once = [&] {
+            if (failed == success) failed = run(o, algorithm, workspace, stream);
+        };
+        once();
+        if (failed != success) continue;
+        const double rough = timed(once);
+        if (failed != success || (best > 0 && rough > 3 * best && rough > 0.1)) continue;
+        constexpr int rounds = 5;
+        const int repeats = rough > 0.5 ? 1 : 20;
         std::vector<double> ms;
-        for (int r = 0; r < 5; ++r) ms.push_back(timed(found[i].algorithm, repeats));
-        std::nth_element(ms.begin(), ms.begin() + 2, ms.end());
-        if (best == 0 || ms[2] < best) {
-            best = ms[2];
-            algorithm_ = found[i].algorithm;
+        if (repeats == 1) {
+            for (int r = 0; r < rounds; ++r) ms.push_back(timed(once));
+        } else {
+            const auto graph = capture(stream, [&] {
+                for (int r = 0; r < repeats; ++r) once();
+            });
+            graph.launch(stream);
+            for (int r = 0; r < rounds; ++r) ms.push_back(timed([&] { graph.launch(stream); }) / repeats);
+        }
+        std::nth_element(ms.begin(), ms.begin() + rounds / 2, ms.end());
+        if (failed == success && (best == 0 || ms[rounds / 2] < best)) {
+            best = ms[rounds / 2];
+            algorithm_ = algorithm;
         }
     }
     if (best == 0)

@@ -30,7 +30,7 @@ void patches(const Patches& p, Type type, const Launch& at);
 struct LayerNorm {
     const void* in = nullptr;
     void* out = nullptr;
-    const float *gamma = nullptr, *beta = nullptr;  // [cols]
+    const void *gamma = nullptr, *beta = nullptr;  // [cols]
     float eps = 0;
     int32_t cols = 0, rows = 1, tokens = 1, batch = 1;
 };

@@ -42,11 +42,12 @@ __global__ void __launch_bounds__(32 * warps) layernorm_kernel(const LayerNorm p
     for (int i = 0; i < N; ++i) {
         const int at = lane_id() + 32 * i;
         if (at >= vectors) continue;
+        const Vector<T> gamma = static_cast<const Vector<T>*>(p.gamma)[at],
+                        beta = static_cast<const Vector<T>*>(p.beta)[at];
         Vector<T> v;
 #pragma unroll
         for (int e = 0; e < S; ++e)
-            v.v[e] = from_float<T>((x[i][e] - mean) * inverse * __ldg(p.gamma + at * S + e) +
-                                   __ldg(p.beta + at * S + e));
+            v.v[e] = from_float<T>((x[i][e] - mean) * inverse * to_float(gamma.v[e]) + to_float(beta.v[e]));
         out[at] = v;
     }
 }
@@ -66,7 +67,9 @@ __global__ void __launch_bounds__(32 * warps) layernorm_any_kernel(const LayerNo
         square += (to_float(in[i]) - mean) * (to_float(in[i]) - mean);
     const float inverse = rsqrtf(warp_sum(square) / p.cols + p.eps);
     for (int i = lane_id(); i < p.cols; i += 32)
-        out[i] = from_float<T>((to_float(in[i]) - mean) * inverse * p.gamma[i] + p.beta[i]);
+        out[i] =
+            from_float<T>((to_float(in[i]) - mean) * inverse * to_float(static_cast<const T*>(p.gamma)[i]) +
+                          to_float(static_cast<const T*>(p.beta)[i]));
 }
 
 }  // namespace

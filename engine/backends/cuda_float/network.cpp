@@ -10,6 +10,7 @@
 
 #include "engine/backends/cuda/check.h"
 #include "engine/backends/cuda/network.h"
+#include "engine/backends/cuda_float/capture.h"
 #include "engine/backends/cuda_float/cublaslt.h"
 #include "engine/backends/cuda_float/kernels.h"
 #include "engine/error.h"
@@ -267,8 +268,8 @@ class CudaFloatNetwork : public Network {
                     break;
                 }
                 case StepKind::layernorm:
-                    weights_[k] = to_device(model_->weight(node(step.first).weight).data);
-                    biases_[k] = to_device(model_->weight(node(step.first).bias).data);
+                    weights_[k] = to_device(model_->weight(node(step.first).weight).data, type_);
+                    biases_[k] = to_device(model_->weight(node(step.first).bias).data, type_);
                     break;
                 case StepKind::linear: {
                     const Node& n = node(step.first);
@@ -385,8 +386,8 @@ class CudaFloatNetwork : public Network {
                 LayerNorm p;
                 p.in = input(step.first);
                 p.out = slot(step);
-                p.gamma = weights_[k].as<const float>();
-                p.beta = biases_[k].as<const float>();
+                p.gamma = weights_[k].as<>();
+                p.beta = biases_[k].as<>();
                 p.eps = norm.eps;
                 p.cols = static_cast<int32_t>(norm.cols());
                 p.rows = static_cast<int32_t>(norm.rows());
@@ -423,21 +424,12 @@ class CudaFloatNetwork : public Network {
         if (static_cast<int>(graphs_.size()) >= most_graphs) graphs_.clear();
         for (size_t k = 0; k < steps_.size(); ++k) enqueue_step(k, n, true);
         stream_.wait();
-        IVIT_CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-        cudaGraph_t graph = nullptr;
-        try {
-            for (size_t k = 0; k < steps_.size(); ++k) enqueue_step(k, n, false);
-        } catch (...) {
-            cudaStreamEndCapture(stream_, &graph);
-            if (graph) cudaGraphDestroy(graph);
-            throw;
-        }
-        IVIT_CUDA_CHECK(cudaStreamEndCapture(stream_, &graph));
-        cudaGraphExec_t exec = nullptr;
-        const cudaError_t code = cudaGraphInstantiate(&exec, graph, 0);
-        cudaGraphDestroy(graph);
-        IVIT_CUDA_CHECK(code);
-        return graphs_.emplace(n, GraphExec(exec)).first->second;
+        return graphs_
+            .emplace(n, capture(stream_,
+                                [&] {
+                                    for (size_t k = 0; k < steps_.size(); ++k) enqueue_step(k, n, false);
+                                }))
+            .first->second;
     }
 
     void upload(std::span<const uint8_t> pixels, int n) {
