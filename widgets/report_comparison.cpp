@@ -64,6 +64,12 @@ QTableView* table(QAbstractItemModel& model, const QString& name, const QString&
     return view;
 }
 
+// Under each other by their points: one digit behind it, like the decibels themselves.
+QString change_of(double db) {
+    if (std::abs(db) < 5e-7) return numbers::change(0);
+    return (db >= 0.05 ? QStringLiteral("+") : QString()) + numbers::fixed(db, 1);
+}
+
 using Rows = std::vector<std::pair<std::string, std::string>>;
 
 // What came of one report's picture, then its latency and evaluation, then what it was made of and with.
@@ -146,6 +152,7 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
         table(facts_, QStringLiteral("Configuration, predictions and evaluation of both"),
               QStringLiteral("What each was made of and with, and what came of it; bold where they differ"));
     facts_view_->setObjectName("comparison_facts");
+    facts_view_->setWordWrap(true);  // verdicts and reasons are sentences
     auto* sorted = new QSortFilterProxyModel(this);
     sorted->setSourceModel(&nodes_);
     sorted->setSortRole(sort_role);
@@ -156,7 +163,7 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
     nodes_view_->setSortingEnabled(true);
     plot_->setObjectName("comparison_plot");
     plot_->setAccessibleName(QStringLiteral("SQNR along depth of both"));
-    plot_->setToolTip(QStringLiteral("SQNR along depth, in dB: cumulative solid, isolated dashed"));
+    plot_->setToolTip(QStringLiteral("SQNR along depth, in dB: cumulative as lines, isolated as dots"));
     plot_->setMinimumHeight(160);
     exporting::offer_image(plot_, QStringLiteral("comparison"));
     plot_->axisRect()->setupFullAxesBox();
@@ -166,6 +173,8 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
     for (size_t i = 0; i < graphs_.size(); ++i) {
         graphs_[i] = plot_->addGraph();
         graphs_[i]->setName(QString::fromLatin1(names[i]));
+        // What each node adds by itself jumps up and down; dots can be told apart, lines cannot.
+        if (i >= 2) graphs_[i]->setLineStyle(QCPGraph::lsNone);
     }
     plot_->legend->setVisible(true);
     plot_->axisRect()->insetLayout()->setInsetAlignment(0, Qt::AlignTop | Qt::AlignRight);
@@ -284,8 +293,9 @@ void ReportComparison::refresh_facts() {
             }
         facts_.appendRow(line);
     }
-    facts_view_->setColumnWidth(0, 140);
-    facts_view_->setColumnWidth(1, 200);
+    facts_view_->setColumnWidth(0, 130);
+    facts_view_->setColumnWidth(1, 210);
+    facts_view_->resizeRowsToContents();
 }
 
 void ReportComparison::refresh_nodes() {
@@ -325,7 +335,7 @@ void ReportComparison::refresh_nodes() {
         for (const auto member : {&ivit::LayerRow::cumulative_db, &ivit::LayerRow::isolated_db}) {
             const double a = r[0] ? r[0]->*member : NAN, b = r[1] ? r[1]->*member : NAN;
             line << cell(a, numbers::fixed(a, 1)) << cell(b, numbers::fixed(b, 1))
-                 << cell(b - a, numbers::change(b - a));
+                 << cell(b - a, change_of(b - a));
         }
         nodes_.appendRow(line);
     }
@@ -341,9 +351,12 @@ void ReportComparison::style() {
     const Theme& theme = Theme::instance();
     plotting::style(plot_);
     const QColor colours[] = {theme.float_colour(), theme.integer_colour()};
-    for (size_t i = 0; i < graphs_.size(); ++i)
-        graphs_[i]->setPen(
-            plotting::pen(colours[i % 2], i < 2 ? 1.8 : 1.0, i < 2 ? Qt::SolidLine : Qt::DashLine));
+    for (size_t i = 0; i < graphs_.size(); ++i) {
+        graphs_[i]->setPen(plotting::pen(colours[i % 2], 1.8));
+        if (i >= 2)
+            graphs_[i]->setScatterStyle(
+                QCPScatterStyle(QCPScatterStyle::ssDisc, colours[i % 2], colours[i % 2], 3));
+    }
     plot_->rescaleAxes();
     plot_->yAxis->setRange(0, std::max(20.0, plot_->yAxis->range().upper * 1.04));
     QPalette warning = problem_->palette();

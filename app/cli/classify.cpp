@@ -35,7 +35,7 @@ void add_classify(CLI::App& program, Run& run) {
                 } catch (const Error& e) {
                     // One bad picture does not end the others; the exit status tells.
                     ++broken;
-                    fmt::print(stderr, "ivit: {}\n", e.what());
+                    fmt::print(stderr, "ivit: {}\n", one_line(e.what()));
                     doc["skipped"].push_back({{"file", file}, {"error", e.sentence()}});
                     continue;
                 }
@@ -51,7 +51,8 @@ void add_classify(CLI::App& program, Run& run) {
                 if (o->json)
                     doc["images"].push_back(entry);
                 else
-                    fmt::print("\n{}\n{}", ink(Ink::bold, file), predictions_table(entry["predictions"]));
+                    fmt::print("\n{}\n{}", ink(Ink::bold, one_line(file)),
+                               predictions_table(entry["predictions"]));
             }
             if (images->size() == 1 && !broken)
                 doc["predictions"] = doc["images"].empty() ? Json() : doc["images"][0]["predictions"];

@@ -201,6 +201,12 @@ std::string ink(Ink how, const std::string& text) {
     return fmt::format("\033[{}m{}\033[0m", codes[static_cast<int>(how)], text);
 }
 
+std::string one_line(std::string name) {
+    for (char& c : name)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+    return name;
+}
+
 void print_json(const Json& j) {
     // File names need not be UTF-8; a document must be.
     fmt::print("{}\n", j.dump(2, ' ', false, Json::error_handler_t::replace));

@@ -73,6 +73,9 @@ void install_interrupt_handler();
 enum class Ink { bold, dim, good, bad };
 std::string ink(Ink how, const std::string& text);
 
+// A file's name for people: control characters, which would move the terminal's cursor, as '?'.
+std::string one_line(std::string name);
+
 void print_json(const Json& j);                        // the one document on standard output
 std::string evaluation_table(const Json& evaluation);  // for people: accuracy, agreement, worst pictures
 

@@ -34,7 +34,7 @@ void add_compare(CLI::App& program, Run& run) {
                     pixels = pixels_of(file);
                 } catch (const Error& e) {
                     ++broken;
-                    fmt::print(stderr, "ivit: {}\n", e.what());
+                    fmt::print(stderr, "ivit: {}\n", one_line(e.what()));
                     skipped.push_back({{"file", file}, {"error", e.sentence()}});
                     continue;
                 }
@@ -43,7 +43,8 @@ void add_compare(CLI::App& program, Run& run) {
                 Json entry = comparison_json(r, file, o->top);
                 if (!o->json) {
                     const auto& l = entry["logits"];
-                    fmt::print("\n{}\n{}", ink(Ink::bold, file), predictions_table(entry["predictions"]));
+                    fmt::print("\n{}\n{}", ink(Ink::bold, one_line(file)),
+                               predictions_table(entry["predictions"]));
                     fmt::print(
                         "  {}; logits SQNR {:.1f} dB, KL {:.2e} nats, margin {:.3f} float, {:.3f} "
                         "integer\n\n",

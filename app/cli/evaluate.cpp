@@ -4,10 +4,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
 #include "app/cli/command.h"
+#include "engine/cpu_info.h"
 #include "engine/error.h"
 #include "engine/json_file.h"
 #include "engine/safetensors.h"
@@ -61,13 +63,28 @@ std::string evaluation_table(const Json& e) {
             c["flips"].get<int64_t>(), small(c["mean_kl"]), small(c["p95_kl"]), small(c["mean_margin"]),
             c["logits_sqnr_db"].is_null() ? "-" : fmt::format("{:.1f}", c["logits_sqnr_db"].get<double>()));
     for (const auto& c : e["configurations"]) {
-        if (!c["classes"].empty() && c["classes"].size() <= 20) {
-            s += fmt::format("\n  {}, by class\n", c["quant"].get<std::string>());
-            for (const auto& k : c["classes"])
+        constexpr size_t most_classes = 20;
+        std::vector<const Json*> classes;
+        for (const auto& k : c["classes"]) classes.push_back(&k);
+        if (!classes.empty()) {
+            s += fmt::format("\n  {}, by class", c["quant"].get<std::string>());
+            if (classes.size() > most_classes) {
+                std::stable_sort(classes.begin(), classes.end(), [](const Json* a, const Json* b) {
+                    return (*a)["top1"].get<double>() - (*a)["float_top1"].get<double>() <
+                           (*b)["top1"].get<double>() - (*b)["float_top1"].get<double>();
+                });
+                s += fmt::format(": the {} of {} that lose most (--json lists all)", most_classes,
+                                 classes.size());
+                classes.resize(most_classes);
+            }
+            s += "\n";
+            for (const Json* one : classes) {
+                const Json& k = *one;
                 s += fmt::format(
                     "    {:<20.20} {:>6} pictures  float {:>6} %  integer {:>6} %  agreement {:>6} %\n",
                     k["label"].get<std::string>(), k["images"].get<int64_t>(), percent(k["float_top1"]),
                     percent(k["top1"]), percent(k["agreement"]));
+            }
         }
         if (const int64_t flips = c["flips"]; flips > 0) {
             // Is it the pictures the float network was unsure of anyway?
@@ -83,14 +100,14 @@ std::string evaluation_table(const Json& e) {
         s += fmt::format("\n  {}, greatest disagreement\n", c["quant"].get<std::string>());
         for (size_t i = 0; i < std::min<size_t>(5, c["worst"].size()); ++i) {
             const auto& w = c["worst"][i];
-            s += fmt::format("    {:<32} float {:<16.16} integer {:<16.16} KL {:.3g}{}\n",
-                             w["file"].get<std::string>(), w["float"].get<std::string>(),
-                             w["integer"].get<std::string>(), w["kl"].get<double>(),
-                             w["agree"].get<bool>() ? "" : ink(Ink::bad, "  flipped"));
+            s +=
+                fmt::format("    {:<32} float {:<16.16} integer {:<16.16} KL {:.3g}{}\n", one_line(w["file"]),
+                            w["float"].get<std::string>(), w["integer"].get<std::string>(),
+                            w["kl"].get<double>(), w["agree"].get<bool>() ? "" : ink(Ink::bad, "  flipped"));
         }
     }
     for (size_t i = 0; i < std::min<size_t>(10, e["skipped"].size()); ++i)
-        s += fmt::format("  skipped {}: {}\n", e["skipped"][i]["file"].get<std::string>(),
+        s += fmt::format("  skipped {}: {}\n", one_line(e["skipped"][i]["file"]),
                          e["skipped"][i]["error"].get<std::string>());
     if (e["skipped"].size() > 10)
         s += fmt::format("  ... and {} more (--json lists all)\n", e["skipped"].size() - 10);
@@ -123,7 +140,9 @@ void add_evaluate(CLI::App& program, Run& run) {
     c->add_option("--batch", e->evaluate.batch, "pictures a run")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
-    c->add_option("--decoders", e->evaluate.decoders, "threads that read pictures")
+    // Half the cores: a GPU, or many cores, would wait for a single reader.
+    e->evaluate.decoders = std::clamp(available_cores() / 2, 1, 16);
+    c->add_option("--decoders", e->evaluate.decoders, "threads that read pictures beside the inference")
         ->check(CLI::Range(1, 64))
         ->capture_default_str();
     c->add_option("--output,-o", e->output, "JSON document to write as well");

@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
         fmt::print(stderr, "ivit: interrupted\n");
         return 130;
     } catch (const Error& e) {
-        fmt::print(stderr, "ivit: {}\n", e.what());
+        fmt::print(stderr, "ivit: {}\n", cli::one_line(e.what()));
         if (!e.hint().empty()) fmt::print(stderr, "      {}\n", e.hint());
         return 1;
     } catch (const std::system_error& e) {

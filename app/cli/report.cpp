@@ -254,8 +254,9 @@ int print_differences(const std::vector<Difference>& differences, bool json, con
     for (size_t i = 0; kind == "diff" && i < n; ++i) {
         const Json &x = a["images"][i], &y = b["images"][i];
         const std::string f = x["file"], g = y["file"];
-        fmt::print("\n{}\n  a  {}: {}\n  b  {}: {}\n\n", ink(Ink::bold, f == g ? f : f + " against " + g),
-                   a["quant"].get<std::string>(), verdict(x), b["quant"].get<std::string>(), verdict(y));
+        fmt::print("\n{}\n  a  {}: {}\n  b  {}: {}\n\n",
+                   ink(Ink::bold, one_line(f == g ? f : f + " against " + g)), a["quant"].get<std::string>(),
+                   verdict(x), b["quant"].get<std::string>(), verdict(y));
         fmt::print("  {:<24} {:>12} {:>12} {:>10}   {:>12} {:>12} {:>10}\n", "SQNR dB", "cumulative a", "b",
                    "change", "isolated a", "b", "change");
         const auto rows = layer_rows(x), others = layer_rows(y);

@@ -87,7 +87,7 @@ void add_run(CLI::App& program, Run& run) {
                 print_json(doc);
                 return 0;
             }
-            fmt::print("{}\n{}\n{}", summary(s.effective), ink(Ink::bold, *image),
+            fmt::print("{}\n{}\n{}", summary(s.effective), ink(Ink::bold, one_line(*image)),
                        predictions_table(doc["predictions"]));
             if (!dump->empty()) fmt::print("  {} taps in {}\n", trace->taps.size(), *dump);
             return 0;
