@@ -46,6 +46,16 @@ void Docks::name_tab_bars() {
     }
 }
 
+// A dock that restoreState() floats before the window has a handle is no child of it for the window manager:
+// shown again, it is, and stays above.
+void Docks::lift_floating() {
+    for (QDockWidget* d : docks_) {
+        if (!d->isFloating() || !d->isVisible()) continue;
+        d->hide();
+        d->show();
+    }
+}
+
 void Docks::reset() {
     window_.restoreState(first_layout_);
     for (QDockWidget* d : docks_) {

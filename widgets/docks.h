@@ -17,6 +17,7 @@ class Docks : public QObject {
     static void reveal(QDockWidget* dock);
 
     void keep_first_layout() { first_layout_ = window_.saveState(); }
+    void lift_floating();  // once the window is on screen: those restored before it lie under it
     void reset();          // as in the first layout, every dock shown
     void name_tab_bars();  // those that Qt makes for docks which lie on each other
 

@@ -191,6 +191,11 @@ void MainWindow::refresh_results() {
 
 // ---- the window itself
 
+void MainWindow::showEvent(QShowEvent* e) {
+    QMainWindow::showEvent(e);
+    if (!e->spontaneous()) QTimer::singleShot(0, docks_, &Docks::lift_floating);
+}
+
 void MainWindow::closeEvent(QCloseEvent* e) {
     QSettings settings;
     settings.setValue("window/geometry", saveGeometry());

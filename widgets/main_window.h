@@ -56,6 +56,7 @@ class MainWindow : public QMainWindow {
     QImage picture();  // of the whole window, with what the GPU draws in it
 
   protected:
+    void showEvent(QShowEvent* e) override;
     void closeEvent(QCloseEvent* e) override;
     void dragEnterEvent(QDragEnterEvent* e) override;
     void dropEvent(QDropEvent* e) override;
