@@ -32,10 +32,10 @@ int main(int argc, char** argv) {
     const QCommandLineOption quant({"q", "quant"}, "Bit-widths (W4A8) or a JSON configuration.", "Q");
     const QCommandLineOption backend("backend", "auto, cpu, cuda or reference.", "B");
     const QCommandLineOption theme("theme", "system, light or dark.", "T");
-    const QCommandLineOption tab(
-        "tab",
-        "View in the middle: 1 attention, 2 tensor, 3 distribution, 4 latency, 5 operator, 6 logit lens.",
-        "N");
+    const QCommandLineOption tab("tab",
+                                 "View in the middle: 1 attention, 2 tensor, 3 distribution, 4 latency, 5 "
+                                 "operator, 6 logit lens, 7 causes.",
+                                 "N");
     const QCommandLineOption node("node", "Node to select, e.g. blocks.3.attn.softmax.", "NAME");
     const QCommandLineOption size("size", "Size of the window, e.g. 1280x800.", "WxH");
     const QCommandLineOption screenshot(

@@ -21,4 +21,5 @@ shoot tensor --theme dark --tab 2 --node blocks.6.attn.softmax
 shoot distribution --theme light --tab 3 --node blocks.3.mlp.fc1 --quant W4A8
 shoot latency --theme dark --tab 4
 shoot lens --theme dark --tab 6 --quant W4A4
+shoot causes --theme light --tab 7 --quant W4A4
 shoot operator --theme light --tab 5 --node blocks.6.mlp.act --quant W4A8

@@ -133,6 +133,12 @@ QString define(const char* quantity) {
          "float network's inputs). From both networks on the picture shown (engine/compare.h). Click to "
          "select "
          "it everywhere."},
+        {"causes",
+         "One thing changed at a time, the integers run again, and the SQNR of the logits taken anew: what "
+         "every "
+         "kind of rounding costs in the whole network, every block, and each of the noisiest nodes. From "
+         "runs on "
+         "the picture shown (engine/report/causes.h)."},
         {"logit_lens",
          "The logit lens (nostalgebraist 2020): the last LayerNorm and the head, in float, applied to the "
          "class "

@@ -2,6 +2,7 @@
 #include "widgets/tabs.h"
 
 #include "widgets/attention_view.h"
+#include "widgets/causes_view.h"
 #include "widgets/distribution_view.h"
 #include "widgets/latency_view.h"
 #include "widgets/lens_view.h"
@@ -11,8 +12,12 @@
 
 std::vector<View*> make_tabs(Workbench& bench) {
     return {
-        new AttentionView(bench.selection()),    new TensorView(bench.selection()),
-        new DistributionView(bench.selection()), new LatencyView(bench),
-        new OperatorView(bench.selection()),     new LensView(bench.selection()),
+        new AttentionView(bench.selection()),
+        new TensorView(bench.selection()),
+        new DistributionView(bench.selection()),
+        new LatencyView(bench),
+        new OperatorView(bench.selection()),
+        new LensView(bench.selection()),
+        new CausesView(bench),
     };
 }

@@ -63,6 +63,7 @@ Workbench::~Workbench() {
     cancel_calibration();
     if (strip_job_) *strip_job_ = true;
     if (ghost_job_) *ghost_job_ = true;
+    if (causes_job_) *causes_job_ = true;
     session_.reset();  // joins the worker while everything it posts to is alive
 }
 
@@ -79,7 +80,7 @@ const LatencySamples& Workbench::latency() const { return latency_->samples(); }
 void Workbench::set_latency(bool keep_running, int batch) { latency_->set_mode(keep_running, batch); }
 
 bool Workbench::idle() const {
-    return !opening_ && !stale_ && !strip_busy_ && !ghost_job_ && !calibration_job_ &&
+    return !opening_ && !stale_ && !strip_busy_ && !ghost_job_ && !causes_job_ && !calibration_job_ &&
            (!latency_->busy() || latency_->keep_running()) &&
            (!shown_.current || shown_.current->complete || shown_.current->error);
 }
@@ -139,6 +140,7 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
     pixels_.clear();
     prepared_id_ = -1;
     latency_->stop();
+    forget_causes();
     if (strip_job_) *strip_job_ = true;
     strip_busy_ = false;
     pictures_.forget_predictions(true);
@@ -334,6 +336,7 @@ void Workbench::submit() {
     request.backend = settings_.backend;
     request.threads = settings_.threads;
     set_stale(true);
+    forget_causes();
     answered_ = false;
     awaited_ = session_->submit(std::move(request));
 }

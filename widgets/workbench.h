@@ -19,8 +19,9 @@
 #include "widgets/selection.h"
 
 namespace ivit {
+struct Causes;
 struct OpenedModel;
-}
+}  // namespace ivit
 class LatencySampler;
 class PictureLoader;
 
@@ -83,6 +84,11 @@ class Workbench : public QObject {
         std::function<void(const nlohmann::ordered_json&)> in_background = {});
     // What is shown as a report: html, pdf, json, csv or md by the file's ending. Written in the background.
     void write_report(const std::filesystem::path& file);
+    // What each single change to what is shown would bring (engine/report/causes.h), measured in the
+    // background on the picture shown; any change of a setting or picture ends it. Asked for again, it is not
+    // begun twice.
+    void find_causes();
+    std::shared_ptr<const ivit::Causes> causes() const { return causes_; }  // null: none, or not yet
     bool idle() const;  // nothing is on its way: results complete, strip classified, first latencies taken
     void say(const QString& sentence, bool warning = false) { emit message(sentence, warning); }
 
@@ -94,6 +100,8 @@ class Workbench : public QObject {
     void latency_changed();
     void calibration_progress(qint64 done, qint64 total);
     void calibration_ended();
+    void causes_changed();  // causes()
+    void causes_progress(qint64 done, qint64 total);
     void message(const QString& sentence, bool warning);  // for the quiet status area
     void model_opened(const QString& path);
     void pictures_opened(const QStringList& paths);
@@ -133,6 +141,10 @@ class Workbench : public QObject {
     bool answered_ = true;                                // the newest request has its result, or its error
     std::shared_ptr<std::atomic<bool>> calibration_job_;  // true: cancel
     std::shared_ptr<std::atomic<bool>> strip_job_;        // true: superseded
+    void forget_causes();
+    std::shared_ptr<std::atomic<bool>> causes_job_;  // true: superseded
+    std::shared_ptr<const ivit::Causes> causes_;
+    std::shared_ptr<const ivit::Result> causes_of_;  // the result that causes_ are of, or will be
     bool strip_busy_ = false;
     std::weak_ptr<const ivit::QuantizedModel>
         classified_with_;  // what the strip's integer predictions are of

@@ -187,6 +187,58 @@ void Workbench::cancel_calibration() {
     emit calibration_ended();
 }
 
+void Workbench::find_causes() {
+    const auto result = shown_.current;
+    if (!result || !result->complete || stale_ || causes_of_ == result || !result->comparison.model ||
+        !result->comparison.model->source || !result->comparison.float_trace)
+        return;
+    forget_causes();
+    causes_of_ = result;
+    causes_job_ = std::make_shared<std::atomic<bool>>(false);
+    session_->submit_idle([this, result, superseded = causes_job_](std::stop_token stop) {
+        if (*superseded) return true;
+        std::shared_ptr<const ivit::Causes> causes;
+        QString problem;
+        try {
+            std::vector<ivit::ReportInput> inputs(1);
+            inputs[0].pixels = result->request->pixels;
+            inputs[0].comparison = result->comparison;
+            const auto backend = ivit::make_backend(result->request->backend, result->request->threads);
+            causes = std::make_shared<const ivit::Causes>(
+                ivit::find_causes(*backend, inputs, stop, [this, superseded](int64_t done, int64_t total) {
+                    QMetaObject::invokeMethod(
+                        this,
+                        [this, superseded, done, total] {
+                            if (superseded == causes_job_) emit causes_progress(done, total);
+                        },
+                        Qt::QueuedConnection);
+                }));
+        } catch (const ivit::Cancelled&) {
+            return superseded->load();  // a click came between: begin again after it, unless that changed it
+        } catch (const ivit::Error& e) {
+            problem = sentence(e);
+        }
+        QMetaObject::invokeMethod(
+            this,
+            [this, superseded, causes, problem] {
+                if (superseded != causes_job_) return;
+                causes_job_.reset();
+                causes_ = causes;
+                if (!problem.isEmpty()) emit message(problem, true);
+                emit causes_changed();
+            },
+            Qt::QueuedConnection);
+        return true;
+    });
+}
+
+void Workbench::forget_causes() {
+    if (causes_job_) *causes_job_ = true;
+    causes_job_.reset();
+    causes_of_.reset();
+    causes_.reset();
+}
+
 void Workbench::make_report(
     std::function<void(std::shared_ptr<const ivit::Json>, const QString& problem)> done,
     std::function<void(const ivit::Json&)> in_background) {

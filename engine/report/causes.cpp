@@ -174,6 +174,7 @@ Causes find_causes(Backend& backend, const std::vector<ReportInput>& inputs, std
         QuantConfig config = model->config;
         config.rules.insert(config.rules.end(), t.rules.begin(), t.rules.end());
         Change c{t.where, t.what};
+        c.rules = t.rules;
         const auto changed = quantize(model->source, model->calibration, config, model.get());
         measure(*backend.load(changed, base.get()), c);
         c.gain_db = c.logits_sqnr_db - causes.logits_sqnr_db;

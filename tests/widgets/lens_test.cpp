@@ -3,8 +3,11 @@
 #include <qcustomplot.h>
 
 #include <QMouseEvent>
+#include <QUndoStack>
 
+#include "engine/report/causes.h"
 #include "tests/widgets/opened.h"
+#include "widgets/causes_view.h"
 #include "widgets/exporting.h"
 #include "widgets/layers_view.h"
 #include "widgets/lens_view.h"
@@ -125,4 +128,48 @@ TEST_CASE("lens: pictures without a calibration have both predictions in the str
     w.findChild<QAction*>("W4A4")->trigger();
     REQUIRE(o.settled());
     CHECK(answers() != strip);
+}
+
+TEST_CASE("lens: what to turn is measured, and turning it brings what was said", "[lens]") {
+    Opened o(1);
+    MainWindow& w = o.window;
+    w.findChild<QAction*>("W4A4")->trigger();
+    REQUIRE(o.settled());
+    auto* causes = w.findChild<CausesView*>();
+    REQUIRE(causes);
+    CHECK(w.bench().causes() == nullptr);  // nobody has looked
+    QTest::keyClick(&w, Qt::Key_7);
+    REQUIRE(o.settled());
+    REQUIRE(causes->table()->rowCount() > w.bench().graph()->depth);
+    CHECK(causes->title().startsWith("Logits at"));
+    const double before = w.bench().shown().comparison()->logits.sqnr_db;
+    CHECK(w.bench().causes()->logits_sqnr_db == Approx(before).epsilon(1e-9));
+    const double gain = causes->table()->item(0, 2)->data(exporting::csv_role).toDouble();
+    CHECK(gain > 0);
+    // A row selects its node or block everywhere.
+    const ivit::Graph& g = *w.bench().graph();
+    for (int row = 0; row < causes->table()->rowCount(); ++row) {
+        const QString where = causes->table()->item(row, 0)->text();
+        if (g.find(where.toStdString()) < 0) continue;
+        causes->table()->setCurrentCell(row, 0);
+        CHECK(g.nodes[size_t(w.bench().selection().node())].name == where.toStdString());
+        break;
+    }
+    causes->apply(0);
+    REQUIRE(o.settled());
+    CHECK(w.bench().shown().comparison()->logits.sqnr_db == Approx(before + gain).epsilon(1e-6));
+    w.bench().undo_stack().undo();
+    REQUIRE(o.settled());
+    CHECK(w.bench().shown().comparison()->logits.sqnr_db == before);
+    // Left in the middle: nothing comes late, and the view begins anew where it is looked at.
+    w.tabs()->setCurrentIndex(0);
+    w.findChild<QAction*>("W8A8")->trigger();
+    REQUIRE(o.settled());
+    CHECK(w.bench().causes() == nullptr);
+    w.tabs()->setCurrentWidget(causes);
+    w.findChild<QAction*>("W6A6")->trigger();
+    REQUIRE(o.settled());
+    REQUIRE(w.bench().causes());
+    CHECK(w.bench().causes()->logits_sqnr_db ==
+          Approx(w.bench().shown().comparison()->logits.sqnr_db).epsilon(1e-9));
 }

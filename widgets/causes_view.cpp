@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/causes_view.h"
+
+#include <QHeaderView>
+#include <QVBoxLayout>
+#include <algorithm>
+
+#include "widgets/exporting.h"
+#include "widgets/metrics.h"
+#include "widgets/numbers.h"
+#include "widgets/theme.h"
+
+namespace {
+
+enum Column { where_column, what_column, gain_column, sqnr_column, agree_column, columns };
+
+}  // namespace
+
+CausesView::CausesView(Workbench& bench, QWidget* parent)
+    : View(QStringLiteral("Causes"), bench.selection(), parent),
+      bench_(bench),
+      table_(new QTableWidget(0, columns)),
+      title_(new ElidedLabel),
+      apply_(new QPushButton(QStringLiteral("Turn it"))) {
+    const QString definition = metrics::define("causes");
+    setToolTip(definition);
+    title_->set_definition(definition);
+    title_->setAccessibleName(QStringLiteral("What a change would bring most"));
+    table_->setObjectName("causes_table");
+    table_->setAccessibleName(QStringLiteral("Single changes, and what each would bring"));
+    table_->setToolTip(definition + QStringLiteral(" A double click makes the change."));
+    table_->setHorizontalHeaderLabels({QStringLiteral("where"), QStringLiteral("change"),
+                                       QStringLiteral("gain"), QStringLiteral("logits then"),
+                                       QStringLiteral("top-1")});
+    const QString tips[columns] = {
+        QStringLiteral("The whole network, a block, or one of the nodes with the most error of their own"),
+        QStringLiteral("What would be otherwise; everything else stays as it is"),
+        QStringLiteral("SQNR of the logits with the change, minus that without. ") + definition,
+        metrics::define("sqnr_logits"), metrics::define("agreement")};
+    for (int c = 0; c < columns; ++c) {
+        QTableWidgetItem* item = table_->horizontalHeaderItem(c);
+        item->setToolTip(tips[c]);
+        item->setTextAlignment((c <= what_column ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
+    }
+    table_->verticalHeader()->hide();
+    table_->verticalHeader()->setDefaultSectionSize(22);
+    table_->setShowGrid(false);
+    table_->setAlternatingRowColors(true);
+    table_->setFrameShape(QFrame::NoFrame);
+    table_->setSelectionBehavior(QAbstractItemView::SelectRows);
+    table_->setSelectionMode(QAbstractItemView::SingleSelection);
+    table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
+    table_->setWordWrap(false);
+    QHeaderView* header = table_->horizontalHeader();
+    header->setHighlightSections(false);
+    for (const int c : {where_column, gain_column, sqnr_column, agree_column})
+        header->setSectionResizeMode(c, QHeaderView::ResizeToContents);
+    header->setSectionResizeMode(what_column, QHeaderView::Stretch);
+    exporting::offer_csv(table_, QStringLiteral("causes"));
+    apply_->setAccessibleName(QStringLiteral("Make the selected change"));
+    apply_->setToolTip(QStringLiteral("Makes the selected change; it can be undone"));
+    auto* bar = new QHBoxLayout;
+    bar->setContentsMargins(8, 4, 8, 4);
+    bar->addWidget(title_, 1);
+    bar->addWidget(apply_);
+    auto* layout = new QVBoxLayout(this);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->setSpacing(0);
+    layout->addLayout(bar);
+    layout->addWidget(table_, 1);
+
+    connect(&bench, &Workbench::causes_changed, this, &CausesView::touch);
+    connect(&bench, &Workbench::causes_progress, this, [this](qint64 done, qint64 total) {
+        title_->set_text(
+            QStringLiteral("Measuring what each change would bring: %1 of %2 …").arg(done).arg(total));
+    });
+    connect(apply_, &QPushButton::clicked, this, [this] { apply(table_->currentRow()); });
+    connect(table_, &QTableWidget::cellDoubleClicked, this, [this](int row) { apply(row); });
+    connect(table_, &QTableWidget::currentCellChanged, this, [this](int row) {
+        apply_->setEnabled(row >= 0);
+        const ivit::Graph* g = this->shown().graph();
+        if (!g || row < 0 || row >= std::ssize(rows_)) return;
+        // A node, or the first of a block.
+        const std::string& where = rows_[static_cast<size_t>(row)]->where;
+        for (size_t i = 0; !where.empty() && i < g->nodes.size(); ++i) {
+            if (g->nodes[i].name == where || g->nodes[i].name.rfind(where + ".", 0) == 0)
+                return this->selection().set_node(static_cast<int>(i));
+        }
+    });
+}
+
+void CausesView::apply(int row) {
+    if (row < 0 || row >= std::ssize(rows_)) return;
+    const ivit::Change& c = *rows_[static_cast<size_t>(row)];
+    ivit::QuantConfig config = bench_.settings().config;
+    config.rules.insert(config.rules.end(), c.rules.begin(), c.rules.end());
+    bench_.change_config(config, QString::fromStdString(c.where.empty() ? c.what : c.where + ": " + c.what));
+}
+
+void CausesView::refresh() {
+    bench_.find_causes();
+    if (bench_.causes() != shown_causes_ || !shown_causes_) {
+        shown_causes_ = bench_.causes();
+        fill();
+    }
+}
+
+void CausesView::fill() {
+    const QSignalBlocker quiet(table_);
+    rows_.clear();
+    if (shown_causes_) {
+        for (const auto* list : {&shown_causes_->network, &shown_causes_->blocks, &shown_causes_->nodes}) {
+            for (const ivit::Change& c : *list) rows_.push_back(&c);
+        }
+        std::stable_sort(rows_.begin(), rows_.end(), [](const ivit::Change* a, const ivit::Change* b) {
+            return a->gain_db > b->gain_db;
+        });
+    }
+    table_->setRowCount(static_cast<int>(rows_.size()));
+    for (size_t i = 0; i < rows_.size(); ++i) {
+        const ivit::Change& c = *rows_[i];
+        const auto put = [&](int column, const QString& text, bool number, const QVariant& exact = {}) {
+            auto* item = new QTableWidgetItem(text);
+            item->setTextAlignment((number ? Qt::AlignRight : Qt::AlignLeft) | Qt::AlignVCenter);
+            if (exact.isValid()) item->setData(exporting::csv_role, exact);
+            table_->setItem(static_cast<int>(i), column, item);
+        };
+        put(where_column, c.where.empty() ? QStringLiteral("whole network") : QString::fromStdString(c.where),
+            false);
+        put(what_column, QString::fromStdString(c.what), false);
+        put(gain_column, numbers::change(c.gain_db, QStringLiteral("dB")), true, c.gain_db);
+        put(sqnr_column, numbers::decibels(c.logits_sqnr_db), true, c.logits_sqnr_db);
+        put(agree_column, c.agree > 0 ? QStringLiteral("✓") : QStringLiteral("≠"), true);
+    }
+    table_->setCurrentCell(-1, -1);
+    apply_->setEnabled(false);
+    const auto& current = shown().current;
+    if (!shown_causes_) {
+        title_->set_text(
+            !shown().graph() ? shown().invitation(QStringLiteral("to see which change would help most."))
+            : current && !current->request->model
+                ? QStringLiteral("A quantized model without its float checkpoint cannot be changed.")
+                : QStringLiteral("Measuring what each change would bring …"));
+    } else if (rows_.empty() || rows_.front()->gain_db <= 0) {
+        title_->set_text(QStringLiteral("Logits at %1; no single change would help.")
+                             .arg(numbers::decibels(shown_causes_->logits_sqnr_db)));
+    } else {
+        const ivit::Change& best = *rows_.front();
+        title_->set_text(
+            QStringLiteral("Logits at %1. Most would bring: %2%3, %4")
+                .arg(
+                    numbers::decibels(shown_causes_->logits_sqnr_db),
+                    best.where.empty() ? QString() : QString::fromStdString(best.where) + QStringLiteral(" "),
+                    QString::fromStdString(best.what), numbers::change(best.gain_db, QStringLiteral("dB"))));
+    }
+}
