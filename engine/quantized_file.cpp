@@ -468,6 +468,7 @@ std::shared_ptr<const QuantizedModel> load_quantized(const Safetensors& file) {
     }
     const auto scales = scales_from(nodes.json(), g, file.name());
     q->nodes = Loader(file, g, quants).run(scales);
+    file.let_go();
 
     std::vector<Grid> grids;
     for (const auto& node : q->nodes) grids.push_back(node->out);

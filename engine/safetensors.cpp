@@ -441,11 +441,17 @@ std::vector<T> Safetensors::integers(const std::string& tensor, const Shape& exp
     if (!out.empty()) std::memcpy(out.data(), view.bytes.data(), view.bytes.size());
     return out;
 }
+void Safetensors::let_go() const {
+    if (map_) let_go_of({static_cast<const std::byte*>(map_), map_bytes_}, map_, map_bytes_);
+}
+
 Weights Safetensors::weights(const std::string& tensor, const Shape& expected) const {
     const TensorView& view = get(tensor);
     if (!map_ || view.dtype != "I8") return integers<int8_t>(tensor, expected);
     check_shape(view, tensor, expected, name_);
-    return {{reinterpret_cast<const int8_t*>(view.bytes.data()), view.bytes.size()}, shared_from_this()};
+    return {{reinterpret_cast<const int8_t*>(view.bytes.data()), view.bytes.size()},
+            {static_cast<const std::byte*>(map_), map_bytes_},
+            shared_from_this()};
 }
 
 template std::vector<uint8_t> Safetensors::integers<uint8_t>(const std::string&, const Shape&) const;

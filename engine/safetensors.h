@@ -46,6 +46,8 @@ class Safetensors : public std::enable_shared_from_this<Safetensors> {
     // An I8 tensor where it lies in the mapping, which stays as long as the result; of bytes in memory a
     // copy.
     Weights weights(const std::string& tensor, const Shape& expected) const;
+    // Who has read what it wanted says so: the mapping leaves the resident set until somebody reads it again.
+    void let_go() const;
 
     ~Safetensors();
 

@@ -6,14 +6,21 @@
 
 namespace ivit {
 
-void Weights::let_go() const {
-    if (!mapped_ || values_.empty()) return;
-    // Whole pages only: those at the ends hold the neighbours' bytes too.
+void let_go_of(std::span<const std::byte> mapping, const void* from, size_t bytes) {
+    // A page that is read brings its neighbours in the same 64 KiB.
+    constexpr uintptr_t around = 64 << 10;
     const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-    const auto from = (reinterpret_cast<uintptr_t>(values_.data()) + page - 1) / page * page;
-    const auto to = reinterpret_cast<uintptr_t>(values_.data() + values_.size()) / page * page;
+    const auto start = reinterpret_cast<uintptr_t>(mapping.data());  // mappings start on a page
+    const auto end = (start + mapping.size() + page - 1) / page * page;
+    const auto at = reinterpret_cast<uintptr_t>(from);
+    const auto first = std::max(at / around * around, start),
+               last = std::min((at + bytes + around - 1) / around * around, end);
     // A refusal costs memory, not correctness.
-    if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+    if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
+void Weights::let_go(size_t count) const {
+    if (!mapping_.empty()) let_go_of(mapping_, values_.data(), std::min(count, values_.size()));
 }
 
 }  // namespace ivit

@@ -48,6 +48,9 @@ TEST_CASE(
     const auto sum = [&] { return std::accumulate(w.begin(), w.end(), int64_t{0}); };
     const int64_t before = sum();
     CHECK(resident(file) >= 1000);
+    w.let_go(w.size() / 2);
+    CHECK(resident(file) < 600);
+    CHECK(resident(file) > 400);
     w.let_go();
     CHECK(resident(file) < 100);
     CHECK(sum() == before);  // back from the file

@@ -158,6 +158,7 @@ class CpuNetwork : public IntegerNetwork {
         const int last = static_cast<int>(graph().nodes.size()) - 1;
         trace->logit_scale = packed(last).quant->out.scale[0];
         trace->integer_logits = widen(slot_of(last), 0, batch * slot_elements(last));
+        trace->logits.reserve(trace->integer_logits.size());
         for (const int32_t v : trace->integer_logits)
             trace->logits.push_back(static_cast<float>(v * trace->logit_scale));
         trace->ms = now_ms() - start;

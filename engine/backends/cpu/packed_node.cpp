@@ -80,7 +80,7 @@ int Panels::cols(int64_t p) const {
     return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols));
 }
 
-Panels pack_weights(const int8_t* weight, int64_t N, int64_t K) {
+Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* from) {
     Panels w;
     w.K = K;
     w.N = N;
@@ -93,8 +93,8 @@ Panels pack_weights(const int8_t* weight, int64_t N, int64_t K) {
         for (int64_t first = 0; first < cols; first += 16)
             for (int64_t k = 0; k < w.k4(); ++k)
                 for (int64_t c = first; c < std::min(first + 16, cols); ++c) {
-                    const int8_t* from = weight + (p * tile_cols + c) * K + 4 * k;
-                    std::memcpy(to + (k * width + c) * 4, from,
+                    const int8_t* four = weight + (p * tile_cols + c) * K + 4 * k;
+                    std::memcpy(to + (k * width + c) * 4, four,
                                 k < whole ? 4 : static_cast<size_t>(K - 4 * k));
                 }
         for (int64_t c = 0; c < cols; ++c) {
@@ -103,6 +103,7 @@ Panels pack_weights(const int8_t* weight, int64_t N, int64_t K) {
             for (int64_t k = 0; k < K; ++k) sum += row[k];
             w.sums[p * tile_cols + c] = sum;
         }
+        if (from) from->let_go(static_cast<size_t>((p * tile_cols + cols) * K));
     }
     return w;
 }
@@ -159,7 +160,7 @@ std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int nod
             if (previous && previous->panels && previous->quant->weight == q.weight)
                 p->panels = previous->panels;
             else
-                p->panels = std::make_shared<Panels>(pack_weights(q.weight.data(), N, K));
+                p->panels = std::make_shared<Panels>(pack_weights(q.weight.data(), N, K, &q.weight));
             q.weight.let_go();
             p->init = Buffer<int32_t>(rounded(N, tile_cols));
             for (int64_t c = 0; c < N; ++c)

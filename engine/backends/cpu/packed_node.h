@@ -25,8 +25,9 @@ struct Panels {
     int cols(int64_t p) const;   // of panel p: those that are there
 };
 
-// weight [N, K] row-major, as QuantNode holds it.
-Panels pack_weights(const int8_t* weight, int64_t N, int64_t K);
+// weight [N, K] row-major, as QuantNode holds it, which may start here: it is let go panel by panel, so that
+// the largest matrix is never there twice.
+Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* from = nullptr);
 
 // Requantization constants of N columns, padded to whole panels. lo..hi: the clamp.
 class Requantizer {
