@@ -131,7 +131,7 @@ TEST_CASE("comparison: an evaluation and other models line up too", "[comparison
     a["evaluation"] = {{"dataset", {{"folder", "d"}, {"layout", "class folders"}}},
                        {"images", 10},
                        {"skipped", ivit::Json::array()},
-                       {"float", {{"top1", 90.0}, {"top5", 100.0}}},
+                       {"float", {{"top1", 90.0}, {"top5", 100.0}, {"mean_margin", 0.5}}},
                        {"configurations",
                         {{{"quant", "W8A8"},
                           {"preset", "refined"},
@@ -139,7 +139,11 @@ TEST_CASE("comparison: an evaluation and other models line up too", "[comparison
                           {"top5", 99.0},
                           {"agreement", 95.0},
                           {"flips", 1},
-                          {"mean_kl", 0.01}}}}};
+                          {"mean_kl", 0.01},
+                          {"mean_margin", 0.4},
+                          {"logits_sqnr_db", 20.0},
+                          {"classes", ivit::Json::array()},
+                          {"worst", ivit::Json::array()}}}}};
     const QString file = two.dir.filePath("other.json");
     std::ofstream(file.toStdString()) << a.dump();
     ReportComparison page(two.opened.window.bench());
