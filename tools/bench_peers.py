@@ -10,6 +10,7 @@ pictures already normalized as float; ivit's figures include that step. In every
 own and then sleeps, so that nobody's waiting threads sit on another's cores; the figure is the median over all rounds.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -179,8 +180,9 @@ def nncf_peer(path: pathlib.Path, threads: int, pixels: np.ndarray):
     core = ov.Core()
     rng = np.random.default_rng(2)
     data = [pixels] + [rng.standard_normal(pixels.shape).astype(np.float32) for _ in range(3)]
-    model = nncf.quantize(core.read_model(str(path)), nncf.Dataset(data, lambda x: {"pixels": x}),
-                          model_type=nncf.ModelType.TRANSFORMER, subset_size=len(data))
+    with contextlib.redirect_stdout(sys.stderr):  # its progress
+        model = nncf.quantize(core.read_model(str(path)), nncf.Dataset(data, lambda x: {"pixels": x}),
+                              model_type=nncf.ModelType.TRANSFORMER, subset_size=len(data))
     config = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1",
               "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(model, "CPU", config).create_infer_request()
@@ -235,7 +237,8 @@ def main() -> None:
         peers = {
             "ONNX Runtime FP32": ort_peer(fp32, args.threads, pixels),
             "OpenVINO FP32": openvino_peer(fp32, args.threads, pixels, "f32"),
-            f"OpenVINO default ({executed_precision(fp32, args.threads)})": openvino_peer(fp32, args.threads, pixels, None),
+            f"OpenVINO default ({executed_precision(fp32, args.threads)})":
+                openvino_peer(fp32, args.threads, pixels, None),
         }
         if not args.no_int8:
             quantized = quantize_with_ort(fp32, folder, pixels)
