@@ -157,17 +157,6 @@ __device__ __forceinline__ uint64_t warp_sum64(uint64_t v) {
 #endif
 }
 
-// For R rows at once, each by a lane of its own: max(1, floor(sqrt(v))), v < 2^50, and its share of 2^31 - 1.
-template <int R>
-__device__ __forceinline__ void warp_inverse_root(const uint64_t (&v)[R], uint32_t (&f)[R]) {
-    uint64_t mine = v[0];
-#pragma unroll
-    for (int i = 1; i < R; ++i) mine = lane_id() == i ? v[i] : mine;
-    const uint32_t share = quick_reciprocal31(max(quick_root(mine), 1u));
-#pragma unroll
-    for (int i = 0; i < R; ++i) f[i] = __shfl_sync(0xffffffff, share, i);
-}
-
 // ---- Starting kernels. cluster: of so many neighbouring blocks.
 template <class Args>
 void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at,
