@@ -23,12 +23,34 @@ __device__ __forceinline__ uint32_t look_up4(const uint32_t* shared, uint32_t x)
     return __byte_perm(__byte_perm(y[0], y[1], 0x0040), __byte_perm(y[2], y[3], 0x0040), 0x5410);
 }
 
+// Loads that happen here, not where the compiler thinks best.
+__device__ __forceinline__ void load_here(int* to, const int32_t* from) {
+    asm volatile("ld.global.nc.v4.s32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "l"(from));
+}
+__device__ __forceinline__ void load_here(int64_t* to, const int64_t* from) {
+    asm volatile("ld.global.nc.v2.s64 {%0, %1}, [%2];" : "=l"(to[0]), "=l"(to[1]) : "l"(from));
+}
+__device__ __forceinline__ void load_here(uint32_t* to, const uint8_t* from) {
+    asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
+}
+
 // Requantization of eight channels.
 struct Columns8 {
     int m[8];
     int64_t r[8];
     uint32_t s[2];
     Columns8() = default;
+    static __device__ __forceinline__ Columns8 ask(const Columns& p, int c) {
+        Columns8 q;
+        load_here(&q.m[0], p.m + c);
+        load_here(&q.m[4], p.m + c + 4);
+#pragma unroll
+        for (int e = 0; e < 8; e += 2) load_here(&q.r[e], p.r + c + e);
+        load_here(&q.s[0], p.s + c);
+        return q;
+    }
     __device__ __forceinline__ Columns8(const Columns& p, int c) {
         *reinterpret_cast<int4*>(&m[0]) = __ldg(reinterpret_cast<const int4*>(p.m + c));
         *reinterpret_cast<int4*>(&m[4]) = __ldg(reinterpret_cast<const int4*>(p.m + c + 4));
@@ -46,6 +68,16 @@ struct Columns8 {
 struct Top8 {
     int m[8], half[8];
     uint32_t s[2];
+    Top8() = default;
+    static __device__ __forceinline__ Top8 ask(const Columns& p, int c) {
+        Top8 q;
+        load_here(&q.m[0], p.m + c);
+        load_here(&q.m[4], p.m + c + 4);
+        load_here(&q.half[0], p.half + c);
+        load_here(&q.half[4], p.half + c + 4);
+        load_here(&q.s[0], p.s + c);
+        return q;
+    }
     __device__ __forceinline__ Top8(const Columns& p, int c) {
 #pragma unroll
         for (int e = 0; e < 8; e += 4) {

@@ -49,13 +49,6 @@ __device__ __forceinline__ void send(uint32_t there, uint32_t gate, uint2 v) {
                  "r"(v.x), "r"(v.y), "r"(gate)
                  : "memory");
 }
-// The same of `bytes` bytes at a time, from this block's shared memory; the caller has fenced what it wrote there.
-__device__ __forceinline__ void send_block(uint32_t there, uint32_t gate, uint32_t from, int bytes) {
-    asm volatile(
-        "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(there),
-        "r"(from), "r"(bytes), "r"(gate)
-        : "memory");
-}
 // A gate opens when one thread has said how many bytes are to come and that many have come.
 __device__ __forceinline__ void gate_expect(uint32_t gate, int bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(gate), "r"(bytes) : "memory");
@@ -71,20 +64,6 @@ __device__ __forceinline__ void gate_wait(uint32_t gate, uint32_t parity) {
             : "r"(gate), "r"(parity)
             : "memory");
     } while (!done);
-}
-// Columns8, asked for here and not where they are needed.
-__device__ __forceinline__ Columns8 ask_columns(const Columns& p, int c) {
-    Columns8 q;
-#pragma unroll
-    for (int e = 0; e < 8; e += 4)
-        asm volatile("ld.global.nc.v4.s32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(q.m[e]), "=r"(q.m[e + 1]), "=r"(q.m[e + 2]), "=r"(q.m[e + 3])
-                     : "l"(p.m + c + e));
-#pragma unroll
-    for (int e = 0; e < 8; e += 2)
-        asm volatile("ld.global.nc.v2.s64 {%0, %1}, [%2];" : "=l"(q.r[e]), "=l"(q.r[e + 1]) : "l"(p.r + c + e));
-    asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(q.s[0]), "=r"(q.s[1]) : "l"(p.s + c));
-    return q;
 }
 __device__ __forceinline__ void add_release(uint32_t* counter) {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
@@ -350,21 +329,12 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
     const Attention* const attentions = reinterpret_cast<const Attention*>(shared + map.attentions);
 
     const uint32_t ring = base + map.ring + warp * map.depth * chunk_bytes;
-    int slot = 0, empty = 0;  // of the ring: whose chunk is next, and which is the next to fill again
+    int slot = 0;  // of the ring, whose chunk is next
     Stream weights{products, args.product_count, rank, log_ctas, warp, tile == 0};
     weights.begin();
     weights.settle();
 #pragma unroll 1
     for (int i = 0; i < map.depth; ++i) weights.fetch(ring + i * chunk_bytes);
-
-    int owed = 0;  // chunks read and not yet replaced by ones to come
-    const auto refill = [&] {
-#pragma unroll 1
-        for (; owed > 0; --owed) {
-            weights.fetch(ring + empty * chunk_bytes);
-            if (++empty == map.depth) empty = 0;
-        }
-    };
 
     // To every block of the cluster, this one first: its neighbours are not all written to at once.
     const auto push = [&](uint32_t place, uint32_t gate, const auto& value) {
@@ -389,8 +359,7 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
     constexpr int subtiles = rows / 16;
     const int tile_subtiles = min(subtiles, (args.tokens - row0 + 15) / 16);
     const int gate_bytes[4] = {rows * args.stream_units * 8, rows * args.stream_units * 32,
-                               rows * 32 * (args.hidden_units - own_units(args.hidden_units, rank, log_ctas)),
-                               tile_subtiles * 16 * D * args.heads};
+                               rows * args.hidden_units * 32, tile_subtiles * 16 * D * args.heads};
     uint32_t parities = 0;  // bit i: of gate i
     const auto pass = [&](int i) {
         gate_wait(base + map.gates + 8 * i, parities >> i & 1);
@@ -427,7 +396,7 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
         // What is nobody's output is on its way while we wait.
         const int first_unit = warp >> log_split;
         Columns8 q, normal;
-        if (first_unit < units) q = ask_columns(p.columns, (rank + (first_unit << log_ctas)) * 32 + 8 * t);
+        if (first_unit < units) q = Columns8::ask(p.columns, (rank + (first_unit << log_ctas)) * 32 + 8 * t);
         uint32_t word = 0;
         if (p.epilogue == Epilogue::gelu && threadIdx.x < 64)
             word = __ldg(reinterpret_cast<const uint32_t*>(p.table) + threadIdx.x);
@@ -438,20 +407,13 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                 copy16(base + map.exponential + 16 * i, from + 16 * i, true);
             copy_commit();
         }
-        if (args.prefetch && n + 2 < args.product_count) {
-            // More weights than the second-level cache holds for sure: those after the next product's are asked for.
-            const Linear& later = products[n + 2].p;
-            const int lines = later.w_rows * later.ldw >> 7;
-            for (int i = blockIdx.x * threads + threadIdx.x; i < lines; i += gridDim.x * threads)
-                asm volatile("prefetch.global.L2 [%0];" ::"l"(later.w + static_cast<int64_t>(i) * 128));
-        }
         if (source == Product::Source::norm) {
             // The rows that a warp normalizes: `lanes` lanes each, of which one does eight channels.
             constexpr int lanes = 32 * warps / rows;
             const int row = warp * (rows / warps) + lane / lanes, li = lane % lanes;
             const int items = 4 * own_units(args.stream_units, rank, log_ctas);
             const auto channel = [&](int item) { return (rank + (item >> 2 << log_ctas)) * 32 + 8 * (item & 3); };
-            if (li < items) normal = ask_columns(norm.columns, channel(li));
+            if (li < items) normal = Columns8::ask(norm.columns, channel(li));
             pass(0);
             if (items > 0) {
                 int sum = 0;
@@ -483,7 +445,6 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
             if (p.epilogue == Epilogue::gelu && threadIdx.x < 64)
                 reinterpret_cast<uint32_t*>(table)[threadIdx.x] = word;
             pass(1);
-            if (product.first_tile) cluster_barrier();  // no hidden activations are on their way any more
         } else if (source == Product::Source::ready) {
             pass(product.gate);
         } else {
@@ -556,15 +517,9 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                                 mma_s8(acc[m][2 * j + 1], a[m], b[kk][j][2], b[kk][j][3]);
                             }
                     }
-                    __syncwarp();  // all have read: another chunk may come
+                    __syncwarp();  // all have read: the next chunk may come
+                    weights.fetch(w_tile);
                     if (++slot == map.depth) slot = 0;
-                    ++owed;
-                    // The last ones can wait until the results are on their way. An empty group stands for each, so
-                    // that wait_for_chunk counts right.
-                    if (end - chunk > 2)
-                        refill();
-                    else
-                        copy_commit();
                 }
                 if (i != first_unit) q = Columns8(p.columns, c);
             }
@@ -643,17 +598,9 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
 #pragma unroll
                         for (int e = 0; e < 8; ++e)
                             z[e] = table[clamp32(y[e], p.columns.low, p.columns.top) + 128];
-                        *reinterpret_cast<uint2*>(shared + product.push + tile_offset(rows, r, c)) =
-                            make_uint2(z[0] | z[1] << 8 | z[2] << 16 | z[3] << 24,
-                                       z[4] | z[5] << 8 | z[6] << 16 | z[7] << 24);
-                        // These eight rows of the unit lie in 256 bytes, which the others get from here.
-                        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-                        __syncwarp();
-                        if (lane < ctas && lane != rank) {
-                            const uint32_t block = product.push + tile_offset(rows, 8 * k, 32 * unit);
-                            const uint32_t there = in_block(base, lane);
-                            send_block(there + block, there + hidden_gate, base + block, 256);
-                        }
+                        push(product.push + tile_offset(rows, r, c), hidden_gate,
+                             make_uint2(z[0] | z[1] << 8 | z[2] << 16 | z[3] << 24,
+                                        z[4] | z[5] << 8 | z[6] << 16 | z[7] << 24));
                         break;
                     }
                     default: {
@@ -722,7 +669,6 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                 loaded = head;
             }
         }
-        refill();
         __syncthreads();
     }
 
@@ -834,7 +780,6 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
         args.stream_units = products.front().units;
         args.hidden_units = hidden_units;
         args.heads = first.heads;
-        args.prefetch = weight_bytes > int64_t{32} << 20;
 
         // Memory: both tables, counters, and keys and values twice, as a fast cluster may write those of the next
         // block while a slow one reads.

@@ -59,7 +59,7 @@ struct PersistentArgs {
     uint32_t* counters = nullptr;            // [pictures * tiles, 8] of keys and values, the first of each; then one of blocks
     int32_t product_count = 0, attention_count = 0;
     int32_t tokens = 0, tiles = 0, log_ctas = 0, tasks = 0;  // tasks: of attention, that a block has at most
-    int32_t stream_units = 0, hidden_units = 0, heads = 0, prefetch = 0;
+    int32_t stream_units = 0, hidden_units = 0, heads = 0;
     FastDiv per_picture, quads;  // tiles; a patch's pixels in fours
     Patches patches;
     PersistentMap map;
