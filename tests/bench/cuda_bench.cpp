@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device time of the cuda backend: whole networks (pixels on the device to logits on the device, CUDA events
-// around the captured graph) and, with --steps, every fused step beside its roofline: the time that its operations and
-// bytes would take at the rates this GPU reached a moment before.
+// around the captured graph) and, with --steps, every fused step beside its roofline: the time that its
+// operations and bytes would take at the rates this GPU reached a moment before.
 //   ivit_cuda_bench [--json] [--steps] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]
 #include <algorithm>
 #include <cstdio>
@@ -50,8 +50,8 @@ double step_bytes(const Graph& g, const Timing& t, int pictures) {
     return bytes + size(t.last);
 }
 
-// Microseconds that a step takes at least, and what says so. Attention multiplies with mma.sync, its probabilities in
-// two planes of 8 bits: three products where the count of macs has two.
+// Microseconds that a step takes at least, and what says so. Attention multiplies with mma.sync, its
+// probabilities in two planes of 8 bits: three products where the count of macs has two.
 std::pair<double, const char*> floor_us(const cuda::Ceilings& c, bool attention, double macs, double bytes) {
     const double tops = attention || c.wgmma_tops == 0 ? c.mma_tops : c.wgmma_tops;
     const double products = (attention ? 3e-6 : 2e-6) * macs / tops, memory = 1e-6 * bytes / c.copy_tbs;
@@ -110,7 +110,8 @@ void run(const std::string& arch, int batch, bool json, bool steps, const std::s
             floor_us(ceilings, g.nodes[static_cast<size_t>(t.first)].op == Op::attn_logits,
                      static_cast<double>(step_macs), bytes);
         std::printf(
-            "  %-28s %9.3f us  %8.1f MMAC  %7.2f TOP/s  %8.2f MB  %7.2f TB/s  floor %8.3f us (%s), %5.1f %% of it\n",
+            "  %-28s %9.3f us  %8.1f MMAC  %7.2f TOP/s  %8.2f MB  %7.2f TB/s  floor %8.3f us (%s), %5.1f %% "
+            "of it\n",
             name.c_str(), t.ms * 1e3, 1e-6 * static_cast<double>(step_macs),
             2e-9 * static_cast<double>(step_macs) / t.ms, bytes * 1e-6, 1e-9 * bytes / t.ms, floor, limit,
             0.1 * floor / t.ms);
@@ -156,7 +157,8 @@ int main(int argc, char** argv) {
         if (steps) {
             ceilings = cuda::measure_ceilings();
             std::printf(
-                "ceilings: wgmma %.0f TOP/s, mma.sync %.0f TOP/s, copy %.2f TB/s, second-level cache %.2f TB/s\n",
+                "ceilings: wgmma %.0f TOP/s, mma.sync %.0f TOP/s, copy %.2f TB/s, second-level cache %.2f "
+                "TB/s\n",
                 ceilings.wgmma_tops, ceilings.mma_tops, ceilings.copy_tbs, ceilings.cache_tbs);
         }
         for (const auto& [arch, batch] : cases) run(arch, batch, json, steps, tile, micro, runs, ceilings);

@@ -105,8 +105,8 @@ __device__ __forceinline__ int64_t multiply_add(int x, int m, int64_t r) {
     asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(d) : "r"(x), "r"(m), "l"(r));
     return d;
 }
-// (x * m + r) >> s for s >= 33 and an r without a low word, given r >> 32 and s - 32: two instructions. (Where r has a
-// low word the compiler adds it in two more.)
+// (x * m + r) >> s for s >= 33 and an r without a low word, given r >> 32 and s - 32: two instructions.
+// (Where r has a low word the compiler adds it in two more.)
 __device__ __forceinline__ int scale_top(int x, int m, int r32, int s32) {
     int high;
     asm("mad.hi.s32 %0, %1, %2, %3;" : "=r"(high) : "r"(x), "r"(m), "r"(r32));

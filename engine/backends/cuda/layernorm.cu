@@ -13,8 +13,8 @@ struct Args {
     int32_t ldo;
 };
 
-// L lanes a row, R rows after each other. out [rows, ldo]; channels past cols are written as zeros up to the next
-// multiple of 8, those after that were zero from the start.
+// L lanes a row, R rows after each other. out [rows, ldo]; channels past cols are written as zeros up to the
+// next multiple of 8, those after that were zero from the start.
 template <int L, int I, int R>
 __global__ void __launch_bounds__(32 * warps) layernorm_kernel(const Args a) {
     constexpr int at_once = 32 / L;

@@ -47,7 +47,8 @@ __device__ __forceinline__ uint64_t lanes_sum64(uint64_t v) {
         return warp_sum64(v);
     } else {
 #pragma unroll
-        for (int i = L / 2; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(v), i);
+        for (int i = L / 2; i; i >>= 1)
+            v += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(v), i);
         return v;
     }
 }
@@ -65,7 +66,8 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
 #pragma unroll
         for (int j = 0; j < I; ++j) {
             const int c = (lane + L * j) * 8;
-            x[i][j] = there[i] && c < loaded ? *reinterpret_cast<const uint4*>(in[i] + c) : make_uint4(0, 0, 0, 0);
+            x[i][j] =
+                there[i] && c < loaded ? *reinterpret_cast<const uint4*>(in[i] + c) : make_uint4(0, 0, 0, 0);
         }
     // Step by step over all rows, so that one row's reductions hide another's.
     int mean[R];

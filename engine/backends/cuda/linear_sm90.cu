@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 matrix products on Hopper: the copy engine brings tiles of A and W into a ring of stages, two
-// warpgroups multiply them with wgmma straight out of shared memory, and one of them, or of another block on the
-// same multiprocessor, requantizes while others multiply. Blocks stay and take one output tile
-// after the other; the ring runs on across tiles.
+// warpgroups multiply them with wgmma straight out of shared memory, and one of them, or of another block on
+// the same multiprocessor, requantizes while others multiply. Blocks stay and take one output tile after the
+// other; the ring runs on across tiles.
 #include "engine/backends/cuda/linear_sm90.h"
 
 #include <cuda.h>
@@ -29,12 +29,13 @@ struct Shape {
     // Three times 128 threads would have too few registers each, did the warps that bring the stages not give
     // up theirs.
     static constexpr bool reassigns = WG > 2;
-    static constexpr int BM = 64 * WG, warps = 4 * WG, threads = 32 * (warps + (apart ? reassigns ? 4 : 1 : 0));
+    static constexpr int BM = 64 * WG, warps = 4 * WG,
+                         threads = 32 * (warps + (apart ? reassigns ? 4 : 1 : 0));
     static constexpr int stage_bytes = (BM + BN) * BK;
     static constexpr size_t shared_bytes = 1024 + stages * stage_bytes + table_bytes + 2 * stages * 8;
 };
-// Many tiles: the second-level cache brings 1/96 of a byte for each product of Huge and 1/64 for Large, but only
-// Large's two blocks requantize and multiply at once for sure.
+// Many tiles: the second-level cache brings 1/96 of a byte for each product of Huge and 1/64 for Large, but
+// only Large's two blocks requantize and multiply at once for sure.
 using Huge = Shape<3, 192, 4, true, 1>;
 using Large = Shape<2, 128, 3, false, 2>;
 using Small = Shape<1, 64, 6, true, 2>;
@@ -166,13 +167,14 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
             const int down = args.across.divide(tile), row0 = down * BM,
                       col0 = (tile - down * args.across.d) * BN;
             if constexpr (E == Epilogue::residual) {
-                // What the epilogue adds to is on its way to the second-level cache meanwhile. (Where K is long it
-                // would only push out what the products read.)
+                // What the epilogue adds to is on its way to the second-level cache meanwhile. (Where K is
+                // long it would only push out what the products read.)
                 constexpr int lines = BN * 2 / 128;
                 for (int i = threadIdx.x; i < BM * lines && p.k <= 1024; i += 32 * warps) {
                     const int r = row0 + i / lines, c = col0 + i % lines * 64;
                     if (r < p.rows && c < p.cols)
-                        asm volatile("prefetch.global.L2 [%0];" ::"l"(p.residual + static_cast<int64_t>(r) * p.ldo + c));
+                        asm volatile("prefetch.global.L2 [%0];" ::"l"(p.residual +
+                                                                      static_cast<int64_t>(r) * p.ldo + c));
                 }
             }
             int d[BN / 2];

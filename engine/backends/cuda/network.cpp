@@ -526,8 +526,8 @@ class CudaNetwork : public IntegerNetwork {
         return graphs_.emplace(n, std::move(c)).first->second;
     }
 
-    // The network as one kernel for n pictures, where it is what that kernel knows: patches, then blocks that read
-    // and write one residual stream, then the head on the class token.
+    // The network as one kernel for n pictures, where it is what that kernel knows: patches, then blocks that
+    // read and write one residual stream, then the head on the class token.
     std::optional<Persistent> as_one_kernel(int n) const {
         std::vector<Product> products;
         std::vector<Attention> attentions;
