@@ -81,7 +81,8 @@ TEST_CASE("the I-LayerNorm kernel's reciprocal of a root is exact", "[cuda][arit
     for (int bit = 0; bit < 25; ++bit)
         for (const int64_t off : {-1, 0, 1}) {
             const int64_t d = (int64_t{1} << bit) + off;
-            if (d >= 1) CHECK(cuda::quick_reciprocal31(static_cast<uint32_t>(d)) == arith::shift_reciprocal(d, 31));
+            if (d >= 1)
+                CHECK(cuda::quick_reciprocal31(static_cast<uint32_t>(d)) == arith::shift_reciprocal(d, 31));
         }
 }
 
@@ -128,8 +129,10 @@ TEST_CASE("a layout pads every head and the row", "[cuda][arithmetic]") {
 
 TEST_CASE("one kernel's blocks and warps divide a product without gap or overlap", "[cuda][arithmetic]") {
     for (int i = 0; i < 3000; ++i) {
-        const auto units = static_cast<int32_t>(uniform(1, 130)), chunks = static_cast<int32_t>(uniform(1, 60)),
-                   log_ctas = static_cast<int32_t>(uniform(0, 4)), log_split = static_cast<int32_t>(uniform(0, 3));
+        const auto units = static_cast<int32_t>(uniform(1, 130)),
+                   chunks = static_cast<int32_t>(uniform(1, 60)),
+                   log_ctas = static_cast<int32_t>(uniform(0, 4)),
+                   log_split = static_cast<int32_t>(uniform(0, 3));
         std::vector<int> times(static_cast<size_t>(units * chunks));
         for (int32_t rank = 0; rank < 1 << log_ctas; ++rank)
             for (int32_t own = 0; own < cuda::own_units(units, rank, log_ctas); ++own)
@@ -137,8 +140,8 @@ TEST_CASE("one kernel's blocks and warps divide a product without gap or overlap
                     for (int32_t c = cuda::share_begin(chunks, share, log_split);
                          c < cuda::share_begin(chunks, share + 1, log_split); ++c)
                         ++times.at(static_cast<size_t>((rank + (own << log_ctas)) * chunks + c));
-        INFO(units << " units, " << chunks << " chunks, " << (1 << log_ctas) << " blocks, " << (1 << log_split)
-                   << " shares");
+        INFO(units << " units, " << chunks << " chunks, " << (1 << log_ctas) << " blocks, "
+                   << (1 << log_split) << " shares");
         REQUIRE(std::all_of(times.begin(), times.end(), [](int n) { return n == 1; }));
     }
     for (const int32_t rows : {16, 32}) {

@@ -265,17 +265,19 @@ TEST_CASE("cuda: a network as one kernel gives the same bits", "[cuda][gpu][pers
                     for (const char* shape : {"", "persistent16x8", "persistent32x16", "persistent16x4"}) {
                         cuda::force_tile(*network, shape);
                         for (int batch = 1; batch <= most; ++batch) {
-                            INFO("width " << dims.width << ", " << preset << " " << spec << ", shape '" << shape
-                                          << "', batch " << batch << ", fill " << static_cast<int>(how) << ", as '"
+                            INFO("width " << dims.width << ", " << preset << " " << spec << ", shape '"
+                                          << shape << "', batch " << batch << ", fill "
+                                          << static_cast<int>(how) << ", as '"
                                           << cuda::one_kernel(*network, batch) << "'");
                             ran = ran || !cuda::one_kernel(*network, batch).empty();
-                            const auto part = std::span(pixels).first(pixels.size() / static_cast<size_t>(most) *
-                                                                      static_cast<size_t>(batch));
+                            const auto part = std::span(pixels).first(
+                                pixels.size() / static_cast<size_t>(most) * static_cast<size_t>(batch));
                             // Again and again: what one run leaves behind must not matter to the next.
                             for (int i = 0; i < 3; ++i)
-                                REQUIRE(network->run(part, batch, {})->integer_logits ==
-                                        std::vector<int32_t>(expected.begin(),
-                                                             expected.begin() + int64_t{batch} * dims.classes));
+                                REQUIRE(
+                                    network->run(part, batch, {})->integer_logits ==
+                                    std::vector<int32_t>(expected.begin(),
+                                                         expected.begin() + int64_t{batch} * dims.classes));
                         }
                     }
                 }
@@ -300,8 +302,8 @@ TEST_CASE("cuda: a small network through every kernel", "[cuda][gpu][sanitize]")
         for (const int batch : {1, 4}) {
             const auto pixels = pictures(dims.image_size, batch, Fill::random);
             const auto expected = reference::make_backend()->load(q)->run(pixels, batch, {})->integer_logits;
-            for (const char* tile : {"", "steps", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma", "wgmma192",
-                                     "persistent16x8", "persistent32x16", "persistent16x4"}) {
+            for (const char* tile : {"", "steps", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma",
+                                     "wgmma192", "persistent16x8", "persistent32x16", "persistent16x4"}) {
                 cuda::force_tile(*network, tile);
                 INFO("tile '" << tile << "', batch " << batch << ", " << preset);
                 REQUIRE(network->run(pixels, batch, {})->integer_logits == expected);

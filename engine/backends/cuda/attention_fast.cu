@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The attention kernel for what networks usually ask: logits of up to 8 bits and a Shiftmax whose shares are
 // the high word of a 32-bit product (M - k = 31). The same integers as attention.cu in a third of the
-// instructions: logits travel as bytes, four to a word, whose places in the exponentials' table are one dot product
-// each; that table has a copy for every eighth lane; and only the last tokens are masked.
+// instructions: logits travel as bytes, four to a word, whose places in the exponentials' table are one dot
+// product each; that table has a copy for every eighth lane; and only the last tokens are masked.
 #include <type_traits>
 
 #include "engine/backends/cuda/attention.cuh"
@@ -41,8 +41,8 @@ __device__ __forceinline__ uint32_t entry_below(uint32_t base, uint32_t four, in
     return at;
 }
 
-// bytes: logits fill 8 bits, and a thread's share of a row's exponentials, two of each group of eight, adds up to 32
-// bits.
+// bytes: logits fill 8 bits, and a thread's share of a row's exponentials, two of each group of eight, adds
+// up to 32 bits.
 template <class S, bool bytes>
 __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kernel(const Attention p) {
     constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
@@ -101,7 +101,8 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
         const auto is_token = [&](int j, int e) { return 8 * j + e < limit; };
         constexpr int first_masked = S::split ? 0 : N8 - 4;
 
-        uint32_t fours[N8 / 2][2];  // two neighbouring tokens of a group and of the next, of row g, and of row g + 8
+        uint32_t fours[N8 / 2]
+                      [2];  // two neighbouring tokens of a group and of the next, of row g, and of row g + 8
         int greatest[2] = {0, 0};
 #pragma unroll
         for (int j = 0; j < N8; j += 2) {
@@ -313,8 +314,8 @@ bool attention_fast(const Attention& p, const Launch& at) {
         const dim3 grid(static_cast<unsigned>(S::split ? tiles : 1), static_cast<unsigned>(p.heads),
                         static_cast<unsigned>(p.batch));
         // No exponential is greater than the first.
-        const bool bytes = p.top_logits - p.low_logits == 255 &&
-                           uint64_t{p.greatest} * (8 * S::chunks) < uint64_t{1} << 32;
+        const bool bytes =
+            p.top_logits - p.low_logits == 255 && uint64_t{p.greatest} * (8 * S::chunks) < uint64_t{1} << 32;
         start<Attention>(bytes ? attention_fast_kernel<S, true> : attention_fast_kernel<S, false>, p, grid,
                          dim3(32 * S::warps), S::shared_bytes((p.tokens + 31) & ~31), at);
     });

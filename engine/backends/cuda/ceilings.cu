@@ -11,8 +11,8 @@ namespace {
 
 constexpr int rounds = 2048;
 
-// Three warpgroups a multiprocessor multiply what lies in shared memory, as linear_sm90.cu's greatest tiles do.
-// Writes how many operations a block did, 0 where the code has no wgmma.
+// Three warpgroups a multiprocessor multiply what lies in shared memory, as linear_sm90.cu's greatest tiles
+// do. Writes how many operations a block did, 0 where the code has no wgmma.
 __global__ void __launch_bounds__(384, 1) wgmma_kernel(unsigned long long* operations, int* out) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     extern __shared__ __align__(1024) uint8_t tiles[];  // A [192, 128] and W [192, 128]
@@ -20,7 +20,8 @@ __global__ void __launch_bounds__(384, 1) wgmma_kernel(unsigned long long* opera
         tiles[i] = static_cast<uint8_t>((i * 2654435761u) >> 24);
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     __syncthreads();
-    const uint32_t a = shared_address(tiles) + (threadIdx.x >> 7) * 64 * 128, w = shared_address(tiles) + 192 * 128;
+    const uint32_t a = shared_address(tiles) + (threadIdx.x >> 7) * 64 * 128,
+                   w = shared_address(tiles) + 192 * 128;
     int d[96] = {};
     for (int i = 0; i < rounds; ++i) {
         keep_in_place(d);
@@ -94,7 +95,8 @@ Ceilings measure_ceilings() {
     IVIT_CUDA_CHECK(cudaGetDeviceProperties(&device, 0));
     const int sms = device.multiProcessorCount;
     const Stream stream;
-    const DeviceBuffer out(static_cast<size_t>(sms) * 1024 * sizeof(int)), operations(sizeof(unsigned long long));
+    const DeviceBuffer out(static_cast<size_t>(sms) * 1024 * sizeof(int)),
+        operations(sizeof(unsigned long long));
     Ceilings result;
 
     constexpr size_t tile_bytes = 2 * 192 * 128;
@@ -109,7 +111,8 @@ Ceilings measure_ceilings() {
         IVIT_CUDA_CHECK(cudaMemcpy(&each, operations.as<>(), sizeof each, cudaMemcpyDeviceToHost));
         result.wgmma_tops = 1e-12 * static_cast<double>(each) * sms / s;
     }
-    double s = seconds(stream, [&] { mma_kernel<<<static_cast<unsigned>(sms), 512, 0, stream>>>(out.as<int>()); });
+    double s =
+        seconds(stream, [&] { mma_kernel<<<static_cast<unsigned>(sms), 512, 0, stream>>>(out.as<int>()); });
     result.mma_tops = 1e-12 * 2.0 * rounds * 8 * 16 * 8 * 32 * 16 * sms / s;
 
     constexpr size_t half = size_t{512} << 20;
@@ -123,7 +126,8 @@ Ceilings measure_ceilings() {
     // A third of the cache, so that it stays there.
     const int words = static_cast<int>(round_up(device.l2CacheSize / 3, 65536) / 16);
     s = seconds(stream, [&] {
-        read_kernel<<<static_cast<unsigned>(sms), 1024, 0, stream>>>(memory.as<const uint4>(), words, out.as<int>());
+        read_kernel<<<static_cast<unsigned>(sms), 1024, 0, stream>>>(memory.as<const uint4>(), words,
+                                                                     out.as<int>());
     });
     result.cache_tbs = 1e-12 * 16.0 * words * sms / s;
     return result;

@@ -105,8 +105,8 @@ __device__ __forceinline__ int64_t multiply_add(int x, int m, int64_t r) {
     asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(d) : "r"(x), "r"(m), "l"(r));
     return d;
 }
-// (x * m + r) >> s for s >= 33 and an r without a low word, given r >> 32 and s - 32: two instructions. (Where r has a
-// low word the compiler adds it in two more.)
+// (x * m + r) >> s for s >= 33 and an r without a low word, given r >> 32 and s - 32: two instructions.
+// (Where r has a low word the compiler adds it in two more.)
 __device__ __forceinline__ int scale_top(int x, int m, int r32, int s32) {
     int high;
     asm("mad.hi.s32 %0, %1, %2, %3;" : "=r"(high) : "r"(x), "r"(m), "r"(r32));
@@ -157,36 +157,19 @@ __device__ __forceinline__ uint64_t warp_sum64(uint64_t v) {
 #endif
 }
 
-// For R rows at once, each by a lane of its own: max(1, floor(sqrt(v))), v < 2^50, and its share of 2^31 - 1.
-template <int R>
-__device__ __forceinline__ void warp_inverse_root(const uint64_t (&v)[R], uint32_t (&f)[R]) {
-    uint64_t mine = v[0];
-#pragma unroll
-    for (int i = 1; i < R; ++i) mine = lane_id() == i ? v[i] : mine;
-    const uint32_t share = quick_reciprocal31(max(quick_root(mine), 1u));
-#pragma unroll
-    for (int i = 0; i < R; ++i) f[i] = __shfl_sync(0xffffffff, share, i);
-}
-
-// ---- Starting kernels. cluster: of so many neighbouring blocks.
+// ---- Starting kernels.
 template <class Args>
-void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at,
-           int cluster = 1) {
+void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at) {
     cudaLaunchConfig_t config{};
     config.gridDim = grid;
     config.blockDim = block;
     config.dynamicSmemBytes = shared;
     config.stream = at.stream;
-    cudaLaunchAttribute attributes[2] = {};
-    if (at.overlap) {
-        attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-        attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
-    }
-    if (cluster > 1) {
-        attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
-        attributes[config.numAttrs++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
-    }
-    config.attrs = attributes;
+    cudaLaunchAttribute overlap{};
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+    config.attrs = &overlap;
+    config.numAttrs = at.overlap ? 1 : 0;
     IVIT_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args));
 }
 

@@ -23,12 +23,34 @@ __device__ __forceinline__ uint32_t look_up4(const uint32_t* shared, uint32_t x)
     return __byte_perm(__byte_perm(y[0], y[1], 0x0040), __byte_perm(y[2], y[3], 0x0040), 0x5410);
 }
 
+// Loads that happen here, not where the compiler thinks best.
+__device__ __forceinline__ void load_here(int* to, const int32_t* from) {
+    asm volatile("ld.global.nc.v4.s32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "l"(from));
+}
+__device__ __forceinline__ void load_here(int64_t* to, const int64_t* from) {
+    asm volatile("ld.global.nc.v2.s64 {%0, %1}, [%2];" : "=l"(to[0]), "=l"(to[1]) : "l"(from));
+}
+__device__ __forceinline__ void load_here(uint32_t* to, const uint8_t* from) {
+    asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
+}
+
 // Requantization of eight channels.
 struct Columns8 {
     int m[8];
     int64_t r[8];
     uint32_t s[2];
     Columns8() = default;
+    static __device__ __forceinline__ Columns8 ask(const Columns& p, int c) {
+        Columns8 q;
+        load_here(&q.m[0], p.m + c);
+        load_here(&q.m[4], p.m + c + 4);
+#pragma unroll
+        for (int e = 0; e < 8; e += 2) load_here(&q.r[e], p.r + c + e);
+        load_here(&q.s[0], p.s + c);
+        return q;
+    }
     __device__ __forceinline__ Columns8(const Columns& p, int c) {
         *reinterpret_cast<int4*>(&m[0]) = __ldg(reinterpret_cast<const int4*>(p.m + c));
         *reinterpret_cast<int4*>(&m[4]) = __ldg(reinterpret_cast<const int4*>(p.m + c + 4));
@@ -46,6 +68,16 @@ struct Columns8 {
 struct Top8 {
     int m[8], half[8];
     uint32_t s[2];
+    Top8() = default;
+    static __device__ __forceinline__ Top8 ask(const Columns& p, int c) {
+        Top8 q;
+        load_here(&q.m[0], p.m + c);
+        load_here(&q.m[4], p.m + c + 4);
+        load_here(&q.half[0], p.half + c);
+        load_here(&q.half[4], p.half + c + 4);
+        load_here(&q.s[0], p.s + c);
+        return q;
+    }
     __device__ __forceinline__ Top8(const Columns& p, int c) {
 #pragma unroll
         for (int e = 0; e < 8; e += 4) {
@@ -105,12 +137,13 @@ __device__ __forceinline__ void scale8(const Top8& q, const int (&acc)[8], int (
 // What follows it: Epilogue::residual, old: residual8 of the same place.
 __device__ __forceinline__ uint4 add_residual8(const Linear& p, int (&y)[8], const uint4& old) {
     const uint32_t w[4] = {old.x, old.y, old.z, old.w};
-    // 17 <= st <= 47: with t 2^16 instead of t, the high word of the product is all that round_shift(t * mt, st)
-    // needs. At most 30 bits either way.
+    // 17 <= st <= 47: with t 2^16 instead of t, the high word of the product is all that round_shift(t * mt,
+    // st) needs. At most 30 bits either way.
     const int half = 1 << (p.st - 17), shift = p.st - 16;
 #pragma unroll
     for (int e = 0; e < 8; ++e)
-        y[e] += scale_top(static_cast<int>(e & 1 ? w[e / 2] & 0xffff0000 : w[e / 2] << 16), p.mt, half, shift);
+        y[e] +=
+            scale_top(static_cast<int>(e & 1 ? w[e / 2] & 0xffff0000 : w[e / 2] << 16), p.mt, half, shift);
     return pack8_s16(y, p.columns.low, p.columns.top);
 }
 // Epilogue::position, of token `token`.

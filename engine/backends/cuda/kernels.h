@@ -25,8 +25,9 @@ struct Launch {
 };
 
 // Requantization of a matrix product's columns: round_shift((acc + bias) * m, s) = (acc * m + r) >> s, with
-// r = bias * m + 2^(s-1). `high`: every s >= 32, so the high word of the product suffices. `top_word`: every s >= 33, so that
-// it is (high word of (acc + bias) * m, plus half) >> (s - 32) with half = 2^(s-33), all in 32 bits.
+// r = bias * m + 2^(s-1). `high`: every s >= 32, so the high word of the product suffices. `top_word`: every
+// s >= 33, so that it is (high word of (acc + bias) * m, plus half) >> (s - 32) with half = 2^(s-33), all in
+// 32 bits.
 struct Columns {
     const int32_t* m = nullptr;     // [stride]
     const int64_t* r = nullptr;     // [stride]

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// I-LayerNorm of rows by one warp (arithmetic.md, I-LayerNorm), used alone and as the first step of a linear
-// layer.
+// I-LayerNorm of rows by a warp or part of one (arithmetic.md, I-LayerNorm).
 #pragma once
 #include "engine/backends/cuda/epilogue.cuh"
 
@@ -31,26 +30,48 @@ __device__ __forceinline__ int layernorm_mean(const LayerNorm& p, int sum) {
     return p.mean.divide(2 * sum + p.cols + 32768 * p.mean.d) - 32768;
 }
 
-// Normalizes `count` <= R rows of the residual stream and hands eight channels at a time to store(i, channel,
-// bytes). Every lane of the warp takes part; I = ceil(cols / 256).
-template <int I, int R, class Store>
-__device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t* const (&in)[R], int count,
-                                               const Store& store) {
-    const int lane = lane_id();
+// Sums over the L neighbouring lanes that share a row.
+template <int L>
+__device__ __forceinline__ int lanes_sum(int v) {
+    if constexpr (L == 32) {
+        return warp_sum(v);
+    } else {
+#pragma unroll
+        for (int i = L / 2; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, v, i);
+        return v;
+    }
+}
+template <int L>
+__device__ __forceinline__ uint64_t lanes_sum64(uint64_t v) {
+    if constexpr (L == 32) {
+        return warp_sum64(v);
+    } else {
+#pragma unroll
+        for (int i = L / 2; i; i >>= 1)
+            v += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(v), i);
+        return v;
+    }
+}
+
+// Normalizes rows of the residual stream, R by every L lanes of a warp, and hands eight channels at a time to
+// store(i, channel, bytes). in, there: of this lane's rows. Every lane of the warp takes part; 8 L I >= cols.
+template <int L, int I, int R, class Store>
+__device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t* const (&in)[R],
+                                               const bool (&there)[R], const Store& store) {
+    const int lane = lane_id() % L;
     const int loaded = (p.cols + 7) & ~7;  // the channels after cols are zeros in the residual stream
     uint4 x[R][I];
 #pragma unroll
     for (int i = 0; i < R; ++i)
 #pragma unroll
         for (int j = 0; j < I; ++j) {
-            const int c = (lane + 32 * j) * 8;
+            const int c = (lane + L * j) * 8;
             x[i][j] =
-                i < count && c < loaded ? *reinterpret_cast<const uint4*>(in[i] + c) : make_uint4(0, 0, 0, 0);
+                there[i] && c < loaded ? *reinterpret_cast<const uint4*>(in[i] + c) : make_uint4(0, 0, 0, 0);
         }
     // Step by step over all rows, so that one row's reductions hide another's.
     int mean[R];
     uint64_t v[R];
-    uint32_t f[R];
 #pragma unroll
     for (int i = 0; i < R; ++i) {
         int sum = 0;
@@ -60,7 +81,7 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
 #pragma unroll
             for (int e = 0; e < 4; ++e) sum += static_cast<int16_t>(w[e]) + (static_cast<int>(w[e]) >> 16);
         }
-        mean[i] = warp_sum(sum);
+        mean[i] = lanes_sum<L>(sum);
     }
 #pragma unroll
     for (int i = 0; i < R; ++i) {
@@ -77,21 +98,28 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
                 v[i] = static_cast<uint64_t>(multiply_add(b, b, static_cast<int64_t>(v[i])));
             }
         }
-        v[i] = warp_sum64(v[i]);
+        v[i] = lanes_sum64<L>(v[i]);
     }
 #pragma unroll
     for (int i = 0; i < R; ++i)  // each zero that is no channel has added mean^2
         v[i] -= static_cast<uint64_t>(static_cast<int64_t>(mean[i]) * mean[i]) *
-                static_cast<uint32_t>(32 * I * 8 - p.cols);
-    warp_inverse_root<R>(v, f);
+                static_cast<uint32_t>(L * I * 8 - p.cols);
+    // Each row's root is found by a lane of its own.
+    uint64_t mine = v[0];
+#pragma unroll
+    for (int i = 1; i < R; ++i) mine = lane == i ? v[i] : mine;
+    const uint32_t share = quick_reciprocal31(max(quick_root(mine), 1u));
+    uint32_t f[R];
+#pragma unroll
+    for (int i = 0; i < R; ++i) f[i] = __shfl_sync(0xffffffff, share, i, L);
 #pragma unroll
     for (int j = 0; j < I; ++j) {
-        const int c = (lane + 32 * j) * 8;
+        const int c = (lane + L * j) * 8;
         if (c >= loaded) continue;
         const Columns8 q(p.columns, c);
 #pragma unroll
         for (int i = 0; i < R; ++i)
-            if (i < count)
+            if (there[i])
                 store(i, c,
                       p.columns.high ? normalize8<true>(p, q, x[i][j], mean[i], f[i])
                                      : normalize8<false>(p, q, x[i][j], mean[i], f[i]));

@@ -65,10 +65,11 @@ IVIT_HD int32_t own_units(int32_t units, int32_t rank, int32_t log_ctas) {
 IVIT_HD int32_t share_begin(int32_t chunks, int32_t share, int32_t log_split) {
     return share * chunks >> log_split;
 }
-// A product's inputs in shared memory: tiles of 32 bytes of K, [rows, 32] each, 16-byte halves swapped in every
-// second group of four rows, so that eight rows of one half hit eight different banks.
+// A product's inputs in shared memory: tiles of 32 bytes of K, [rows, 32] each, 16-byte halves swapped in
+// every second group of four rows, so that eight rows of one half hit eight different banks.
 IVIT_HD uint32_t tile_offset(int32_t rows, int32_t row, int32_t k) {
-    return static_cast<uint32_t>((k >> 5) * rows * 32 + row * 32 + (((k >> 4 ^ row >> 2) & 1) << 4) + (k & 15));
+    return static_cast<uint32_t>((k >> 5) * rows * 32 + row * 32 + (((k >> 4 ^ row >> 2) & 1) << 4) +
+                                 (k & 15));
 }
 
 // ---- Arithmetic.
@@ -126,7 +127,8 @@ IVIT_HD uint32_t quick_reciprocal31(uint32_t d) {
     const uint32_t margin = (q >> 24) + 2;
     q = q > margin ? q - margin : 0;
     uint32_t rest = 0x7fffffff - q * d;
-    const uint32_t more = high_word(rest << (lead > 10 ? lead - 10 : 0) >> (lead > 10 ? 0 : 10 - lead), r) >> 20;
+    const uint32_t more =
+        high_word(rest << (lead > 10 ? lead - 10 : 0) >> (lead > 10 ? 0 : 10 - lead), r) >> 20;
     const uint32_t less = more > 0 ? more - 1 : 0;
     rest -= less * d;
     q += less;

@@ -226,9 +226,13 @@ Tile choose_tile(const Linear& p, const Launch& at) {
     };
     if (blocks(128, 128) >= 2 * at.sms) {
         if (!tile_fits(Tile::wgmma, p, at)) return Tile::rows128;
-        // The greatest tiles, one at a time on a multiprocessor, where they fill their last round nearly too.
+        // The greatest tiles, one at a time on a multiprocessor, where they fill their last round nearly too,
+        // and K is long or the epilogue waits for memory anyway.
         const int64_t tiles = blocks(192, 192), rounds = (tiles + at.sms - 1) / at.sms;
-        return rounds > 1 && 10 * tiles >= 9 * rounds * at.sms ? Tile::wgmma192 : Tile::wgmma;
+        return (p.epilogue == Epilogue::residual || p.k >= 512) && rounds > 1 &&
+                       10 * tiles >= 9 * rounds * at.sms
+                   ? Tile::wgmma192
+                   : Tile::wgmma;
     }
     if (tile_fits(Tile::wgmma64, p, at)) return Tile::wgmma64;
     if (blocks(128, 128) >= at.sms) return Tile::rows128;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 matrix products on Hopper: the copy engine brings tiles of A and W into a ring of stages, two
-// warpgroups multiply them with wgmma straight out of shared memory, and one of them, or of another block on the
-// same multiprocessor, requantizes while others multiply. Blocks stay and take one output tile
-// after the other; the ring runs on across tiles.
+// warpgroups multiply them with wgmma straight out of shared memory, and one of them, or of another block on
+// the same multiprocessor, requantizes while others multiply. Blocks stay and take one output tile after the
+// other; the ring runs on across tiles.
 #include "engine/backends/cuda/linear_sm90.h"
 
 #include <cuda.h>
@@ -21,29 +21,30 @@ constexpr int BK = 128;  // bytes of K in a stage: one 128-byte swizzle row
 
 // WG warpgroups of 64 rows each times BN columns; `stages` of K under way, brought by a warp of its own
 // (apart) or, where registers are short, by the first thread between two products. blocks: that share a
-// multiprocessor. pair: blocks work in pairs, on tiles one below the other, and each brings half of W for both.
-template <int WG_, int BN_, int stages_, bool apart_, int blocks_, bool pair_>
+// multiprocessor.
+template <int WG_, int BN_, int stages_, bool apart_, int blocks_>
 struct Shape {
-    static constexpr int WG = WG_, BN = BN_, stages = stages_, blocks = blocks_, together = pair_ ? 2 : 1;
+    static constexpr int WG = WG_, BN = BN_, stages = stages_, blocks = blocks_;
     static constexpr bool apart = apart_;
     // Three times 128 threads would have too few registers each, did the warps that bring the stages not give
     // up theirs.
     static constexpr bool reassigns = WG > 2;
-    static constexpr int BM = 64 * WG, warps = 4 * WG, threads = 32 * (warps + (apart ? reassigns ? 4 : 1 : 0));
+    static constexpr int BM = 64 * WG, warps = 4 * WG,
+                         threads = 32 * (warps + (apart ? reassigns ? 4 : 1 : 0));
     static constexpr int stage_bytes = (BM + BN) * BK;
     static constexpr size_t shared_bytes = 1024 + stages * stage_bytes + table_bytes + 2 * stages * 8;
 };
-// Many tiles: the second-level cache brings 1/128 of a byte for each product of Huge and 1/64 for Large, but only
-// Large's two blocks requantize and multiply at once for sure.
-using Huge = Shape<3, 192, 4, true, 1, true>;
-using Large = Shape<2, 128, 3, false, 2, false>;
-using Small = Shape<1, 64, 6, true, 2, false>;
+// Many tiles: the second-level cache brings 1/96 of a byte for each product of Huge and 1/64 for Large, but
+// only Large's two blocks requantize and multiply at once for sure.
+using Huge = Shape<3, 192, 4, true, 1>;
+using Large = Shape<2, 128, 3, false, 2>;
+using Small = Shape<1, 64, 6, true, 2>;
 
 struct Args {
     CUtensorMap a, w;
     Linear p;
     FastDiv across;  // tiles in a row of tiles
-    int32_t tiles;   // or pairs of tiles
+    int32_t tiles;
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -70,38 +71,9 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) 
             : "memory");
     } while (!done);
 }
-// The same barrier of another block of the cluster.
-__device__ __forceinline__ void barrier_arrive_in(uint32_t barrier, int block) {
-    asm volatile(
-        "{\n.reg .b32 there;\n"
-        "mapa.shared::cluster.u32 there, %0, %1;\n"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(barrier),
-        "r"(block)
-        : "memory");
-}
-__device__ __forceinline__ int block_in_cluster() {
-    int rank;
-    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return rank;
-}
-__device__ __forceinline__ void meet_in_cluster() {
-    __syncwarp();
-    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-// Brings the box at (x, y) of a matrix: x in bytes, y in rows; what lies outside arrives as zeros. To the same
-// place of `together` blocks of the cluster, whose barriers each count it.
-template <int together>
+// Brings the box at (x, y) of a matrix: x in bytes, y in rows; what lies outside arrives as zeros.
 __device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, int x, int y,
                                          uint32_t barrier) {
-    if constexpr (together > 1) {
-        asm volatile(
-            "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
-            "[%1, {%2, %3}], [%4], %5;" ::"r"(to),
-            "l"(&map), "r"(x), "r"(y), "r"(barrier), "h"(static_cast<uint16_t>((1 << together) - 1))
-            : "memory");
-        return;
-    }
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
         "[%4];" ::"r"(to),
@@ -122,43 +94,37 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
     const uint32_t full = base + stages * stage_bytes + table_bytes, empty = full + stages * 8;
     const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     const int steps = (p.k + BK - 1) / BK;
-    constexpr int together = S::together;
-    const int rank = together > 1 ? block_in_cluster() : 0;  // whose tile of the pair
-    const int first = blockIdx.x / together, hop = gridDim.x / together;
 
     let_next_start();
     if (threadIdx.x == 0) {
         for (int i = 0; i < stages; ++i) {
             barrier_init(full + 8 * i, 1);
-            barrier_init(empty + 8 * i, together * warps);
+            barrier_init(empty + 8 * i, warps);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     }
     if constexpr (E == Epilogue::gelu) spread_table(p, table);
-    if constexpr (together > 1) meet_in_cluster();
     __syncthreads();
 
     // The next stage to bring, over the end of one output tile into the next. A block keeps `ahead` of them
     // under way.
-    int load_tile = first, load_step = 0;
+    int load_tile = blockIdx.x, load_step = 0;
     uint32_t loads = 0;
     const auto load_w = [&](int tile, int step, uint32_t stage) {
         const int col = (tile - args.across.divide(tile) * args.across.d) * BN;
         barrier_expect(full + 8 * stage, stage_bytes);
-        constexpr int part = BN / together;
-        load_box<together>(base + stage * stage_bytes + (BM + rank * part) * BK, args.w, step * BK, col + rank * part,
-                           full + 8 * stage);
+        load_box(base + stage * stage_bytes + BM * BK, args.w, step * BK, col, full + 8 * stage);
     };
     const auto load_a = [&](int tile, int step, uint32_t stage) {
-        load_box<1>(base + stage * stage_bytes, args.a, step * BK,
-                    (args.across.divide(tile) * together + rank) * BM, full + 8 * stage);
+        load_box(base + stage * stage_bytes, args.a, step * BK, args.across.divide(tile) * BM,
+                 full + 8 * stage);
     };
     const auto advance = [&] {
         ++loads;
         if (++load_step == steps) {
             load_step = 0;
-            load_tile += hop;
+            load_tile += gridDim.x;
         }
     };
     const auto load = [&] {
@@ -194,21 +160,21 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
         uint32_t n = 0;  // stages used so far
         const auto release = [&](uint32_t stage) {
             if (lane == 0) barrier_arrive(empty + 8 * stage);
-            if (together > 1 && lane == 0) barrier_arrive_in(empty + 8 * stage, rank ^ 1);
             if (!S::apart && threadIdx.x == 0) load();
             __syncwarp();
         };
-        for (int tile = first; tile < args.tiles; tile += hop) {
-            const int down = args.across.divide(tile), row0 = (down * together + rank) * BM,
+        for (int tile = blockIdx.x; tile < args.tiles; tile += gridDim.x) {
+            const int down = args.across.divide(tile), row0 = down * BM,
                       col0 = (tile - down * args.across.d) * BN;
             if constexpr (E == Epilogue::residual) {
-                // What the epilogue adds to is on its way to the second-level cache meanwhile. (Where K is long it
-                // would only push out what the products read.)
+                // What the epilogue adds to is on its way to the second-level cache meanwhile. (Where K is
+                // long it would only push out what the products read.)
                 constexpr int lines = BN * 2 / 128;
                 for (int i = threadIdx.x; i < BM * lines && p.k <= 1024; i += 32 * warps) {
                     const int r = row0 + i / lines, c = col0 + i % lines * 64;
                     if (r < p.rows && c < p.cols)
-                        asm volatile("prefetch.global.L2 [%0];" ::"l"(p.residual + static_cast<int64_t>(r) * p.ldo + c));
+                        asm volatile("prefetch.global.L2 [%0];" ::"l"(p.residual +
+                                                                      static_cast<int64_t>(r) * p.ldo + c));
                 }
             }
             int d[BN / 2];
@@ -246,20 +212,49 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
             release((n - 1) % stages);
             const int row = row0 + (warp >> 2) * 64 + (warp & 3) * 16 + g;
             const auto finish = [&]<class Q>(Q*) {
+                // Where registers allow, what the next columns need is asked for before these are done.
+                constexpr bool ahead = S::reassigns;
+                Q q;
+                uint4 old[2] = {};
+                const auto ask = [&](int j, Q& columns, uint4(&stream)[2]) {
+                    const int c = min(col0 + 32 * j + 8 * t, p.cols - 8);
+                    columns = ahead ? Q::ask(p.columns, c) : Q(p.columns, c);
+                    if constexpr (E == Epilogue::residual) {
+#pragma unroll
+                        for (int h = 0; h < 2; ++h) {
+                            const int16_t* const from =
+                                p.residual + static_cast<int64_t>(min(row + 8 * h, p.rows - 1)) * p.ldo + c;
+                            if constexpr (ahead)
+                                asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                                             : "=r"(stream[h].x), "=r"(stream[h].y), "=r"(stream[h].z),
+                                               "=r"(stream[h].w)
+                                             : "l"(from));
+                            else
+                                stream[h] = *reinterpret_cast<const uint4*>(from);
+                        }
+                    }
+                };
+                if constexpr (ahead) ask(0, q, old);
 #pragma unroll
                 for (int j = 0; j < BN / 32; ++j) {
+                    [[maybe_unused]] Q next;
+                    [[maybe_unused]] uint4 next_old[2] = {};
+                    if constexpr (!ahead)
+                        ask(j, q, old);
+                    else if (j + 1 < BN / 32)
+                        ask(j + 1, next, next_old);
                     const int c = col0 + 32 * j + 8 * t;
-                    if (c >= p.cols) continue;
-                    const Q q(p.columns, c);
 #pragma unroll
                     for (int h = 0; h < 2; ++h) {
-                        if (row + 8 * h >= p.rows) continue;
+                        if (c >= p.cols || row + 8 * h >= p.rows) continue;
                         int v[8];
 #pragma unroll
                         for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
-                        uint4 old = make_uint4(0, 0, 0, 0);
-                        if constexpr (E == Epilogue::residual) old = residual8(p, row + 8 * h, c);
-                        store8<E, true>(p, table, row + 8 * h, c, q, v, old);
+                        store8<E, true>(p, table, row + 8 * h, c, q, v, old[h]);
+                    }
+                    if constexpr (ahead) {
+                        q = next;
+                        old[0] = next_old[0], old[1] = next_old[1];
                     }
                 }
             };
@@ -269,8 +264,6 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
                 finish(static_cast<Columns8*>(nullptr));
         }
     }
-    // Nobody ends while the other block may still count something here.
-    if constexpr (together > 1) meet_in_cluster();
 #endif
 }
 
@@ -354,15 +347,12 @@ namespace {
 
 template <class S>
 void run(const Linear& p, const Launch& at) {
-    constexpr int together = S::together;
-    const int across = (p.cols + S::BN - 1) / S::BN;
-    const int down = (p.rows + S::BM * together - 1) / (S::BM * together);
-    const Args args{boxes(p.a, p.rows, p.k, p.lda, S::BM),
-                    boxes(p.w, p.w_rows, p.k, p.ldw, S::BN / together), p, FastDiv(across), across * down};
+    const int across = (p.cols + S::BN - 1) / S::BN, down = (p.rows + S::BM - 1) / S::BM;
+    const Args args{boxes(p.a, p.rows, p.k, p.lda, S::BM), boxes(p.w, p.w_rows, p.k, p.ldw, S::BN), p,
+                    FastDiv(across), across * down};
     with_epilogue<S>(p.epilogue, [&](auto kernel) {
-        const int groups = std::min(args.tiles, S::blocks * at.sms / together);
-        start<Args>(kernel, args, dim3(static_cast<unsigned>(groups * together)), dim3(S::threads),
-                    S::shared_bytes, at, together);
+        start<Args>(kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, S::blocks * at.sms))),
+                    dim3(S::threads), S::shared_bytes, at);
     });
 }
 

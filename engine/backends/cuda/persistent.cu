@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole network in one kernel (persistent.h). Every warp fetches the weights it will multiply by itself, several
-// chunks ahead and across products, so they never wait for a barrier. Needs clusters: sm_90 and later.
+// A whole network in one kernel (persistent.h). Every warp fetches the weights it will multiply by itself,
+// several chunks ahead and across products, so they never wait for a barrier. Needs clusters: sm_90 and
+// later.
 #include "engine/backends/cuda/persistent.h"
 
 #include <iterator>
@@ -24,8 +25,8 @@ __device__ __forceinline__ int cluster_rank() {
     asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     return rank;
 }
-// What was written before arriving, in any block's shared memory, can be read after waiting. Slow: arriving waits
-// for everything that is under way.
+// What was written before arriving, in any block's shared memory, can be read after waiting. Slow: arriving
+// waits for everything that is under way.
 __device__ __forceinline__ void cluster_barrier() {
     __syncwarp();
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
@@ -39,21 +40,16 @@ __device__ __forceinline__ uint32_t in_block(uint32_t address, int rank) {
 }
 // Stores that count their bytes at a gate (below) of the block they go to, once they have arrived.
 __device__ __forceinline__ void send(uint32_t there, uint32_t gate, uint32_t v) {
-    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(there),
-                 "r"(v), "r"(gate)
-                 : "memory");
+    asm volatile(
+        "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(there), "r"(v),
+        "r"(gate)
+        : "memory");
 }
 __device__ __forceinline__ void send(uint32_t there, uint32_t gate, uint2 v) {
-    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];" ::"r"(
-                     there),
-                 "r"(v.x), "r"(v.y), "r"(gate)
-                 : "memory");
-}
-// The same of `bytes` bytes at a time, from this block's shared memory; the caller has fenced what it wrote there.
-__device__ __forceinline__ void send_block(uint32_t there, uint32_t gate, uint32_t from, int bytes) {
     asm volatile(
-        "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(there),
-        "r"(from), "r"(bytes), "r"(gate)
+        "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%1, %2}, [%3];" ::"r"(
+            there),
+        "r"(v.x), "r"(v.y), "r"(gate)
         : "memory");
 }
 // A gate opens when one thread has said how many bytes are to come and that many have come.
@@ -71,20 +67,6 @@ __device__ __forceinline__ void gate_wait(uint32_t gate, uint32_t parity) {
             : "r"(gate), "r"(parity)
             : "memory");
     } while (!done);
-}
-// Columns8, asked for here and not where they are needed.
-__device__ __forceinline__ Columns8 ask_columns(const Columns& p, int c) {
-    Columns8 q;
-#pragma unroll
-    for (int e = 0; e < 8; e += 4)
-        asm volatile("ld.global.nc.v4.s32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(q.m[e]), "=r"(q.m[e + 1]), "=r"(q.m[e + 2]), "=r"(q.m[e + 3])
-                     : "l"(p.m + c + e));
-#pragma unroll
-    for (int e = 0; e < 8; e += 2)
-        asm volatile("ld.global.nc.v2.s64 {%0, %1}, [%2];" : "=l"(q.r[e]), "=l"(q.r[e + 1]) : "l"(p.r + c + e));
-    asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(q.s[0]), "=r"(q.s[1]) : "l"(p.s + c));
-    return q;
 }
 __device__ __forceinline__ void add_release(uint32_t* counter) {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
@@ -151,8 +133,9 @@ __device__ __forceinline__ void wait_for_chunk(int depth) {
     __syncwarp();
 }
 
-// One head of 16 queries by the whole block, a warp per 32 tokens; attention_fast.cu's arithmetic. put(d, h, v):
-// four bytes of row g + 8 h, dimensions 16 d + 4 t and on, of every row. load: keys and values are not there yet.
+// One head of 16 queries by the whole block, a warp per 32 tokens; attention_fast.cu's arithmetic. put(d, h,
+// v): four bytes of row g + 8 h, dimensions 16 d + 4 t and on, of every row. load: keys and values are not
+// there yet.
 template <int D, class Put>
 __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& map, uint8_t* shared,
                                        const int8_t* qkv, int token, bool load, const Put& put) {
@@ -177,10 +160,10 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
             const int i = row[e & 1];
-            q[kk][e] =
-                i < p.tokens ? __ldcg(reinterpret_cast<const uint32_t*>(
-                                   qkv + static_cast<int64_t>(i) * p.ld + 32 * kk + 16 * (e >> 1) + 4 * t))
-                             : 0;
+            q[kk][e] = i < p.tokens
+                           ? __ldcg(reinterpret_cast<const uint32_t*>(qkv + static_cast<int64_t>(i) * p.ld +
+                                                                      32 * kk + 16 * (e >> 1) + 4 * t))
+                           : 0;
         }
     // Logits count from the grid's lowest: 0 .. span.
     const int r_logits = (1 << (p.s_logits - 33)) - p.low_logits * (1 << (p.s_logits - 32));
@@ -261,7 +244,8 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
         if (t == 0) totals[warp * 16 + g + 8 * h] = sum[h];
     }
     __syncthreads();
-    // The four lanes of a row would add and divide the same numbers: even ones take row g, odd ones row g + 8.
+    // The four lanes of a row would add and divide the same numbers: even ones take row g, odd ones row g
+    // + 8.
     uint64_t total = 0;
 #pragma unroll
     for (int w = 0; w < warps; ++w) total += totals[w * 16 + g + 8 * (t & 1)];
@@ -282,8 +266,8 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
             low[2 * half + h] = __byte_perm(pair[0], pair[1], 0x6420);
             high[2 * half + h] = __byte_perm(pair[0], pair[1], 0x7531);
         }
-    // Sums of this warp's tokens: 16 dimensions at a time, even[] holds 4t + {0, 2} of rows g and g + 8, odd[]
-    // 4t + {1, 3}; the high plane apart, as it counts 256 times.
+    // Sums of this warp's tokens: 16 dimensions at a time, even[] holds 4t + {0, 2} of rows g and g + 8,
+    // odd[] 4t + {1, 3}; the high plane apart, as it counts 256 times.
     int* const sums = reinterpret_cast<int*>(shared + map.sums);  // [warps, D / 16, 8, 32]
 #pragma unroll 1
     for (int d = 0; d < D / 16; ++d) {
@@ -318,8 +302,7 @@ __device__ __forceinline__ void attend(const Attention& p, const PersistentMap& 
         int y[4];
 #pragma unroll
         for (int e = 0; e < 4; ++e)
-            y[e] =
-                clamp32(scale_top(o[e], p.m_context, r_context, s_context), p.low_context, p.top_context);
+            y[e] = clamp32(scale_top(o[e], p.m_context, r_context, s_context), p.low_context, p.top_context);
         put(d, h, pack4(y[0], y[1], y[2], y[3]));
     }
 }
@@ -350,21 +333,12 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
     const Attention* const attentions = reinterpret_cast<const Attention*>(shared + map.attentions);
 
     const uint32_t ring = base + map.ring + warp * map.depth * chunk_bytes;
-    int slot = 0, empty = 0;  // of the ring: whose chunk is next, and which is the next to fill again
+    int slot = 0;  // of the ring, whose chunk is next
     Stream weights{products, args.product_count, rank, log_ctas, warp, tile == 0};
     weights.begin();
     weights.settle();
 #pragma unroll 1
     for (int i = 0; i < map.depth; ++i) weights.fetch(ring + i * chunk_bytes);
-
-    int owed = 0;  // chunks read and not yet replaced by ones to come
-    const auto refill = [&] {
-#pragma unroll 1
-        for (; owed > 0; --owed) {
-            weights.fetch(ring + empty * chunk_bytes);
-            if (++empty == map.depth) empty = 0;
-        }
-    };
 
     // To every block of the cluster, this one first: its neighbours are not all written to at once.
     const auto push = [&](uint32_t place, uint32_t gate, const auto& value) {
@@ -377,20 +351,20 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
             }
     };
     uint8_t* const table = shared + map.table;
-    uint4* const stream = reinterpret_cast<uint4*>(shared + map.stream);  // own units: [units, rows, 4] x 8 channels
+    uint4* const stream =
+        reinterpret_cast<uint4*>(shared + map.stream);  // own units: [units, rows, 4] x 8 channels
     const unsigned long long* const stats =
         reinterpret_cast<const unsigned long long*>(shared + map.stats);  // [rows, units]
 
-    // Gates: statistics of rows, normalized rows, hidden activations and context are complete. Everybody waits at
-    // every gate each time, and whoever writes what a gate guards has waited at one that opens only after the
-    // readers' own contributions; so nothing is written that is still being read.
+    // Gates: statistics of rows, normalized rows, hidden activations and context are complete. Everybody
+    // waits at every gate each time, and whoever writes what a gate guards has waited at one that opens only
+    // after the readers' own contributions; so nothing is written that is still being read.
     const uint32_t stats_gate = map.gates, norm_gate = map.gates + 8, hidden_gate = map.gates + 16,
                    context_gate = map.gates + 24;
     constexpr int subtiles = rows / 16;
     const int tile_subtiles = min(subtiles, (args.tokens - row0 + 15) / 16);
     const int gate_bytes[4] = {rows * args.stream_units * 8, rows * args.stream_units * 32,
-                               rows * 32 * (args.hidden_units - own_units(args.hidden_units, rank, log_ctas)),
-                               tile_subtiles * 16 * D * args.heads};
+                               rows * args.hidden_units * 32, tile_subtiles * 16 * D * args.heads};
     uint32_t parities = 0;  // bit i: of gate i
     const auto pass = [&](int i) {
         gate_wait(base + map.gates + 8 * i, parities >> i & 1);
@@ -427,7 +401,7 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
         // What is nobody's output is on its way while we wait.
         const int first_unit = warp >> log_split;
         Columns8 q, normal;
-        if (first_unit < units) q = ask_columns(p.columns, (rank + (first_unit << log_ctas)) * 32 + 8 * t);
+        if (first_unit < units) q = Columns8::ask(p.columns, (rank + (first_unit << log_ctas)) * 32 + 8 * t);
         uint32_t word = 0;
         if (p.epilogue == Epilogue::gelu && threadIdx.x < 64)
             word = __ldg(reinterpret_cast<const uint32_t*>(p.table) + threadIdx.x);
@@ -438,20 +412,15 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                 copy16(base + map.exponential + 16 * i, from + 16 * i, true);
             copy_commit();
         }
-        if (args.prefetch && n + 2 < args.product_count) {
-            // More weights than the second-level cache holds for sure: those after the next product's are asked for.
-            const Linear& later = products[n + 2].p;
-            const int lines = later.w_rows * later.ldw >> 7;
-            for (int i = blockIdx.x * threads + threadIdx.x; i < lines; i += gridDim.x * threads)
-                asm volatile("prefetch.global.L2 [%0];" ::"l"(later.w + static_cast<int64_t>(i) * 128));
-        }
         if (source == Product::Source::norm) {
             // The rows that a warp normalizes: `lanes` lanes each, of which one does eight channels.
             constexpr int lanes = 32 * warps / rows;
             const int row = warp * (rows / warps) + lane / lanes, li = lane % lanes;
             const int items = 4 * own_units(args.stream_units, rank, log_ctas);
-            const auto channel = [&](int item) { return (rank + (item >> 2 << log_ctas)) * 32 + 8 * (item & 3); };
-            if (li < items) normal = ask_columns(norm.columns, channel(li));
+            const auto channel = [&](int item) {
+                return (rank + (item >> 2 << log_ctas)) * 32 + 8 * (item & 3);
+            };
+            if (li < items) normal = Columns8::ask(norm.columns, channel(li));
             pass(0);
             if (items > 0) {
                 int sum = 0;
@@ -483,12 +452,11 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
             if (p.epilogue == Epilogue::gelu && threadIdx.x < 64)
                 reinterpret_cast<uint32_t*>(table)[threadIdx.x] = word;
             pass(1);
-            if (product.first_tile) cluster_barrier();  // no hidden activations are on their way any more
         } else if (source == Product::Source::ready) {
             pass(product.gate);
         } else {
-            // The patches of these rows through the colour tables, in the order the weights have: four pixels at a
-            // time, every block some of them for all.
+            // The patches of these rows through the colour tables, in the order the weights have: four pixels
+            // at a time, every block some of them for all.
             const Patches& from = args.patches;
             const int size = from.size, quads = from.area.d >> 2;
 #pragma unroll 1
@@ -514,7 +482,8 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                     const uint32_t place = product.a + tile_offset(rows, r, channel * from.area.d + at);
 #pragma unroll 1
                     for (int to = 0; to < ctas; ++to)
-                        asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(in_block(base + place, to)), "r"(v)
+                        asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(in_block(base + place, to)),
+                                     "r"(v)
                                      : "memory");
                 }
             }
@@ -556,27 +525,21 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                                 mma_s8(acc[m][2 * j + 1], a[m], b[kk][j][2], b[kk][j][3]);
                             }
                     }
-                    __syncwarp();  // all have read: another chunk may come
+                    __syncwarp();  // all have read: the next chunk may come
+                    weights.fetch(w_tile);
                     if (++slot == map.depth) slot = 0;
-                    ++owed;
-                    // The last ones can wait until the results are on their way. An empty group stands for each, so
-                    // that wait_for_chunk counts right.
-                    if (end - chunk > 2)
-                        refill();
-                    else
-                        copy_commit();
                 }
                 if (i != first_unit) q = Columns8(p.columns, c);
             }
 
-            // The warps of a unit add up their sums: quarter k, eight channels of one row a thread, is finished by
-            // warp k mod 2^log_split of them, to which the others send theirs.
+            // The warps of a unit add up their sums: quarter k, eight channels of one row a thread, is
+            // finished by warp k mod 2^log_split of them, to which the others send theirs.
             const int others = (1 << log_split) - 1;
             int4* const sums = reinterpret_cast<int4*>(shared + product.scratch);
             const auto place = [&](int k, int from) {  // of eight sums of one thread, in two halves
                 return sums + ((i * quarters + k) * others + from) * 64 + lane;
             };
-            const auto quarter = [&](int k, int (&v)[8]) {
+            const auto quarter = [&](int k, int(&v)[8]) {
 #pragma unroll
                 for (int e = 0; e < 8; ++e) v[e] = acc[k >> 1][e / 2][2 * (k & 1) + e % 2];
             };
@@ -625,10 +588,10 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                 switch (p.epilogue) {
                     case Epilogue::int8:
                         if (token < args.tokens)
-                            *reinterpret_cast<uint2*>(static_cast<int8_t*>(p.out) +
-                                                      (static_cast<int64_t>(picture) * args.tokens + token) *
-                                                          p.ldo +
-                                                      c) = bytes8(p.columns, y);
+                            *reinterpret_cast<uint2*>(
+                                static_cast<int8_t*>(p.out) +
+                                (static_cast<int64_t>(picture) * args.tokens + token) * p.ldo + c) =
+                                bytes8(p.columns, y);
                         break;
                     case Epilogue::logits:
                         if (token == 0) {
@@ -643,17 +606,9 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
 #pragma unroll
                         for (int e = 0; e < 8; ++e)
                             z[e] = table[clamp32(y[e], p.columns.low, p.columns.top) + 128];
-                        *reinterpret_cast<uint2*>(shared + product.push + tile_offset(rows, r, c)) =
-                            make_uint2(z[0] | z[1] << 8 | z[2] << 16 | z[3] << 24,
-                                       z[4] | z[5] << 8 | z[6] << 16 | z[7] << 24);
-                        // These eight rows of the unit lie in 256 bytes, which the others get from here.
-                        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-                        __syncwarp();
-                        if (lane < ctas && lane != rank) {
-                            const uint32_t block = product.push + tile_offset(rows, 8 * k, 32 * unit);
-                            const uint32_t there = in_block(base, lane);
-                            send_block(there + block, there + hidden_gate, base + block, 256);
-                        }
+                        push(product.push + tile_offset(rows, r, c), hidden_gate,
+                             make_uint2(z[0] | z[1] << 8 | z[2] << 16 | z[3] << 24,
+                                        z[4] | z[5] << 8 | z[6] << 16 | z[7] << 24));
                         break;
                     }
                     default: {
@@ -686,7 +641,8 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
 #pragma unroll 1
                         for (int to = t; to < ctas; to += 4) {
                             const uint32_t there = in_block(base, to);
-                            send(there + map.stats + (r * args.stream_units + unit) * 8, there + stats_gate, halves);
+                            send(there + map.stats + (r * args.stream_units + unit) * 8, there + stats_gate,
+                                 halves);
                         }
                     }
                 }
@@ -715,14 +671,13 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                     attention.qkv + static_cast<int64_t>(picture) * args.tokens * attention.ld + head * D;
                 attend<D>(attention, map, shared, qkv, row0 + 16 * subtile, head != loaded,
                           [&](int d, int h, uint32_t v) {
-                              push(map.context + tile_offset(rows, 16 * subtile + g + 8 * h,
-                                                             head * D + 16 * d + 4 * t),
+                              push(map.context +
+                                       tile_offset(rows, 16 * subtile + g + 8 * h, head * D + 16 * d + 4 * t),
                                    context_gate, v);
                           });
                 loaded = head;
             }
         }
-        refill();
         __syncthreads();
     }
 
@@ -731,7 +686,8 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
     if (threadIdx.x == 0) {
         uint32_t* const ended = args.counters + (gridDim.x >> log_ctas) * counter_stride;
         if (atomicAdd(ended, 1u) == gridDim.x - 1) {
-            for (int i = 0; i < static_cast<int>(gridDim.x >> log_ctas); ++i) args.counters[i * counter_stride] = 0;
+            for (int i = 0; i < static_cast<int>(gridDim.x >> log_ctas); ++i)
+                args.counters[i * counter_stride] = 0;
             *ended = 0;
         }
     }
@@ -778,10 +734,12 @@ void prepare_persistent(const Launch& at) {
 }
 
 std::optional<Persistent> make_persistent(std::vector<Product> products, std::vector<Attention> attentions,
-                                          const Patches& patches, int pictures, int forced, const Launch& at) {
+                                          const Patches& patches, int pictures, int forced,
+                                          const Launch& at) {
     if (!possible(at) || attentions.empty()) return std::nullopt;
     const Attention& first = attentions.front();
-    if (first.tokens > 32 * persistent_warps || (first.padded != 32 && first.padded != 64)) return std::nullopt;
+    if (first.tokens > 32 * persistent_warps || (first.padded != 32 && first.padded != 64))
+        return std::nullopt;
     if (patches.patch.d % 4 || patches.size % 4) return std::nullopt;  // pixels travel in fours
     for (const Attention& a : attentions)
         if (!attention_usual(a)) return std::nullopt;
@@ -809,7 +767,8 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
         const Config config(shape, tiles * pictures, map->total, at);
         int clusters = 0;
         // An error here means that this device has no room for such a cluster.
-        if (cudaOccupancyMaxActiveClusters(&clusters, kernel_of(shape, first.padded), &config.config) != cudaSuccess) {
+        if (cudaOccupancyMaxActiveClusters(&clusters, kernel_of(shape, first.padded), &config.config) !=
+            cudaSuccess) {
             cudaGetLastError();
             continue;
         }
@@ -834,21 +793,21 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
         args.stream_units = products.front().units;
         args.hidden_units = hidden_units;
         args.heads = first.heads;
-        args.prefetch = weight_bytes > int64_t{32} << 20;
 
-        // Memory: both tables, counters, and keys and values twice, as a fast cluster may write those of the next
-        // block while a slow one reads.
+        // Memory: both tables, counters, and keys and values twice, as a fast cluster may write those of the
+        // next block while a slow one reads.
         const size_t product_bytes = products.size() * sizeof(Product);
         const size_t attention_bytes = attentions.size() * sizeof(Attention);
         const size_t attention_at = static_cast<size_t>(round_up(static_cast<int64_t>(product_bytes), 256));
         const size_t counters_at =
             attention_at + static_cast<size_t>(round_up(static_cast<int64_t>(attention_bytes), 256));
-        const size_t counter_bytes = static_cast<size_t>(tiles * pictures + 1) * counter_stride * sizeof(uint32_t);
+        const size_t counter_bytes =
+            static_cast<size_t>(tiles * pictures + 1) * counter_stride * sizeof(uint32_t);
         const size_t exponentials_at =
             counters_at + static_cast<size_t>(round_up(static_cast<int64_t>(counter_bytes), 256));
         const size_t qkv_at = exponentials_at + attentions.size() * exponential_bytes;
-        const size_t qkv_bytes = static_cast<size_t>(
-            round_up(int64_t{first.ld} * first.tokens * pictures, 256));
+        const size_t qkv_bytes =
+            static_cast<size_t>(round_up(int64_t{first.ld} * first.tokens * pictures, 256));
         p.memory = DeviceBuffer(qkv_at + 2 * qkv_bytes);
         uint8_t* const base = p.memory.as<uint8_t>();
         for (Product& product : products)

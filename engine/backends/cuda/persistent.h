@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole network on a few pictures as one kernel. A cluster of multiprocessors owns a tile of tokens and holds
-// its residual stream and activations in shared memory; only keys and values pass through memory, so all clusters
-// of a picture meet once per block and everything else waits for neighbours alone. What is computed where is
-// decided here, in functions that the CPU can test.
+// A whole network on a few pictures as one kernel. A cluster of multiprocessors owns a tile of tokens and
+// holds its residual stream and activations in shared memory; only keys and values pass through memory, so
+// all clusters of a picture meet once per block and everything else waits for neighbours alone. What is
+// computed where is decided here, in functions that the CPU can test.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -21,11 +21,12 @@ struct ClusterShape {
 constexpr ClusterShape cluster_shapes[] = {
     {16, 8, "persistent16x8"}, {32, 16, "persistent32x16"}, {16, 4, "persistent16x4"}};
 
-// A matrix product and what its input is made of. Its columns go in units of 32 to the blocks of a cluster, block
-// r getting units r, r + ctas, ...; a unit's K, in chunks of 64 bytes, is split among 2^log_split warps.
+// A matrix product and what its input is made of. Its columns go in units of 32 to the blocks of a cluster,
+// block r getting units r, r + ctas, ...; a unit's K, in chunks of 64 bytes, is split among 2^log_split
+// warps.
 struct Product {
     enum class Source : int32_t { patches, norm, ready };
-    Linear p;        // w, ldw, cols, k, epilogue, columns and what the epilogue reads; out, ldo where it stores
+    Linear p;  // w, ldw, cols, k, epilogue, columns and what the epilogue reads; out, ldo where it stores
     LayerNorm norm;  // Source::norm: columns, cols and mean
     Source source{};
     int32_t first_tile = 0;  // of a picture has this product, no other: the head
@@ -56,10 +57,11 @@ struct PersistentArgs {
     const Product* products = nullptr;
     const Attention* attentions = nullptr;
     const uint32_t* exponentials = nullptr;  // [attentions, 256, 8]
-    uint32_t* counters = nullptr;            // [pictures * tiles, 8] of keys and values, the first of each; then one of blocks
+    uint32_t* counters =
+        nullptr;  // [pictures * tiles, 8] of keys and values, the first of each; then one of blocks
     int32_t product_count = 0, attention_count = 0;
     int32_t tokens = 0, tiles = 0, log_ctas = 0, tasks = 0;  // tasks: of attention, that a block has at most
-    int32_t stream_units = 0, hidden_units = 0, heads = 0, prefetch = 0;
+    int32_t stream_units = 0, hidden_units = 0, heads = 0;
     FastDiv per_picture, quads;  // tiles; a patch's pixels in fours
     Patches patches;
     PersistentMap map;
@@ -70,8 +72,8 @@ struct Persistent {
     DeviceBuffer memory;
 };
 
-// products[].p.out: logits of the head. Nothing when no shape (or not that of index `forced`) fits the network,
-// the device or so many pictures. Not while a stream is captured.
+// products[].p.out: logits of the head. Nothing when no shape (or not that of index `forced`) fits the
+// network, the device or so many pictures. Not while a stream is captured.
 std::optional<Persistent> make_persistent(std::vector<Product> products, std::vector<Attention> attentions,
                                           const Patches& patches, int pictures, int forced, const Launch& at);
 void start_persistent(const Persistent& p, const Launch& at);

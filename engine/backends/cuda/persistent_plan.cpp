@@ -11,9 +11,9 @@ std::optional<PersistentMap> arrange(std::vector<Product>& products, const std::
     int32_t log_ctas = 0;
     while (1 << log_ctas < shape.ctas) ++log_ctas;
 
-    // Sizes. A product that reads hidden activations or context adds up its warps' sums where normalized rows lie.
-    // One that reads those has a place of its own: hidden activations may still be on their way from where they were
-    // made, or already be coming. The first product and the head use that place, as nothing is on its way then.
+    // Sizes. A product that reads normalized rows or patches adds up its warps' sums where hidden activations
+    // and context lie, one that reads those where normalized rows lie. A GELU's neighbours already bring
+    // hidden activations while it adds up, so it has a place of its own.
     int64_t input = 0, hidden = 0, apart = 0;
     for (Product& p : products) {
         p.units = p.p.cols / 32;
@@ -26,14 +26,15 @@ std::optional<PersistentMap> arrange(std::vector<Product>& products, const std::
         (p.source == Product::Source::ready ? hidden : input) =
             std::max(p.source == Product::Source::ready ? hidden : input, a);
         int64_t& scratch = p.source == Product::Source::ready ? input
-                           : p.first_tile || p.source == Product::Source::patches ? hidden
-                                                                                  : apart;
+                           : p.p.epilogue == Epilogue::gelu   ? apart
+                                                              : hidden;
         scratch = std::max(scratch, sums);
     }
     const Attention& first = attentions.front();
     const int64_t context = int64_t{first.heads} * first.padded * rows;
     const int64_t exponentials = 256 * 8 * 4, keys = round_up(first.tokens, 32) * first.padded;
-    const int64_t sums = int64_t{persistent_warps} * 16 * first.padded * 4, row_sums = persistent_warps * 16 * 16;
+    const int64_t sums = int64_t{persistent_warps} * 16 * first.padded * 4,
+                  row_sums = persistent_warps * 16 * 16;
     hidden = std::max(hidden, round_up(context, 128) + 2 * keys + sums + row_sums);
     int64_t stats = 0, stream = 0;
     for (const Product& p : products)
@@ -74,9 +75,7 @@ std::optional<PersistentMap> arrange(std::vector<Product>& products, const std::
     for (Product& p : products) {
         const bool ready = p.source == Product::Source::ready;
         p.a = ready ? hidden_at : input_at;
-        p.scratch = ready                                                      ? input_at
-                    : p.first_tile || p.source == Product::Source::patches ? hidden_at
-                                                                           : apart_at;
+        p.scratch = ready ? input_at : p.p.epilogue == Epilogue::gelu ? apart_at : hidden_at;
         p.push = hidden_at;
         p.gate = &p > products.data() && (&p)[-1].p.epilogue == Epilogue::gelu ? 2 : 3;
     }
