@@ -48,10 +48,9 @@ void paint(QWidget* w, QPaintDevice* device) {
     }
 }
 
-QString folder() { return QSettings().value("export/folder", QDir::homePath()).toString(); }
-
-void keep_folder(const QString& file) {
-    QSettings().setValue("export/folder", QFileInfo(file).absolutePath());
+// "PDF (*.pdf)" -> "pdf"
+QString ending(const QString& filter) {
+    return filter.section(QStringLiteral("*."), 1).section(QLatin1Char(')'), 0, 0);
 }
 
 QString quoted(QString text) {
@@ -100,17 +99,34 @@ bool save_widget(QWidget* w, const QString& file, QString* problem) {
     return write(file, bytes, problem);
 }
 
+QString ask_for_file(QWidget* w, const QString& title, const QString& name, const QStringList& filters,
+                     const QString& key) {
+    QSettings settings;
+    QFileDialog dialog(w->window(), title, settings.value(key, QDir::homePath()).toString());
+    dialog.setAcceptMode(QFileDialog::AcceptSave);
+    dialog.setNameFilters(filters);
+    const auto choose = [&dialog](const QString& filter, const QString& base) {
+        dialog.setDefaultSuffix(ending(filter));  // before the dialog looks whether the file exists
+        dialog.selectFile(base + QLatin1Char('.') + ending(filter));
+    };
+    choose(filters.first(), name);
+    QObject::connect(&dialog, &QFileDialog::filterSelected, &dialog, [&](const QString& filter) {
+        const QStringList files = dialog.selectedFiles();
+        choose(filter, files.isEmpty() ? name : QFileInfo(files.first()).completeBaseName());
+    });
+    if (dialog.exec() != QDialog::Accepted || dialog.selectedFiles().isEmpty()) return {};
+    const QString file = dialog.selectedFiles().first();
+    settings.setValue(key, QFileInfo(file).absolutePath());
+    return file;
+}
+
 void ask_and_save(QWidget* w, const QString& suggestion) {
-    const bool canvas = qobject_cast<QOpenGLWidget*>(w) != nullptr;
-    const QString filter =
-        canvas ? QStringLiteral("PNG (*.png)") : QStringLiteral("PNG (*.png);;SVG (*.svg);;PDF (*.pdf)");
-    QString chosen;
-    QString file = QFileDialog::getSaveFileName(
-        w->window(), QStringLiteral("Export %1").arg(w->accessibleName()),
-        folder() + QLatin1Char('/') + suggestion + QStringLiteral(".png"), filter, &chosen);
+    QStringList filters{QStringLiteral("PNG (*.png)")};
+    if (!qobject_cast<QOpenGLWidget*>(w))
+        filters << QStringLiteral("SVG (*.svg)") << QStringLiteral("PDF (*.pdf)");
+    const QString file =
+        ask_for_file(w, QStringLiteral("Export %1").arg(w->accessibleName()), suggestion, filters);
     if (file.isEmpty()) return;
-    if (QFileInfo(file).suffix().isEmpty()) file += QLatin1Char('.') + chosen.left(3).toLower();
-    keep_folder(file);
     QString problem;
     if (!save_widget(w, file, &problem)) QToolTip::showText(QCursor::pos(), problem, w);
 }
@@ -181,11 +197,9 @@ void offer_plot_csv(QCustomPlot* plot, const QString& name) {
                      [plot] { QGuiApplication::clipboard()->setText(to_csv(plot)); });
     auto* save = new QAction(QStringLiteral("Save values as CSV …"), plot);
     QObject::connect(save, &QAction::triggered, plot, [plot, name] {
-        const QString file = QFileDialog::getSaveFileName(
-            plot->window(), QStringLiteral("Save values"),
-            folder() + QLatin1Char('/') + name + QStringLiteral(".csv"), QStringLiteral("CSV (*.csv)"));
+        const QString file =
+            ask_for_file(plot, QStringLiteral("Save values"), name, {QStringLiteral("CSV (*.csv)")});
         if (file.isEmpty()) return;
-        keep_folder(file);
         QString problem;
         if (!write(file, to_csv(plot).toUtf8(), &problem)) QToolTip::showText(QCursor::pos(), problem, plot);
     });
@@ -206,11 +220,9 @@ void offer_csv(QAbstractItemView* view, const QString& name) {
     });
     auto* save = new QAction(QStringLiteral("Save as CSV …"), view);
     QObject::connect(save, &QAction::triggered, view, [view, name] {
-        const QString file = QFileDialog::getSaveFileName(
-            view->window(), QStringLiteral("Save table"),
-            folder() + QLatin1Char('/') + name + QStringLiteral(".csv"), QStringLiteral("CSV (*.csv)"));
+        const QString file =
+            ask_for_file(view, QStringLiteral("Save table"), name, {QStringLiteral("CSV (*.csv)")});
         if (file.isEmpty()) return;
-        keep_folder(file);
         QString problem;
         if (!write(file, to_csv(*view->model()).toUtf8(), &problem))
             QToolTip::showText(QCursor::pos(), problem, view);

@@ -14,6 +14,7 @@
 #include "engine/error.h"
 #include "engine/open_model.h"
 #include "widgets/config_edit.h"
+#include "widgets/exporting.h"
 #include "widgets/workbench.h"
 
 MainToolBar::MainToolBar(Workbench& bench, QWidget* window)
@@ -157,13 +158,11 @@ void MainToolBar::make_actions() {
     report_->setToolTip(
         QStringLiteral("What is shown as one file: HTML, PDF, JSON, CSV or Markdown (Ctrl+E)"));
     connect(report_, &QAction::triggered, this, [this] {
-        const QString folder = QSettings().value("export/folder", QDir::homePath()).toString();
-        QString file = QFileDialog::getSaveFileName(
-            window(), QStringLiteral("Write report"), folder + QStringLiteral("/ivit-report.html"),
-            QStringLiteral("HTML (*.html);;PDF (*.pdf);;JSON (*.json);;CSV (*.csv);;Markdown (*.md)"));
+        const QString file = exporting::ask_for_file(
+            this, QStringLiteral("Write report"), QStringLiteral("ivit-report"),
+            {QStringLiteral("HTML (*.html)"), QStringLiteral("PDF (*.pdf)"), QStringLiteral("JSON (*.json)"),
+             QStringLiteral("CSV (*.csv)"), QStringLiteral("Markdown (*.md)")});
         if (file.isEmpty()) return;
-        if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".html");
-        QSettings().setValue("export/folder", QFileInfo(file).absolutePath());
         bench_.write_report(file.toStdString());
     });
 }

@@ -8,6 +8,7 @@
 #include <QVBoxLayout>
 
 #include "engine/error.h"
+#include "widgets/exporting.h"
 #include "widgets/numbers.h"
 #include "widgets/theme.h"
 
@@ -218,20 +219,13 @@ void ModelCard::choose_calibration_folder() {
 void ModelCard::save_quantized() {
     const auto& current = bench_.shown().current;
     if (!current || !current->comparison.model) return;
-    QSettings settings;
     const ivit::QuantizedModel& q = *current->comparison.model;
-    const QString suggestion = QStringLiteral("%1/%2_%3.safetensors")
-                                   .arg(settings.value("quantized/folder", QDir::homePath()).toString(),
-                                        QString::fromStdString(q.info.name),
-                                        QString::fromStdString(q.config.label())
-                                            .section(QLatin1Char(' '), 0, 0)
-                                            .toLower()
-                                            .replace('/', '_'));
-    QString file = QFileDialog::getSaveFileName(window(), QStringLiteral("Save quantized model"), suggestion,
-                                                QStringLiteral("safetensors (*.safetensors)"));
+    const QString width = QString::fromStdString(q.config.label()).section(QLatin1Char(' '), 0, 0).toLower();
+    const QString file = exporting::ask_for_file(
+        this, QStringLiteral("Save quantized model"),
+        QString::fromStdString(q.info.name) + QLatin1Char('_') + QString(width).replace('/', '_'),
+        {QStringLiteral("safetensors (*.safetensors)")}, QStringLiteral("quantized/folder"));
     if (file.isEmpty()) return;
-    if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".safetensors");
-    settings.setValue("quantized/folder", QFileInfo(file).absolutePath());
     try {
         ivit::save(q, file.toStdString());
         bench_.say(QStringLiteral("Saved %1").arg(QFileInfo(file).fileName()));

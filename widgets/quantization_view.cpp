@@ -363,16 +363,11 @@ void QuantizationView::refresh() {
 }
 
 void QuantizationView::save_config() {
-    QSettings settings;
-    const QString start = settings.value("config/folder", QDir::homePath()).toString();
-    const QString suggestion = start + QLatin1Char('/') +
-                               QString::fromStdString(config_edit::widths(bench_.settings().config)) +
-                               ".json";
-    QString file = QFileDialog::getSaveFileName(window(), QStringLiteral("Save configuration"), suggestion,
-                                                QStringLiteral("JSON (*.json)"));
+    const QString file = exporting::ask_for_file(
+        this, QStringLiteral("Save configuration"),
+        QString::fromStdString(config_edit::widths(bench_.settings().config)).replace('/', '_'),
+        {QStringLiteral("JSON (*.json)")}, QStringLiteral("config/folder"));
     if (file.isEmpty()) return;
-    if (QFileInfo(file).suffix().isEmpty()) file += QStringLiteral(".json");
-    settings.setValue("config/folder", QFileInfo(file).absolutePath());
     try {
         const std::string text = bench_.settings().config.to_json().dump(2) + "\n";
         ivit::write_atomically(file.toStdString(), std::as_bytes(std::span(text.data(), text.size())));
