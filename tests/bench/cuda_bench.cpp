@@ -198,10 +198,8 @@ int main(int argc, char** argv) {
         cuda::Ceilings ceilings;
         if (steps && floats.empty()) {
             ceilings = cuda::measure_ceilings();
-            std::printf(
-                "ceilings: wgmma %.0f TOP/s, mma.sync %.0f TOP/s, copy %.2f TB/s, second-level cache %.2f "
-                "TB/s\n",
-                ceilings.wgmma_tops, ceilings.mma_tops, ceilings.copy_tbs, ceilings.cache_tbs);
+            std::printf("ceilings: wgmma %.0f TOP/s, mma.sync %.0f TOP/s, copy %.2f TB/s\n",
+                        ceilings.wgmma_tops, ceilings.mma_tops, ceilings.copy_tbs);
         }
         for (const auto& [arch, batch] : cases)
             if (floats.empty())

@@ -58,19 +58,6 @@ __global__ void __launch_bounds__(512, 1) mma_kernel(int* out) {
     out[blockIdx.x * blockDim.x + threadIdx.x] = sum;
 }
 
-// Every block reads all of `words` sixteen-byte words, past the first-level cache.
-__global__ void __launch_bounds__(1024, 1) read_kernel(const uint4* from, int words, int* out) {
-    uint32_t sum = 0;
-    for (int i = threadIdx.x; i < words; i += 4 * blockDim.x) {
-        uint4 v[4];
-#pragma unroll
-        for (int j = 0; j < 4; ++j) v[j] = __ldcg(from + i + j * blockDim.x);
-#pragma unroll
-        for (int j = 0; j < 4; ++j) sum ^= v[j].x ^ v[j].y ^ v[j].z ^ v[j].w;
-    }
-    out[blockIdx.x * blockDim.x + threadIdx.x] = static_cast<int>(sum);
-}
-
 // Seconds of the fastest of five runs.
 template <class F>
 double seconds(const Stream& stream, const F& run) {
@@ -123,13 +110,6 @@ Ceilings measure_ceilings() {
             cudaMemcpyAsync(memory.as<char>() + half, memory.as<>(), half, cudaMemcpyDeviceToDevice, stream));
     });
     result.copy_tbs = 1e-12 * 2.0 * static_cast<double>(half) / s;
-    // A third of the cache, so that it stays there.
-    const int words = static_cast<int>(round_up(device.l2CacheSize / 3, 65536) / 16);
-    s = seconds(stream, [&] {
-        read_kernel<<<static_cast<unsigned>(sms), 1024, 0, stream>>>(memory.as<const uint4>(), words,
-                                                                     out.as<int>());
-    });
-    result.cache_tbs = 1e-12 * 16.0 * words * sms / s;
     return result;
 }
 
