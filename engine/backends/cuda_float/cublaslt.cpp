@@ -4,6 +4,11 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cstddef>
+
+#if __has_include(<cublasLt.h>)
+#include <cublasLt.h>
+#endif
 
 #include "engine/backends/cuda/check.h"
 #include "engine/backends/cuda_float/capture.h"
@@ -13,8 +18,7 @@ namespace {
 
 using cuda::Event;
 
-// ---- NVIDIA's interface, by its numbers. tests/cuda_float_test.cpp compares them with cublasLt.h where that
-// header is.
+// ---- NVIDIA's interface, by its numbers; compared with its header where that is.
 constexpr int success = 0, allocation_failed = 3;
 constexpr int real_32f = 0, real_16f = 2;                    // cudaDataType_t
 constexpr int compute_32f = 68, compute_32f_fast_tf32 = 77;  // cublasComputeType_t
@@ -31,9 +35,24 @@ struct Heuristic {  // cublasLtMatmulHeuristicResult_t
     int reserved[4];
 };
 
+#if __has_include(<cublasLt.h>)
+static_assert(success == CUBLAS_STATUS_SUCCESS && allocation_failed == CUBLAS_STATUS_ALLOC_FAILED);
+static_assert(real_32f == CUDA_R_32F && real_16f == CUDA_R_16F);
+static_assert(compute_32f == CUBLAS_COMPUTE_32F && compute_32f_fast_tf32 == CUBLAS_COMPUTE_32F_FAST_TF32);
+static_assert(desc_transpose_a == CUBLASLT_MATMUL_DESC_TRANSA && transpose == CUBLAS_OP_T);
+static_assert(desc_epilogue == CUBLASLT_MATMUL_DESC_EPILOGUE);
+static_assert(desc_bias_pointer == CUBLASLT_MATMUL_DESC_BIAS_POINTER);
+static_assert(epilogue_default == CUBLASLT_EPILOGUE_DEFAULT && epilogue_bias == CUBLASLT_EPILOGUE_BIAS);
+static_assert(epilogue_gelu_bias == CUBLASLT_EPILOGUE_GELU_BIAS);
+static_assert(preference_workspace == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
+static_assert(preference_alignment_a == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);
+static_assert(sizeof(Heuristic) == sizeof(cublasLtMatmulHeuristicResult_t));
+static_assert(offsetof(Heuristic, status) == offsetof(cublasLtMatmulHeuristicResult_t, state));
+static_assert(sizeof(Algorithm) == sizeof(cublasLtMatmulAlgo_t));
+#endif
+
 struct Library {
     std::string absent;
-    size_t (*version)();
     const char* (*status_name)(int);
     int (*create)(void**);
     int (*destroy)(void*);
@@ -66,7 +85,6 @@ struct Library {
             if (!address) absent = std::string("the cuBLASLt library on this machine has no ") + name;
             function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(address);
         };
-        find(version, "cublasLtGetVersion");
         find(status_name, "cublasLtGetStatusName");
         find(create, "cublasLtCreate");
         find(destroy, "cublasLtDestroy");
@@ -109,14 +127,6 @@ void set(void* operation, int attribute, const T& value) {
 }  // namespace
 
 std::string cublaslt_absent() { return library().absent; }
-
-std::string cublaslt_version() {
-    if (!library().absent.empty()) return {};
-    const size_t v = library().version();
-    return v >= 100000 ? std::to_string(v / 10000) + "." + std::to_string(v / 100 % 100) + "." +
-                             std::to_string(v % 100)
-                       : std::to_string(v);
-}
 
 CublasLt::CublasLt() {
     if (!library().absent.empty()) throw Error(library().absent, "cuda");

@@ -16,8 +16,6 @@ namespace ivit::cuda_float {
 
 // Empty when the library is there, else why not, in one sentence.
 std::string cublaslt_absent();
-// "13.0.2"; empty where it is absent.
-std::string cublaslt_version();
 
 // A handle on the present device.
 class CublasLt {
