@@ -46,8 +46,8 @@ IVIT_HD int high_bit(uint64_t v) {
 #endif
 }
 
-// a / b by shifts and subtractions, b > 0. A GPU has no integer division: its compiler goes through a floating-point
-// reciprocal, which has no place on an integer path.
+// a / b by shifts and subtractions, b > 0. A GPU has no integer division: its compiler goes through a
+// floating-point reciprocal, which has no place on an integer path.
 IVIT_HD uint64_t divide_by_shifts(uint64_t a, uint64_t b) {
     uint64_t q = 0;
     if (a < b) return q;

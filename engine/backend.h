@@ -20,7 +20,8 @@ struct BackendInfo {
     std::string device;  // "AMD EPYC 9B14", "NVIDIA H200"
     std::string isa;     // "AVX-512 VNNI", "sm_90a"
     int threads = 1;
-    std::string gpu_lost = {};  // why the GPU that `auto` had chosen is not used any more; empty: nothing happened
+    // Why the GPU that `auto` had chosen is not used any more; empty: nothing happened.
+    std::string gpu_lost = {};
 };
 
 struct RunOptions {
@@ -60,7 +61,8 @@ class Backend {
     virtual std::unique_ptr<IntegerNetwork> load(std::shared_ptr<const QuantizedModel> model,
                                                  IntegerNetwork* previous = nullptr) = 0;
     // Multiply-accumulates per second that this machine's instruction reaches on registers alone, all
-    // threads: measured anew at each call, in some hundredths of a second. 0: this backend has no such measurement.
+    // threads: measured anew at each call, in some hundredths of a second. 0: this backend has no such
+    // measurement.
     virtual double measure_peak() { return 0; }
 };
 
@@ -82,9 +84,9 @@ std::unique_ptr<Network> make_float_network(std::shared_ptr<const Model> model, 
 
 // Other float opponents, for benchmarks: they keep no taps. One line each in backends/registry.cpp.
 struct OpponentEntry {
-    std::string name;     // "cuda-fp16"
-    std::string what;     // "FP16 on the GPU"
-    std::string backend;  // the integer backend that runs on the same device: "cuda"
+    std::string name;                          // "cuda-fp16"
+    std::string what;                          // "FP16 on the GPU"
+    std::string backend;                       // the integer backend that runs on the same device: "cuda"
     std::function<std::string()> unavailable;  // as BackendEntry's
     std::function<std::unique_ptr<Network>(std::shared_ptr<const Model>)> make;
 };

@@ -15,7 +15,7 @@ struct OpenedModel {
     std::shared_ptr<const Model> model;  // float; null for a quantized model whose source is not at hand
     std::shared_ptr<const QuantizedModel> quantized;  // null for a checkpoint
     std::shared_ptr<const Calibration> calibration;   // NAME.calibration.json beside the checkpoint, or the
-                                                     // quantized model's own; null when there is none
+                                                      // quantized model's own; null when there is none
     std::string note;  // one sentence when something was passed over; may be empty
 
     const ModelInfo& info() const { return quantized ? quantized->info : model->info; }

@@ -409,7 +409,8 @@ BitSpec BitSpec::parse(const std::string& text) {
 QuantConfig::QuantConfig() { set_preset("refined"); }
 
 void QuantConfig::set_preset(const std::string& name) {
-    // arithmetic.md, Presets. Their k of Shiftmax is 16, the width of a QuantConfig; one that was chosen stays.
+    // arithmetic.md, Presets. Their k of Shiftmax is 16, the width of a QuantConfig; one that was chosen
+    // stays.
     if (name == "paper") {
         shiftmax = {15, shiftmax.k, 31, 0, false};
         shiftgelu = {23, 8, 31, 0, true};

@@ -64,9 +64,9 @@ struct QuantConfig {
     ShiftParams shiftmax, shiftgelu;  // shiftmax.k is the softmax output's width
     std::vector<QuantRule> rules;
 
-    QuantConfig();                             // W8A8, refined
-    // The operators' parameters, all but shiftmax.k, which is a bit-width: {"softmax": 8} stays 8. Throws Error
-    // for an unknown name.
+    QuantConfig();  // W8A8, refined
+    // The operators' parameters, all but shiftmax.k, which is a bit-width: {"softmax": 8} stays 8. Throws
+    // Error for an unknown name.
     void set_preset(const std::string& name);
     bool operator==(const QuantConfig&) const = default;
 

@@ -132,7 +132,8 @@ std::vector<uint8_t> preprocess(const Image& image, int size, double crop_pct) {
         throw Error("the input size of a network must be 1 to 4096 pixels, not " + std::to_string(size));
     if (!(crop_pct >= 0.01 && crop_pct <= 1.0))  // false for NaN
         throw Error("crop_pct must be 0.01 to 1, not " + std::to_string(crop_pct));
-    // timm cuts the fraction off (224 / 0.9: 248). The little more is for a crop_pct that is itself a quotient.
+    // timm cuts the fraction off (224 / 0.9: 248). The little more is for a crop_pct that is itself a
+    // quotient.
     const auto shorter = static_cast<int64_t>(std::floor(size / crop_pct + 1e-6));
     // torchvision: the longer side is cut off, not rounded; the crop is centred with ties to even.
     const auto side = [&](int64_t own, int64_t other) {

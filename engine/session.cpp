@@ -14,11 +14,13 @@ namespace {
 
 int64_t bytes_of(const Trace& t) {
     int64_t n = 0;
-    for (const Tap& tap : t.taps) n += 4 * static_cast<int64_t>(tap.floats.data.size() + tap.integers.data.size());
+    for (const Tap& tap : t.taps)
+        n += 4 * static_cast<int64_t>(tap.floats.data.size() + tap.integers.data.size());
     return n;
 }
 
-// Float traces of the pictures seen last, so that going back to one, or turning a bit-width, costs no float run.
+// Float traces of the pictures seen last, so that going back to one, or turning a bit-width, costs no float
+// run.
 class TraceCache {
   public:
     std::shared_ptr<const Trace> find(const std::shared_ptr<const Model>& model, const Pixels& pixels) {
@@ -93,7 +95,8 @@ struct Session::State {
     std::shared_ptr<const Model> float_model;
     int float_threads = -1;
     std::unique_ptr<Network> float_network;
-    std::shared_ptr<const Calibration> own_calibration;  // made from own_pixels, when a request came without one
+    std::shared_ptr<const Calibration>
+        own_calibration;  // made from own_pixels, when a request came without one
     std::shared_ptr<const Model> own_model;
     Pixels own_pixels;
     std::shared_ptr<const Calibration> quantized_with;
@@ -170,7 +173,8 @@ void Session::State::deliver(const Result& result, const std::stop_token& stop) 
     callback(std::make_shared<const Result>(result));
 }
 
-void Session::State::answer(uint64_t id, const std::shared_ptr<const Request>& request, std::stop_token stop) {
+void Session::State::answer(uint64_t id, const std::shared_ptr<const Request>& request,
+                            std::stop_token stop) {
     Result result;
     result.id = id;
     result.request = request;
@@ -255,8 +259,8 @@ void Session::State::compute(Result& result, const Request& request, std::stop_t
                 const std::vector<Pixels> pictures = augmentations(request.pixels, graph.image_size);
                 auto c = std::make_shared<Calibration>(calibrate(
                     *request.model, static_cast<int64_t>(pictures.size()),
-                    [&pictures](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse, request.threads,
-                    [&stop](int64_t, int64_t) { return !stop.stop_requested(); }));
+                    [&pictures](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse,
+                    request.threads, [&stop](int64_t, int64_t) { return !stop.stop_requested(); }));
                 c->source = "the picture at hand and its augmentations";
                 c->from_input = true;
                 own_calibration = std::move(c);
@@ -265,9 +269,11 @@ void Session::State::compute(Result& result, const Request& request, std::stop_t
             }
             calibration = own_calibration;
         }
-        const bool same_origin = quantized && quantized->source == request.model && quantized_with == calibration;
+        const bool same_origin =
+            quantized && quantized->source == request.model && quantized_with == calibration;
         if (!same_origin || quantized->config != request.config) {
-            quantized = quantize(request.model, *calibration, request.config, same_origin ? quantized.get() : nullptr);
+            quantized = quantize(request.model, *calibration, request.config,
+                                 same_origin ? quantized.get() : nullptr);
             quantized_with = calibration;
         }
         model = quantized;

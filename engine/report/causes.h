@@ -13,11 +13,11 @@ namespace ivit {
 
 // One thing that could be otherwise, and what the logits would gain by it.
 struct Change {
-    std::string where;             // node, "blocks.3", or empty: the whole network
-    std::string what;              // "weights at 8 bits", "in float", "exact GELU": see find_causes()
-    double logits_sqnr_db = 0;     // with it
-    double gain_db = 0;            // over what it is without; may be negative
-    int64_t agree = 0;             // pictures whose top-1 is then the float network's
+    std::string where;                  // node, "blocks.3", or empty: the whole network
+    std::string what;                   // "weights at 8 bits", "in float", "exact GELU": see find_causes()
+    double logits_sqnr_db = 0;          // with it
+    double gain_db = 0;                 // over what it is without; may be negative
+    int64_t agree = 0;                  // pictures whose top-1 is then the float network's
     std::vector<QuantRule> rules = {};  // what makes it so, added at the end of the configuration's
 };
 

@@ -33,8 +33,8 @@ std::string certainty(const Json& image);
 // in front. Only what the report has numbers for.
 struct Finding {
     std::string headline, text;
-    bool bad = false;   // to be alarmed at
-    bool why = false;   // about the causes
+    bool bad = false;  // to be alarmed at
+    bool why = false;  // about the causes
 };
 std::vector<Finding> findings(const Json& report);
 std::string why(const Json& report);  // the one about the causes in a line; empty without any
