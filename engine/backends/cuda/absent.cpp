@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // In place of the cuda backend when there was no nvcc to build it with.
+#include "engine/backends/cuda/ceilings.h"
 #include "engine/backends/cuda/network.h"
 #include "engine/error.h"
 
@@ -18,6 +19,10 @@ std::vector<Timing> step_ms(IntegerNetwork&, std::span<const uint8_t>, int, int)
 }
 
 int pictures_at_once(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
+
+std::string one_kernel(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
+
+Ceilings measure_ceilings() { throw Error(unavailable(), "cuda"); }
 
 void set_micro_batch(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
 
