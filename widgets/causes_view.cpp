@@ -8,6 +8,7 @@
 #include "widgets/exporting.h"
 #include "widgets/metrics.h"
 #include "widgets/numbers.h"
+#include "widgets/table_look.h"
 #include "widgets/theme.h"
 
 namespace {
@@ -42,17 +43,10 @@ CausesView::CausesView(Workbench& bench, QWidget* parent)
         item->setToolTip(tips[c]);
         item->setTextAlignment((c <= what_column ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
     }
-    table_->verticalHeader()->hide();
-    table_->verticalHeader()->setDefaultSectionSize(22);
-    table_->setShowGrid(false);
-    table_->setAlternatingRowColors(true);
-    table_->setFrameShape(QFrame::NoFrame);
-    table_->setSelectionBehavior(QAbstractItemView::SelectRows);
+    table_look::apply(table_);
     table_->setSelectionMode(QAbstractItemView::SingleSelection);
     table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
-    table_->setWordWrap(false);
     QHeaderView* header = table_->horizontalHeader();
-    header->setHighlightSections(false);
     for (const int c : {where_column, gain_column, sqnr_column, agree_column})
         header->setSectionResizeMode(c, QHeaderView::ResizeToContents);
     header->setSectionResizeMode(what_column, QHeaderView::Stretch);

@@ -11,6 +11,7 @@
 #include "widgets/exporting.h"
 #include "widgets/numbers.h"
 #include "widgets/plotting.h"
+#include "widgets/table_look.h"
 #include "widgets/theme.h"
 
 using metrics::Id;
@@ -28,14 +29,7 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
         "One row per node, in execution order or worst first; the headers define the metrics"));
     table_->setSortingEnabled(true);
     table_->sortByColumn(-1, Qt::AscendingOrder);
-    table_->setSelectionBehavior(QAbstractItemView::SelectRows);
-    table_->verticalHeader()->hide();
-    table_->verticalHeader()->setDefaultSectionSize(22);
-    table_->setShowGrid(false);
-    table_->setAlternatingRowColors(true);
-    table_->setFrameShape(QFrame::NoFrame);
-    table_->setWordWrap(false);
-    table_->horizontalHeader()->setHighlightSections(false);
+    table_look::apply(table_);
     table_->horizontalHeader()->setSectionsMovable(true);
     const int widths[] = {34, 156, 96, 96, 72};
     for (int c = 0; c < NodeTableModel::first_metric_column; ++c) table_->setColumnWidth(c, widths[c]);

@@ -13,6 +13,7 @@
 #include "widgets/metrics.h"
 #include "widgets/numbers.h"
 #include "widgets/plotting.h"
+#include "widgets/table_look.h"
 #include "widgets/theme.h"
 
 namespace {
@@ -81,17 +82,10 @@ LensView::LensView(Selection& selection, QWidget* parent)
         const bool text = c == float_column || c == integer_column;
         item->setTextAlignment((text ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
     }
-    table_->verticalHeader()->hide();
-    table_->verticalHeader()->setDefaultSectionSize(22);
-    table_->setShowGrid(false);
-    table_->setAlternatingRowColors(true);
-    table_->setFrameShape(QFrame::NoFrame);
-    table_->setSelectionBehavior(QAbstractItemView::SelectRows);
+    table_look::apply(table_);
     table_->setSelectionMode(QAbstractItemView::SingleSelection);
     table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
-    table_->setWordWrap(false);
     QHeaderView* header = table_->horizontalHeader();
-    header->setHighlightSections(false);
     header->setMinimumSectionSize(20);
     for (const int c : {block_column, float_p, integer_p, kl_column, agree_column})
         header->setSectionResizeMode(c, QHeaderView::ResizeToContents);

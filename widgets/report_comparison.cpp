@@ -21,6 +21,7 @@
 #include "widgets/exporting.h"
 #include "widgets/numbers.h"
 #include "widgets/plotting.h"
+#include "widgets/table_look.h"
 #include "widgets/theme.h"
 
 namespace {
@@ -51,15 +52,8 @@ QTableView* table(QAbstractItemModel& model, const QString& name, const QString&
     view->setModel(&model);
     view->setAccessibleName(name);
     view->setToolTip(tip);
-    view->setSelectionBehavior(QAbstractItemView::SelectRows);
-    view->setFrameShape(QFrame::NoFrame);
-    view->setWordWrap(false);
-    view->setShowGrid(false);
-    view->setAlternatingRowColors(true);
-    view->verticalHeader()->hide();
-    view->verticalHeader()->setDefaultSectionSize(22);
+    table_look::apply(view);
     view->horizontalHeader()->setStretchLastSection(true);
-    view->horizontalHeader()->setHighlightSections(false);
     exporting::offer_csv(view, QStringLiteral("comparison"));
     return view;
 }
