@@ -99,14 +99,22 @@ TEST_CASE("the I-LayerNorm kernel's square root is floor(sqrt(v))", "[cuda][arit
     }
 }
 
-TEST_CASE("packed weight rows are a permutation inside groups of 32", "[cuda][arithmetic]") {
-    std::set<int32_t> seen;
+TEST_CASE("packed weight rows are permutations inside groups of 32 or 16", "[cuda][arithmetic]") {
+    std::set<int32_t> seen, paired;
     for (int32_t c = 0; c < 128; ++c) {
-        const int32_t r = cuda::packed_row(c);
+        const int32_t r = cuda::packed_row(c), pair = cuda::paired_row(c);
         CHECK(r / 32 == c / 32);
+        CHECK(pair / 16 == c / 16);
         seen.insert(r);
+        paired.insert(pair);
     }
     CHECK(seen.size() == 128);
+    CHECK(paired.size() == 128);
+    // Thread g of a product on its side holds rows g and g + 8 of each group of 16: channels 2g and 2g + 1.
+    for (int32_t g = 0; g < 8; ++g) {
+        CHECK(cuda::paired_row(16 + 2 * g) == 16 + g);
+        CHECK(cuda::paired_row(16 + 2 * g + 1) == 16 + g + 8);
+    }
     // Thread t of a tensor-core product holds columns 2t and 2t + 1 of each group of 8: eight channels in a
     // row.
     for (int32_t t = 0; t < 4; ++t)

@@ -219,8 +219,8 @@ TEST_CASE("cuda: every matrix product kernel gives the same bits", "[cuda][gpu]"
                     const auto expected =
                         cpu::make_backend(0)->load(q)->run(pixels, batch, {})->integer_logits;
                     const auto network = backend->load(q);
-                    for (const char* tile :
-                         {"", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma", "wgmma192"}) {
+                    for (const char* tile : {"", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma",
+                                             "wgmma192", "panel"}) {
                         cuda::force_tile(*network, tile);
                         for (const int micro : {0, 1, 7}) {
                             cuda::set_micro_batch(*network, micro);
@@ -302,8 +302,9 @@ TEST_CASE("cuda: a small network through every kernel", "[cuda][gpu][sanitize]")
         for (const int batch : {1, 4}) {
             const auto pixels = pictures(dims.image_size, batch, Fill::random);
             const auto expected = reference::make_backend()->load(q)->run(pixels, batch, {})->integer_logits;
-            for (const char* tile : {"", "steps", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma",
-                                     "wgmma192", "persistent16x8", "persistent32x16", "persistent16x4"}) {
+            for (const char* tile :
+                 {"", "steps", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma", "wgmma192",
+                  "panel", "persistent16x8", "persistent32x16", "persistent16x4"}) {
                 cuda::force_tile(*network, tile);
                 INFO("tile '" << tile << "', batch " << batch << ", " << preset);
                 REQUIRE(network->run(pixels, batch, {})->integer_logits == expected);

@@ -25,11 +25,11 @@ __global__ void __launch_bounds__(384, 1) wgmma_kernel(unsigned long long* opera
     int d[96] = {};
     for (int i = 0; i < rounds; ++i) {
         keep_in_place(d);
-        asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+        wgmma_fence();
 #pragma unroll
-        for (int kk = 0; kk < 4; ++kk) multiply(d, descriptor(a + 32 * kk), descriptor(w + 32 * kk), 1);
-        asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-        asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+        for (int kk = 0; kk < 4; ++kk) multiply(d, descriptor(a) + 2 * kk, descriptor(w) + 2 * kk, 1);
+        wgmma_commit();
+        wgmma_wait<0>();
     }
     keep_in_place(d);
     int sum = 0;

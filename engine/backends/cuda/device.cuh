@@ -99,14 +99,14 @@ __device__ __forceinline__ void let_next_start() {
 // ---- Requantization.
 __device__ __forceinline__ int clamp32(int x, int low, int top) { return min(max(x, low), top); }
 
-// x * m + r as one instruction; written in C++ the compiler may multiply 64 by 64 bits.
+// x * m + r as one instruction. (With the sum inside the assembly it becomes three, as the assembler adds r
+// by itself; with the product outside, 64 by 64 bits where m stays the same.)
 __device__ __forceinline__ int64_t multiply_add(int x, int m, int64_t r) {
-    int64_t d;
-    asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(d) : "r"(x), "r"(m), "l"(r));
-    return d;
+    int64_t product;
+    asm("mul.wide.s32 %0, %1, %2;" : "=l"(product) : "r"(x), "r"(m));
+    return product + r;
 }
-// (x * m + r) >> s for s >= 33 and an r without a low word, given r >> 32 and s - 32: two instructions.
-// (Where r has a low word the compiler adds it in two more.)
+// (x * m + r) >> s for s >= 33 and an r without a low word, given r >> 32 and s - 32.
 __device__ __forceinline__ int scale_top(int x, int m, int r32, int s32) {
     int high;
     asm("mad.hi.s32 %0, %1, %2, %3;" : "=r"(high) : "r"(x), "r"(m), "r"(r32));

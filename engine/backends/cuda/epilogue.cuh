@@ -6,21 +6,37 @@
 
 namespace ivit::cuda {
 
-// The 256-entry GELU table in shared memory, a word per entry and eight copies in neighbouring banks, so that
-// few lanes collide. What the grid of the products clamps finds the entry of the grid's end.
-constexpr int table_copies = 8, table_bytes = 256 * 4 * table_copies;
+// The 256-entry GELU table in shared memory, four entries to a word and each word once for every bank, so
+// that no two lanes collide: [64 words][32 lanes]. What the grid of the products clamps finds the entry of
+// the grid's end.
+constexpr int table_bytes = 64 * 32 * 4;
 __device__ __forceinline__ void spread_table(const Linear& p, uint32_t* shared) {
-    for (int i = threadIdx.x; i < 256 * table_copies; i += blockDim.x)
-        shared[i] = static_cast<uint8_t>(
-            __ldg(p.table + clamp32(i / table_copies - 128, p.columns.low, p.columns.top) + 128));
+    const bool whole = p.columns.low == -128 && p.columns.top == 127;
+    for (int i = threadIdx.x; i < 64 * 32; i += blockDim.x) {
+        const int word = i / 32;
+        if (whole) {
+            shared[i] = __ldg(reinterpret_cast<const uint32_t*>(p.table) + word);
+        } else {
+            uint32_t y[4];
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+                y[e] = static_cast<uint8_t>(
+                    __ldg(p.table + clamp32(4 * word + e - 128, p.columns.low, p.columns.top) + 128));
+            shared[i] = y[0] | y[1] << 8 | y[2] << 16 | y[3] << 24;
+        }
+    }
 }
-// Four table entries for four signed bytes: a product with one byte of four is that entry's address.
+// Four table entries for four signed bytes: a product with one byte of four is the address of its word.
 __device__ __forceinline__ uint32_t look_up4(const uint32_t* shared, uint32_t x) {
-    const uint32_t u = x ^ 0x80808080u, lane = static_cast<uint32_t>(lane_id()) % table_copies;
+    const uint32_t u = x ^ 0x80808080u, words = u & 0xfcfcfcfcu, lane = static_cast<uint32_t>(lane_id()) * 4;
     uint32_t y[4];
 #pragma unroll
-    for (int e = 0; e < 4; ++e) y[e] = shared[__dp4a(u, static_cast<uint32_t>(table_copies) << 8 * e, lane)];
-    return __byte_perm(__byte_perm(y[0], y[1], 0x0040), __byte_perm(y[2], y[3], 0x0040), 0x5410);
+    for (int e = 0; e < 4; ++e)
+        y[e] = *reinterpret_cast<const uint32_t*>(reinterpret_cast<const uint8_t*>(shared) +
+                                                  __dp4a(words, 32u << 8 * e, lane));
+    // The two low bits of each byte say which byte of its word: nibbles of __byte_perm's selector.
+    const uint32_t pick = (u & 0x03030303u) | (u >> 4 & 0x00300030u) | 0x00400040u;
+    return __byte_perm(__byte_perm(y[0], y[1], pick), __byte_perm(y[2], y[3], pick >> 16), 0x5410);
 }
 
 // Loads that happen here, not where the compiler thinks best.
@@ -57,33 +73,6 @@ struct Columns8 {
 #pragma unroll
         for (int e = 0; e < 8; e += 2)
             *reinterpret_cast<longlong2*>(&r[e]) = __ldg(reinterpret_cast<const longlong2*>(p.r + c + e));
-        *reinterpret_cast<uint2*>(&s[0]) = __ldg(reinterpret_cast<const uint2*>(p.s + c));
-    }
-    __device__ __forceinline__ int shift(int e) const {
-        return static_cast<int>(__byte_perm(s[e / 4], 0, 0x4440 + (e & 3)));
-    }
-};
-
-// The same of accumulators that have the bias in them, where Columns::top_word.
-struct Top8 {
-    int m[8], half[8];
-    uint32_t s[2];
-    Top8() = default;
-    static __device__ __forceinline__ Top8 ask(const Columns& p, int c) {
-        Top8 q;
-        load_here(&q.m[0], p.m + c);
-        load_here(&q.m[4], p.m + c + 4);
-        load_here(&q.half[0], p.half + c);
-        load_here(&q.half[4], p.half + c + 4);
-        load_here(&q.s[0], p.s + c);
-        return q;
-    }
-    __device__ __forceinline__ Top8(const Columns& p, int c) {
-#pragma unroll
-        for (int e = 0; e < 8; e += 4) {
-            *reinterpret_cast<int4*>(&m[e]) = __ldg(reinterpret_cast<const int4*>(p.m + c + e));
-            *reinterpret_cast<int4*>(&half[e]) = __ldg(reinterpret_cast<const int4*>(p.half + c + e));
-        }
         *reinterpret_cast<uint2*>(&s[0]) = __ldg(reinterpret_cast<const uint2*>(p.s + c));
     }
     __device__ __forceinline__ int shift(int e) const {
@@ -128,12 +117,6 @@ __device__ __forceinline__ void scale8(const Columns8& q, const int (&acc)[8], i
     }
 }
 
-template <Epilogue E, bool high>
-__device__ __forceinline__ void scale8(const Top8& q, const int (&acc)[8], int (&y)[8]) {
-#pragma unroll
-    for (int e = 0; e < 8; ++e) y[e] = scale_top(acc[e], q.m[e], q.half[e], q.shift(e));
-}
-
 // What follows it: Epilogue::residual, old: residual8 of the same place.
 __device__ __forceinline__ uint4 add_residual8(const Linear& p, int (&y)[8], const uint4& old) {
     const uint32_t w[4] = {old.x, old.y, old.z, old.w};
@@ -159,18 +142,17 @@ __device__ __forceinline__ uint4 add_position8(const Linear& p, int token, int c
 }
 // Eight bytes on the grid of the columns.
 __device__ __forceinline__ uint2 bytes8(const Columns& columns, int (&y)[8]) {
-    if (columns.top != 127)  // fewer than 8 bits
+    if (columns.top != 127)
 #pragma unroll
         for (int e = 0; e < 8; ++e) y[e] = clamp32(y[e], columns.low, columns.top);
     return make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7]));
 }
 
 // acc: channels c .. c + 7 of row `row`. old: residual8 of them, for Epilogue::residual. table:
-// spread_table's, for Epilogue::gelu. q: Columns8 or
-// Top8. high: Columns::high.
-template <Epilogue E, bool high, class Q>
-__device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, int row, int c, const Q& q,
-                                       const int (&acc)[8], const uint4& old) {
+// spread_table's, for Epilogue::gelu. high: Columns::high.
+template <Epilogue E, bool high>
+__device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, int row, int c,
+                                       const Columns8& q, const int (&acc)[8], const uint4& old) {
     const int64_t at = static_cast<int64_t>(row) * p.ldo + c;
     int y[8];
     scale8<E, high>(q, acc, y);

@@ -25,16 +25,12 @@ struct Launch {
 };
 
 // Requantization of a matrix product's columns: round_shift((acc + bias) * m, s) = (acc * m + r) >> s, with
-// r = bias * m + 2^(s-1). `high`: every s >= 32, so the high word of the product suffices. `top_word`: every
-// s >= 33, so that it is (high word of (acc + bias) * m, plus half) >> (s - 32) with half = 2^(s-33), all in
-// 32 bits.
+// r = bias * m + 2^(s-1). `high`: every s >= 32, so the high word of the product suffices.
 struct Columns {
-    const int32_t* m = nullptr;     // [stride]
-    const int64_t* r = nullptr;     // [stride]
-    const uint8_t* s = nullptr;     // [stride]; s - 32 where `high`
-    const int32_t* bias = nullptr;  // [stride], of products
-    const int32_t* half = nullptr;  // [stride], where `top_word`
-    bool high = false, top_word = false;
+    const int32_t* m = nullptr;  // [stride]
+    const int64_t* r = nullptr;  // [stride]
+    const uint8_t* s = nullptr;  // [stride]; s - 32 where `high`
+    bool high = false;
     int32_t low = -128, top = 127;  // clamp limits
 };
 
@@ -60,7 +56,8 @@ struct LayerNorm {
 struct Linear {
     const int8_t* a = nullptr;
     int32_t lda = 0;
-    const int8_t* w = nullptr;  // [w_rows, ldw], packed_row order, zeros around
+    const int8_t* w = nullptr;        // [w_rows, ldw], packed_row order, zeros around
+    const int8_t* w_pairs = nullptr;  // the same in paired_row order, where the panel kernel may be asked
     int32_t ldw = 0, w_rows = 0;
     int32_t rows = 0, cols = 0, k = 0;  // k: multiple of 32. cols: multiple of 64
     Epilogue epilogue{};
@@ -108,10 +105,10 @@ struct RowGelu {
 };
 
 // What Linear kernels there are: tile sizes for few rows and for many.
-enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma, wgmma192 };
-constexpr int tiles = 7;
-constexpr const char* tile_names[tiles] = {"rows16",  "rows32", "rows64",  "rows128",
-                                           "wgmma64", "wgmma",  "wgmma192"};
+enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma, wgmma192, panel };
+constexpr int tiles = 8;
+constexpr const char* tile_names[tiles] = {"rows16",  "rows32", "rows64",   "rows128",
+                                           "wgmma64", "wgmma",  "wgmma192", "panel"};
 bool tile_fits(Tile tile, const Linear& p, const Launch& at);
 Tile choose_tile(const Linear& p, const Launch& at);
 

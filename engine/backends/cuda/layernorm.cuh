@@ -5,6 +5,17 @@
 
 namespace ivit::cuda {
 
+// The lower and the upper of two signed 16-bit numbers, plus c: one instruction each.
+__device__ __forceinline__ int add_lower(uint32_t two, int c) {
+    return __dp2a_lo(static_cast<int>(two), 0x0001, c);
+}
+__device__ __forceinline__ int add_upper(uint32_t two, int c) {
+    return __dp2a_lo(static_cast<int>(two), 0x0100, c);
+}
+__device__ __forceinline__ int add_both(uint32_t two, int c) {
+    return __dp2a_lo(static_cast<int>(two), 0x0101, c);
+}
+
 // Eight channels of a row: x of the residual stream, the row's mean and its inverse root f. |d * f| < 2^31
 // because |d| <= floor(sqrt(v)). high: Columns::high.
 template <bool high>
@@ -14,7 +25,7 @@ __device__ __forceinline__ uint2 normalize8(const LayerNorm& p, const Columns8& 
     int y[8];
 #pragma unroll
     for (int e = 0; e < 8; ++e) {
-        const int d = (e & 1 ? static_cast<int>(w[e / 2]) >> 16 : static_cast<int16_t>(w[e / 2])) - mean;
+        const int d = e & 1 ? add_upper(w[e / 2], -mean) : add_lower(w[e / 2], -mean);
         const int z = (d * static_cast<int>(f)) >> 1;
         if constexpr (high)
             y[e] = scale_high(z, q.m[e], q.r[e], q.shift(e));
@@ -79,7 +90,7 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
         for (int j = 0; j < I; ++j) {
             const uint32_t w[4] = {x[i][j].x, x[i][j].y, x[i][j].z, x[i][j].w};
 #pragma unroll
-            for (int e = 0; e < 4; ++e) sum += static_cast<int16_t>(w[e]) + (static_cast<int>(w[e]) >> 16);
+            for (int e = 0; e < 4; ++e) sum = add_both(w[e], sum);
         }
         mean[i] = lanes_sum<L>(sum);
     }
@@ -92,10 +103,9 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
             const uint32_t w[4] = {x[i][j].x, x[i][j].y, x[i][j].z, x[i][j].w};
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
-                const int a = static_cast<int16_t>(w[e]) - mean[i],
-                          b = (static_cast<int>(w[e]) >> 16) - mean[i];
-                v[i] = static_cast<uint64_t>(multiply_add(a, a, static_cast<int64_t>(v[i])));
-                v[i] = static_cast<uint64_t>(multiply_add(b, b, static_cast<int64_t>(v[i])));
+                const int a = add_lower(w[e], -mean[i]), b = add_upper(w[e], -mean[i]);
+                v[i] += static_cast<uint64_t>(int64_t{a} * a);
+                v[i] += static_cast<uint64_t>(int64_t{b} * b);
             }
         }
         v[i] = lanes_sum64<L>(v[i]);

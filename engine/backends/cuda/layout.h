@@ -56,6 +56,12 @@ IVIT_HD int32_t packed_row(int32_t channel) {
     return (channel & ~31) | 8 * j | 2 * t | e;
 }
 
+// Another order, in groups of 16, for products on their side (linear_panel.cu): the two rows of a thread, g
+// and g + 8, are neighbours.
+IVIT_HD int32_t paired_row(int32_t channel) {
+    return (channel & ~15) | (channel & 1) << 3 | (channel >> 1 & 7);
+}
+
 // ---- How persistent.cu divides a product.
 // Units of a product that block `rank` of 2^log_ctas has: rank + i * ctas for i below it.
 IVIT_HD int32_t own_units(int32_t units, int32_t rank, int32_t log_ctas) {

@@ -2,6 +2,7 @@
 // int8 matrix products on tensor cores through mma.sync (sm_75 and later), tiles staged by cp.async, with
 // everything that follows them in the epilogue; for few rows the I-LayerNorm in front is part of it too.
 #include "engine/backends/cuda/epilogue.cuh"
+#include "engine/backends/cuda/linear_panel.h"
 #include "engine/backends/cuda/linear_sm90.h"
 #include "engine/backends/cuda/prepare.h"
 
@@ -212,6 +213,7 @@ void prepare_linear(const Launch& at) {
 }
 
 bool tile_fits(Tile tile, const Linear& p, const Launch& at) {
+    if (tile == Tile::panel) return panel_fits(p, at);
     if (tile >= Tile::wgmma64) return wgmma_fits(p, at);
     size_t bytes = 0;
     with_shape(tile, [&]<class S>(S) { bytes = S::shared_bytes(p); });
@@ -224,6 +226,7 @@ Tile choose_tile(const Linear& p, const Launch& at) {
     const auto blocks = [&](int bm, int bn) {
         return int64_t{(p.rows + bm - 1) / bm} * ((p.cols + bn - 1) / bn);
     };
+    if (blocks(192, 64) >= 2 * at.sms && panel_fits(p, at)) return Tile::panel;
     if (blocks(128, 128) >= 2 * at.sms) {
         if (!tile_fits(Tile::wgmma, p, at)) return Tile::rows128;
         // The greatest tiles, one at a time on a multiprocessor, where they fill their last round nearly too,
@@ -243,6 +246,7 @@ Tile choose_tile(const Linear& p, const Launch& at) {
 }
 
 void linear(const Linear& p, Tile tile, const Launch& at) {
+    if (tile == Tile::panel) return linear_panel(p, at);
     if (tile >= Tile::wgmma64) return linear_wgmma(p, tile, at);
     with_shape(tile, [&]<class S>(S) { run<S>(p, at); });
 }

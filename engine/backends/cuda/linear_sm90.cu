@@ -5,11 +5,9 @@
 // other; the ring runs on across tiles.
 #include "engine/backends/cuda/linear_sm90.h"
 
-#include <cuda.h>
-
 #include <algorithm>
-#include <string>
 
+#include "engine/backends/cuda/copy_engine.cuh"
 #include "engine/backends/cuda/epilogue.cuh"
 #include "engine/backends/cuda/prepare.h"
 #include "engine/backends/cuda/wgmma.cuh"
@@ -17,7 +15,7 @@
 namespace ivit::cuda {
 namespace {
 
-constexpr int BK = 128;  // bytes of K in a stage: one 128-byte swizzle row
+constexpr int BK = box_bytes;  // of K in a stage
 
 // WG warpgroups of 64 rows each times BN columns; `stages` of K under way, brought by a warp of its own
 // (apart) or, where registers are short, by the first thread between two products. blocks: that share a
@@ -47,41 +45,6 @@ struct Args {
     int32_t tiles;
 };
 
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-
-__device__ __forceinline__ void barrier_init(uint32_t barrier, int count) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
-}
-__device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-__device__ __forceinline__ void barrier_expect(uint32_t barrier, int bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
-                 : "memory");
-}
-__device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) {
-    uint32_t done;
-    do {
-        asm volatile(
-            "{\n.reg .pred p;\n"
-            "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-            "selp.u32 %0, 1, 0, p;\n}"
-            : "=r"(done)
-            : "r"(barrier), "r"(parity)
-            : "memory");
-    } while (!done);
-}
-// Brings the box at (x, y) of a matrix: x in bytes, y in rows; what lies outside arrives as zeros.
-__device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, int x, int y,
-                                         uint32_t barrier) {
-    asm volatile(
-        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
-        "[%4];" ::"r"(to),
-        "l"(&map), "r"(x), "r"(y), "r"(barrier)
-        : "memory");
-}
-#endif
-
 template <Epilogue E, class S>
 __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __grid_constant__ Args args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -101,8 +64,7 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
             barrier_init(full + 8 * i, 1);
             barrier_init(empty + 8 * i, warps);
         }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        show_barriers();
     }
     if constexpr (E == Epilogue::gelu) spread_table(p, table);
     __syncthreads();
@@ -178,90 +140,51 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
                 }
             }
             int d[BN / 2];
-#pragma unroll
-            for (int j = 0; j < BN / 32; ++j) {
-                const int c = col0 + 32 * j + 8 * t;
-                int4 bias[2] = {};
-                if (p.columns.top_word && c < p.cols) {
-                    bias[0] = __ldg(reinterpret_cast<const int4*>(p.columns.bias + c));
-                    bias[1] = __ldg(reinterpret_cast<const int4*>(p.columns.bias + c + 4));
-                }
-                const int b[8] = {bias[0].x, bias[0].y, bias[0].z, bias[0].w,
-                                  bias[1].x, bias[1].y, bias[1].z, bias[1].w};
-#pragma unroll
-                for (int e = 0; e < 16; ++e) d[16 * j + e] = b[e / 4 * 2 + e % 2];
-            }
+            take_any(d);
             for (int step = 0; step < steps; ++step, ++n) {
                 const uint32_t stage = n % stages;
                 const uint32_t a = base + stage * stage_bytes + (warp >> 2) * 64 * BK;
                 const uint32_t w = base + stage * stage_bytes + BM * BK;
                 barrier_wait(full + 8 * stage, n / stages & 1);
                 keep_in_place(d);
-                asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+                wgmma_fence();
 #pragma unroll
                 for (int kk = 0; kk < BK / 32; ++kk)
-                    multiply(d, descriptor(a + 32 * kk), descriptor(w + 32 * kk), 1);
-                asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+                    multiply(d, descriptor(a) + 2 * kk, descriptor(w) + 2 * kk, step + kk > 0);
+                wgmma_commit();
                 if (step > 0) {  // the stage before this one has been read
-                    asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+                    wgmma_wait<1>();
                     release((n - 1) % stages);
                 }
             }
-            asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+            wgmma_wait<0>();
             keep_in_place(d);
             release((n - 1) % stages);
             const int row = row0 + (warp >> 2) * 64 + (warp & 3) * 16 + g;
-            const auto finish = [&]<class Q>(Q*) {
-                // Where registers allow, what the next columns need is asked for before these are done.
-                constexpr bool ahead = S::reassigns;
-                Q q;
-                uint4 old[2] = {};
-                const auto ask = [&](int j, Q& columns, uint4(&stream)[2]) {
+            // The next old values of the residual stream are asked for before their columns' parameters.
+            uint4 old[2] = {};
+            const auto ask = [&](int j) {
+                if constexpr (E == Epilogue::residual) {
                     const int c = min(col0 + 32 * j + 8 * t, p.cols - 8);
-                    columns = ahead ? Q::ask(p.columns, c) : Q(p.columns, c);
-                    if constexpr (E == Epilogue::residual) {
 #pragma unroll
-                        for (int h = 0; h < 2; ++h) {
-                            const int16_t* const from =
-                                p.residual + static_cast<int64_t>(min(row + 8 * h, p.rows - 1)) * p.ldo + c;
-                            if constexpr (ahead)
-                                asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
-                                             : "=r"(stream[h].x), "=r"(stream[h].y), "=r"(stream[h].z),
-                                               "=r"(stream[h].w)
-                                             : "l"(from));
-                            else
-                                stream[h] = *reinterpret_cast<const uint4*>(from);
-                        }
-                    }
-                };
-                if constexpr (ahead) ask(0, q, old);
-#pragma unroll
-                for (int j = 0; j < BN / 32; ++j) {
-                    [[maybe_unused]] Q next;
-                    [[maybe_unused]] uint4 next_old[2] = {};
-                    if constexpr (!ahead)
-                        ask(j, q, old);
-                    else if (j + 1 < BN / 32)
-                        ask(j + 1, next, next_old);
-                    const int c = col0 + 32 * j + 8 * t;
-#pragma unroll
-                    for (int h = 0; h < 2; ++h) {
-                        if (c >= p.cols || row + 8 * h >= p.rows) continue;
-                        int v[8];
-#pragma unroll
-                        for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
-                        store8<E, true>(p, table, row + 8 * h, c, q, v, old[h]);
-                    }
-                    if constexpr (ahead) {
-                        q = next;
-                        old[0] = next_old[0], old[1] = next_old[1];
-                    }
+                    for (int h = 0; h < 2; ++h) old[h] = residual8(p, min(row + 8 * h, p.rows - 1), c);
                 }
             };
-            if (p.columns.top_word)
-                finish(static_cast<Top8*>(nullptr));
-            else
-                finish(static_cast<Columns8*>(nullptr));
+            ask(0);
+#pragma unroll
+            for (int j = 0; j < BN / 32; ++j) {
+                const int c = col0 + 32 * j + 8 * t;
+                const Columns8 q(p.columns, min(c, p.cols - 8));
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                    if (c >= p.cols || row + 8 * h >= p.rows) continue;
+                    int v[8];
+#pragma unroll
+                    for (int e = 0; e < 8; ++e) v[e] = d[16 * j + 4 * (e / 2) + 2 * h + e % 2];
+                    store8<E, true>(p, table, row + 8 * h, c, q, v, old[h]);
+                }
+                if (j + 1 < BN / 32) ask(j + 1);
+            }
         }
     }
 #endif
@@ -286,62 +209,21 @@ void with_epilogue(Epilogue epilogue, const F& f) {
 constexpr Epilogue epilogues[] = {Epilogue::int8, Epilogue::gelu, Epilogue::residual, Epilogue::position,
                                   Epilogue::logits};
 
-// Whether the code that runs here was compiled for sm_90a.
-struct Probe {
-    int* out;
-};
-__global__ void probe_kernel(const Probe p) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    *p.out = 1;
-#else
-    *p.out = 0;
-#endif
-}
-
-// cuTensorMapEncodeTiled, asked for at run time: the program does not link the driver.
-using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
-                            const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
-                            CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-Encode encode_tiled = nullptr;  // set by prepare_wgmma where the kernel can run
-
-CUtensorMap boxes(const void* data, int32_t rows, int32_t k, int32_t stride, int32_t box_rows) {
-    CUtensorMap map;
-    const cuuint64_t size[] = {static_cast<cuuint64_t>(k), static_cast<cuuint64_t>(rows)};
-    const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride)};
-    const cuuint32_t box[] = {BK, static_cast<cuuint32_t>(box_rows)}, step[] = {1, 1};
-    const CUresult code =
-        encode_tiled(&map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(data), size, strides, box,
-                     step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                     CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    if (code != CUDA_SUCCESS)
-        throw Error("the GPU's driver refused a tensor map (code " + std::to_string(code) + ")", "cuda");
-    return map;
-}
-
 }  // namespace
 
 void prepare_wgmma(const Launch& at) {
-    if (at.arch != 90 || at.shared_limit < Huge::shared_bytes || encode_tiled) return;
-    DeviceBuffer answer(sizeof(int));
-    int compiled = 0;
-    probe_kernel<<<1, 1>>>(Probe{answer.as<int>()});
-    IVIT_CUDA_CHECK(cudaGetLastError());
-    IVIT_CUDA_CHECK(cudaMemcpy(&compiled, answer.as<int>(), sizeof(int), cudaMemcpyDeviceToHost));
-    if (!compiled) return;
+    prepare_copy_engine(at);
+    if (!copy_engine_ready()) return;
     for (const Epilogue epilogue : epilogues) {
         with_epilogue<Huge>(epilogue, [&](auto kernel) { allow_shared(kernel, Huge::shared_bytes, at); });
         with_epilogue<Large>(epilogue, [&](auto kernel) { allow_shared(kernel, Large::shared_bytes, at); });
         with_epilogue<Small>(epilogue, [&](auto kernel) { allow_shared(kernel, Small::shared_bytes, at); });
     }
-    void* found = nullptr;
-    cudaDriverEntryPointQueryResult result{};
-    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault,
-                                         &result) == cudaSuccess &&
-        result == cudaDriverEntryPointSuccess)
-        encode_tiled = reinterpret_cast<Encode>(found);
 }
 
-bool wgmma_fits(const Linear& p, const Launch& at) { return encode_tiled && at.arch == 90 && p.columns.high; }
+bool wgmma_fits(const Linear& p, const Launch& at) {
+    return copy_engine_ready() && at.arch == 90 && p.columns.high;
+}
 
 namespace {
 
@@ -374,6 +256,7 @@ void prepare_kernels(const Launch& at) {
     prepare_linear(at);
     prepare_attention(at);
     prepare_wgmma(at);
+    prepare_panel(at);
     prepare_persistent(at);
 }
 

@@ -222,7 +222,9 @@ class CudaNetwork : public IntegerNetwork {
                 found->second->out == out)
                 result = found->second;
         }
-        if (!result) result = pack_node(*q, in, out, stream_);
+        // What the panel kernel may multiply.
+        const bool pairs = at_.arch == 90 && n.op == Op::linear && node(n.inputs[0]).op == Op::layernorm;
+        if (!result) result = pack_node(*q, in, out, pairs, stream_);
         shared_[q.get()] = result;
         return result;
     }
@@ -244,7 +246,6 @@ class CudaNetwork : public IntegerNetwork {
                                  const QuantNode& ratio) {
             const ColumnsOffsets offsets = pack_columns(arena, layout, from.bias, from.B, ratio.m, ratio.s);
             to.high = offsets.high;
-            to.top_word = offsets.top_word;
             to.low = static_cast<int32_t>(ratio.out.low());
             to.top = static_cast<int32_t>(ratio.out.high());
             pending.push_back({&to, offsets});
@@ -252,6 +253,7 @@ class CudaNetwork : public IntegerNetwork {
         const auto product = [&](Linear& to, int i) {
             const PackedNode& w = packed(i);
             to.w = w.w;
+            to.w_pairs = w.w_pairs;
             to.ldw = w.ldw;
             to.w_rows = w.w_rows;
             to.cols = w.out.stride;
@@ -365,8 +367,6 @@ class CudaNetwork : public IntegerNetwork {
             c.to->m = reinterpret_cast<const int32_t*>(base + c.from.m);
             c.to->r = reinterpret_cast<const int64_t*>(base + c.from.r);
             c.to->s = base + c.from.s;
-            c.to->bias = reinterpret_cast<const int32_t*>(base + c.from.bias);
-            c.to->half = reinterpret_cast<const int32_t*>(base + c.from.half);
         }
         for (const auto& [to, offset] : tables) *to = reinterpret_cast<const uint32_t*>(base + offset);
         for (const auto& [to, offset] : gelu_tables) *to = reinterpret_cast<const int8_t*>(base + offset);

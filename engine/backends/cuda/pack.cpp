@@ -15,10 +15,11 @@ DeviceBuffer Arena::upload(cudaStream_t stream) const {
     return memory;
 }
 
-std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, const Layout& out) {
+std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, const Layout& out,
+                                int32_t (*order)(int32_t)) {
     std::vector<int8_t> packed(static_cast<size_t>(out.stride) * static_cast<size_t>(in.stride));
     for (int32_t c = 0; c < out.cols; ++c) {
-        int8_t* row = &packed[static_cast<size_t>(packed_row(out.at(c))) * static_cast<size_t>(in.stride)];
+        int8_t* row = &packed[static_cast<size_t>(order(out.at(c))) * static_cast<size_t>(in.stride)];
         const int8_t* from = &w[static_cast<size_t>(c) * static_cast<size_t>(in.cols)];
         for (int32_t k = 0; k < in.cols; k += in.width) std::copy_n(from + k, in.width, row + in.at(k));
     }
@@ -32,36 +33,32 @@ ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int
     std::vector<int32_t> ms(n, 0);
     std::vector<int64_t> rs(n, 0);
     std::vector<uint8_t> ss(n, 33);
-    std::vector<int32_t> biases(n, 0), halves(n, 1);
     ColumnsOffsets offsets;
     for (int32_t c = 0; c < out.cols; ++c) {
         const size_t i = static_cast<size_t>(c), at = static_cast<size_t>(out.at(c));
         ms[at] = m[i];
         ss[at] = static_cast<uint8_t>(s[i]);
         rs[at] = (int64_t{1} << (s[i] - 1)) + (B.empty() ? static_cast<int64_t>(bias[i]) * m[i] : B[i]);
-        if (!bias.empty()) biases[at] = bias[i];
         offsets.high = offsets.high && s[i] >= 32;
-        offsets.top_word = offsets.top_word && s[i] >= 33;
-        halves[at] = s[i] >= 33 ? int32_t{1} << (s[i] - 33) : 0;
     }
     if (offsets.high)
         for (uint8_t& shift : ss) shift = static_cast<uint8_t>(shift - 32);
     offsets.m = arena.add(ms);
     offsets.r = arena.add(rs);
     offsets.s = arena.add(ss);
-    offsets.bias = arena.add(biases);
-    offsets.half = arena.add(halves);
     return offsets;
 }
 
 std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout& in, const Layout& out,
-                                            cudaStream_t stream) {
+                                            bool pairs, cudaStream_t stream) {
     auto packed = std::make_shared<PackedNode>();
     packed->in = in;
     packed->out = out;
     Arena arena;
     std::vector<int8_t> weight;
-    if (!node.weight.empty()) weight = pack_weight(node.weight, in, out);
+    if (!node.weight.empty()) weight = pack_weight(node.weight, in, out, packed_row);
+    std::vector<int8_t> weight_pairs;
+    if (pairs) weight_pairs = pack_weight(node.weight, in, out, paired_row);
     std::vector<int32_t> constant;
     if (!node.constant.empty()) {
         const size_t rows = node.constant.size() / static_cast<size_t>(out.cols);
@@ -70,13 +67,14 @@ std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout&
             std::copy_n(&node.constant[i * static_cast<size_t>(out.cols)], out.cols,
                         &constant[i * static_cast<size_t>(out.stride)]);
     }
-    const size_t w = arena.add(weight), bias = arena.add(node.bias), m = arena.add(node.m),
-                 s = arena.add(node.s), B = arena.add(node.B), table = arena.add(node.table),
-                 positions = arena.add(constant);
+    const size_t w = arena.add(weight), w_pairs = arena.add(weight_pairs), bias = arena.add(node.bias),
+                 m = arena.add(node.m), s = arena.add(node.s), B = arena.add(node.B),
+                 table = arena.add(node.table), positions = arena.add(constant);
     arena.add<uint8_t>(nullptr, 0);
     packed->memory = arena.upload(stream);
     const uint8_t* base = packed->memory.as<uint8_t>();
     packed->w = reinterpret_cast<const int8_t*>(base + w);
+    if (pairs) packed->w_pairs = reinterpret_cast<const int8_t*>(base + w_pairs);
     packed->ldw = in.stride;
     packed->w_rows = out.stride;
     packed->bias = reinterpret_cast<const int32_t*>(base + bias);

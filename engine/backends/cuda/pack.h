@@ -32,13 +32,15 @@ class Arena {
     std::vector<uint8_t> bytes_;
 };
 
-// w [cols, K] -> [out.stride, in.stride], rows in packed_row order of their place in `out`, zeros around.
-std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, const Layout& out);
+// w [cols, K] -> [out.stride, in.stride], rows in the `order` (packed_row or paired_row) of their place in
+// `out`, zeros around.
+std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, const Layout& out,
+                                int32_t (*order)(int32_t));
 
 // Columns on the host; offsets into the Arena they were added to.
 struct ColumnsOffsets {
-    size_t m = 0, r = 0, s = 0, bias = 0, half = 0;
-    bool high = true, top_word = true;
+    size_t m = 0, r = 0, s = 0;
+    bool high = true;
 };
 // bias [cols] (or B of a layernorm with unit = true: r = B + 2^(s-1)), m and s [cols]. Padding becomes 0 with
 // s = 33.
@@ -50,14 +52,15 @@ ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int
 struct PackedNode {
     Layout in, out;  // of the weight
     DeviceBuffer memory;
-    const int8_t* w = nullptr;
+    const int8_t *w = nullptr, *w_pairs = nullptr;  // Linear
     int32_t ldw = 0, w_rows = 0;
     const int32_t *bias = nullptr, *m = nullptr, *s = nullptr;  // as in QuantNode
     const int64_t* B = nullptr;
     const int8_t* table = nullptr;
     const int32_t* constant = nullptr;  // [tokens, out.stride]
 };
+// pairs: the weight in paired_row order too.
 std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout& in, const Layout& out,
-                                            cudaStream_t stream);
+                                            bool pairs, cudaStream_t stream);
 
 }  // namespace ivit::cuda

@@ -7,80 +7,81 @@ namespace ivit::cuda {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Rows of 128 bytes under the 128-byte swizzle, groups of eight rows 1024 bytes apart.
-__device__ __forceinline__ uint64_t descriptor(uint32_t address) {
-    return static_cast<uint64_t>((address & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{64} << 32 |
-           uint64_t{1} << 62;
+// What a product needs to know of a matrix in shared memory, rows of 128 bytes under the 128-byte swizzle,
+// groups of eight rows 1024 bytes apart: the low word; the high one is the same for all. 16 bytes further on
+// it is one more.
+__device__ __forceinline__ uint32_t descriptor(uint32_t address) { return (address >> 4) + (1u << 16); }
+
+// Sixteen accumulators at a time: as text of the instruction and as its operands.
+// clang-format off
+#define IVIT_TEXT_0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define IVIT_TEXT_16 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define IVIT_TEXT_32 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define IVIT_TEXT_48 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define IVIT_TEXT_64 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
+#define IVIT_TEXT_80 "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+#define IVIT_D16(d, i) "+r"(d[i + 0]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3]), "+r"(d[i + 4]), "+r"(d[i + 5]), "+r"(d[i + 6]), "+r"(d[i + 7]), "+r"(d[i + 8]), "+r"(d[i + 9]), "+r"(d[i + 10]), "+r"(d[i + 11]), "+r"(d[i + 12]), "+r"(d[i + 13]), "+r"(d[i + 14]), "+r"(d[i + 15])
+#define IVIT_WGMMA(width, text, d_operands, a_at, w_at, accumulate_at)                               \
+    asm volatile("{\n.reg .pred p;\n.reg .b64 a, w;\nsetp.ne.b32 p, %" accumulate_at ", 0;\n"                 \
+                 "mov.b64 a, {%" a_at ", 0x40000040};\nmov.b64 w, {%" w_at ", 0x40000040};\n"             \
+                 "wgmma.mma_async.sync.aligned.m64n" width "k32.s32.s8.s8 {" text "}, a, w, p;\n}"                                                                             \
+                 : d_operands                                                                          \
+                 : "r"(a), "r"(w), "r"(accumulate))
+#define IVIT_AND ,
+// clang-format on
+
+// d = A [64, 32] . W [N, 32]^T, plus what is in d where `accumulate`; N = 2 x the accumulators. d[4j + {0,
+// 1}]: row g, columns 8j + 2t, + 1; d[4j + {2, 3}]: row g + 8.
+__device__ __forceinline__ void multiply(int (&d)[32], uint32_t a, uint32_t w, int accumulate) {
+    IVIT_WGMMA("64", IVIT_TEXT_0 ", " IVIT_TEXT_16, IVIT_D16(d, 0) IVIT_AND IVIT_D16(d, 16), "32", "33",
+               "34");
 }
-// d (+)= A [64, 32] . W [128, 32]^T. d[4j + {0, 1}]: row g, columns 8j + 2t, + 1; d[4j + {2, 3}]: row g + 8.
-__device__ __forceinline__ void multiply(int (&d)[64], uint64_t a, uint64_t w, int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\n"
-        "setp.ne.b32 p, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-        "}, %64, %65, p;\n}"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]),
-          "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]),
-          "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]),
-          "+r"(d[29]), "+r"(d[30]), "+r"(d[31]), "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]),
-          "+r"(d[36]), "+r"(d[37]), "+r"(d[38]), "+r"(d[39]), "+r"(d[40]), "+r"(d[41]), "+r"(d[42]),
-          "+r"(d[43]), "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]), "+r"(d[48]), "+r"(d[49]),
-          "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]), "+r"(d[56]),
-          "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
-        : "l"(a), "l"(w), "r"(accumulate));
+__device__ __forceinline__ void multiply(int (&d)[48], uint32_t a, uint32_t w, int accumulate) {
+    IVIT_WGMMA("96", IVIT_TEXT_0 ", " IVIT_TEXT_16 ", " IVIT_TEXT_32,
+               IVIT_D16(d, 0) IVIT_AND IVIT_D16(d, 16) IVIT_AND IVIT_D16(d, 32), "48", "49", "50");
 }
-__device__ __forceinline__ void multiply(int (&d)[32], uint64_t a, uint64_t w, int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\n"
-        "setp.ne.b32 p, %34, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
-        "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-        "}, %32, %33, p;\n}"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]),
-          "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]),
-          "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]),
-          "+r"(d[29]), "+r"(d[30]), "+r"(d[31])
-        : "l"(a), "l"(w), "r"(accumulate));
+__device__ __forceinline__ void multiply(int (&d)[64], uint32_t a, uint32_t w, int accumulate) {
+    IVIT_WGMMA("128", IVIT_TEXT_0 ", " IVIT_TEXT_16 ", " IVIT_TEXT_32 ", " IVIT_TEXT_48,
+               IVIT_D16(d, 0) IVIT_AND IVIT_D16(d, 16) IVIT_AND IVIT_D16(d, 32) IVIT_AND IVIT_D16(d, 48),
+               "64", "65", "66");
 }
-__device__ __forceinline__ void multiply(int (&d)[96], uint64_t a, uint64_t w, int accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\n"
-        "setp.ne.b32 p, %98, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n192k32.s32.s8.s8 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-        "}, %96, %97, p;\n}"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]),
-          "+r"(d[8]), "+r"(d[9]), "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]),
-          "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]), "+r"(d[19]), "+r"(d[20]), "+r"(d[21]),
-          "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]), "+r"(d[28]),
-          "+r"(d[29]), "+r"(d[30]), "+r"(d[31]), "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]),
-          "+r"(d[36]), "+r"(d[37]), "+r"(d[38]), "+r"(d[39]), "+r"(d[40]), "+r"(d[41]), "+r"(d[42]),
-          "+r"(d[43]), "+r"(d[44]), "+r"(d[45]), "+r"(d[46]), "+r"(d[47]), "+r"(d[48]), "+r"(d[49]),
-          "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]), "+r"(d[55]), "+r"(d[56]),
-          "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63]),
-          "+r"(d[64]), "+r"(d[65]), "+r"(d[66]), "+r"(d[67]), "+r"(d[68]), "+r"(d[69]), "+r"(d[70]),
-          "+r"(d[71]), "+r"(d[72]), "+r"(d[73]), "+r"(d[74]), "+r"(d[75]), "+r"(d[76]), "+r"(d[77]),
-          "+r"(d[78]), "+r"(d[79]), "+r"(d[80]), "+r"(d[81]), "+r"(d[82]), "+r"(d[83]), "+r"(d[84]),
-          "+r"(d[85]), "+r"(d[86]), "+r"(d[87]), "+r"(d[88]), "+r"(d[89]), "+r"(d[90]), "+r"(d[91]),
-          "+r"(d[92]), "+r"(d[93]), "+r"(d[94]), "+r"(d[95])
-        : "l"(a), "l"(w), "r"(accumulate));
+__device__ __forceinline__ void multiply(int (&d)[96], uint32_t a, uint32_t w, int accumulate) {
+    IVIT_WGMMA("192",
+               IVIT_TEXT_0 ", " IVIT_TEXT_16 ", " IVIT_TEXT_32 ", " IVIT_TEXT_48 ", " IVIT_TEXT_64
+                           ", " IVIT_TEXT_80,
+               IVIT_D16(d, 0) IVIT_AND IVIT_D16(d, 16) IVIT_AND IVIT_D16(d, 32) IVIT_AND IVIT_D16(d, 48)
+                   IVIT_AND IVIT_D16(d, 64) IVIT_AND IVIT_D16(d, 80),
+               "96", "97", "98");
 }
+#undef IVIT_AND
+#undef IVIT_WGMMA
+#undef IVIT_D16
+#undef IVIT_TEXT_80
+#undef IVIT_TEXT_64
+#undef IVIT_TEXT_48
+#undef IVIT_TEXT_32
+#undef IVIT_TEXT_16
+#undef IVIT_TEXT_0
+// Nothing moves the accumulators across this.
 template <int N>
 __device__ __forceinline__ void keep_in_place(int (&d)[N]) {
 #pragma unroll
     for (int i = 0; i < N; ++i) asm volatile("" : "+r"(d[i])::"memory");
+}
+// Accumulators of no matter what, for a product that does not add to them.
+template <int N>
+__device__ __forceinline__ void take_any(int (&d)[N]) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) asm volatile("" : "=r"(d[i]));
+}
+__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_commit() {
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+// Until at most `pending` groups of products are not yet done.
+template <int pending>
+__device__ __forceinline__ void wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 
 #endif

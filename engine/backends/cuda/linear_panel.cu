@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 matrix products on Hopper where K is short. A block keeps a panel of A, 192 rows of all of K, in
+// shared memory while the copy engine brings one tile of W after the other: a third of the bytes that
+// linear_sm90.cu moves from the second-level cache, which is what limits it. The products are computed on
+// their side, W times A transposed: each thread then requantizes two channels and needs the parameters of no
+// others. Each warpgroup has tiles and a ring of its own, so that one requantizes while others multiply.
+#include "engine/backends/cuda/linear_panel.h"
+
+#include <algorithm>
+
+#include "engine/backends/cuda/copy_engine.cuh"
+#include "engine/backends/cuda/epilogue.cuh"
+#include "engine/backends/cuda/prepare.h"
+#include "engine/backends/cuda/wgmma.cuh"
+
+namespace ivit::cuda {
+namespace {
+
+constexpr int tokens = 192, channels = 64;  // of a tile: rows of A and of W
+constexpr int chunk_bytes_a = tokens * box_bytes, chunk_bytes_w = channels * box_bytes;
+
+// K: at most 32 K32, in `chunks` of 128 bytes. WG warpgroups, each with `stages` chunks of W under way and
+// `buffers` for `strip` tokens of output on their way out.
+template <int K32_, int WG_, int stages_, int strip_, int buffers_>
+struct Shape {
+    static constexpr int K32 = K32_, chunks = (K32 + 3) / 4, WG = WG_, stages = stages_, strip = strip_,
+                         buffers = buffers_;
+    static constexpr int warps = 4 * WG, threads = 32 * (warps + 4);
+    static constexpr int strip_bytes = strip * channels;
+    static constexpr int at_w = chunks * chunk_bytes_a, at_strips = at_w + WG * stages * chunk_bytes_w,
+                         at_table = at_strips + WG * buffers * strip_bytes,
+                         at_barriers = at_table + table_bytes,
+                         shared_bytes = at_barriers + 8 * 2 * (WG * stages + chunks);
+};
+using Short = Shape<6, 3, 4, 96, 2>;
+using Middle = Shape<12, 3, 4, 96, 2>;
+using Long = Shape<24, 2, 4, 64, 1>;
+
+// An item is `part` tiles of a panel's channels, or what is left of them.
+struct Args {
+    CUtensorMap a, w, out;
+    Linear p;
+    FastDiv parts;  // of a panel
+    int32_t part, across, items;
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// Four 8 x 8 matrices of 16-bit pairs, turned on their way: lane l gives the address of row l % 8 of matrix l
+// / 8, and this thread holds rows 2t and 2t + 1 of column g.
+__device__ __forceinline__ void store_matrices_transposed(uint32_t address, const uint32_t (&r)[4]) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
+                 "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+                 : "memory");
+}
+
+#endif
+
+template <Epilogue E, class S>
+__global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_constant__ Args args) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    constexpr int WG = S::WG, warps = S::warps;
+    extern __shared__ __align__(1024) uint8_t shared[];
+    const Linear& p = args.p;
+    const uint32_t base = shared_address(shared);
+    uint32_t* const table = reinterpret_cast<uint32_t*>(shared + S::at_table);
+    // The same for the whole warp, and this way the compiler knows.
+    const int warp = __shfl_sync(0xffffffff, static_cast<int>(threadIdx.x >> 5), 0), lane = lane_id();
+
+    const uint32_t all_full = base + S::at_barriers, all_empty = all_full + 8 * WG * S::stages,
+                   a_full = all_empty + 8 * WG * S::stages, a_empty = a_full + 8 * S::chunks;
+
+    let_next_start();
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < WG * S::stages; ++i) {
+            barrier_init(all_full + 8 * i, 1);
+            barrier_init(all_empty + 8 * i, 4);
+        }
+        for (int i = 0; i < S::chunks; ++i) {
+            barrier_init(a_full + 8 * i, 1);
+            barrier_init(a_empty + 8 * i, warps);
+        }
+        show_barriers();
+    }
+    if constexpr (E == Epilogue::gelu) spread_table(p, table);
+    __syncthreads();
+
+    const int group = warp < warps ? warp >> 2 : warp - warps;  // whose ring this warp fills or empties
+    const uint32_t ring = base + S::at_w + group * S::stages * chunk_bytes_w,
+                   full = all_full + 8 * group * S::stages, empty = all_empty + 8 * group * S::stages;
+    uint32_t stage = 0, times = 0;  // of the next chunk of W
+    const auto next_stage = [&] {
+        if (++stage == S::stages) stage = 0, ++times;
+    };
+
+    if (warp >= warps) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
+        if (group > WG || lane > 0) return;
+        if (group == WG) {
+            // The last one brings the panels, each chunk of them once all have read the one before.
+            wait_for_inputs();
+            int before = -1;
+            uint32_t panels = 0;
+            for (int item = blockIdx.x; item < args.items; item += gridDim.x) {
+                const int panel = args.parts.divide(item);
+                if (panel == before) continue;
+                before = panel;
+                for (int k = 0; k < S::chunks; ++k) {
+                    if (panels > 0) barrier_wait(a_empty + 8 * k, (panels - 1) & 1);
+                    barrier_expect(a_full + 8 * k, chunk_bytes_a);
+                    load_box(base + k * chunk_bytes_a, args.a, k * box_bytes, panel * tokens, a_full + 8 * k);
+                }
+                ++panels;
+            }
+            return;
+        }
+        for (int item = blockIdx.x; item < args.items; item += gridDim.x) {
+            const int first = args.parts.remainder(item) * args.part,
+                      last = min(first + args.part, args.across);
+            for (int tile = first + group; tile < last; tile += WG)
+                for (int c = 0; c < S::chunks; ++c, next_stage()) {
+                    if (times > 0) barrier_wait(empty + 8 * stage, (times - 1) & 1);
+                    barrier_expect(full + 8 * stage, chunk_bytes_w);
+                    load_box(ring + stage * chunk_bytes_w, args.w, c * box_bytes, tile * channels,
+                             full + 8 * stage);
+                }
+        }
+        return;
+    }
+
+    if constexpr (WG == 2)
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 208;");
+    else
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
+    const int g = lane >> 2;
+    const auto group_barrier = [&] { asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory"); };
+    const bool speaks = (warp & 3) == 0 && lane == 0;  // for its warpgroup
+    // Where this thread's rows of a strip begin: its warp's 16 channels, under the 64-byte swizzle.
+    const uint32_t strips = base + S::at_strips + group * S::buffers * S::strip_bytes;
+    const uint32_t row_in_strip = lane * channels + (((warp & 3) ^ (lane >> 1 & 3)) << 4);
+    uint32_t strip_count = 0;
+    wait_for_inputs();
+
+    int before = -1;
+    uint32_t panels = 0;
+    for (int item = blockIdx.x; item < args.items; item += gridDim.x) {
+        const int panel = args.parts.divide(item), first = (item - panel * args.parts.d) * args.part,
+                  last = min(first + args.part, args.across), next = item + static_cast<int>(gridDim.x);
+        const bool ends =
+            next >= args.items || args.parts.divide(next) != panel;  // the panel, with this item
+        if (panel != before) before = panel, ++panels;
+        if (ends && first + group >= last && lane == 0)  // nothing here for this warpgroup
+            for (int k = 0; k < S::chunks; ++k) {
+                barrier_wait(a_full + 8 * k, (panels - 1) & 1);
+                barrier_arrive(a_empty + 8 * k);
+            }
+        for (int tile = first + group; tile < last; tile += WG) {
+            // This thread's two channels.
+            const int c = tile * channels + (warp & 3) * 16 + 2 * g;
+            const int2 m = __ldg(reinterpret_cast<const int2*>(p.columns.m + c));
+            const longlong2 r = __ldg(reinterpret_cast<const longlong2*>(p.columns.r + c));
+            const uchar2 s = __ldg(reinterpret_cast<const uchar2*>(p.columns.s + c));
+            // [4j + {0, 1}]: tokens 8j + 2t, + 1 of the first channel, [4j + {2, 3}] of the second.
+            int d[tokens / 2];
+            take_any(d);
+            keep_in_place(d);
+            // After the last of this warpgroup's products with it a chunk of the panel may go.
+            const bool last_one = ends && tile + WG >= last;
+            const auto release = [&](int k, uint32_t which) {
+                if (lane > 0) return;
+                barrier_arrive(empty + 8 * which);
+                if (last_one) barrier_arrive(a_empty + 8 * k);
+            };
+            uint32_t used = 0;
+#pragma unroll
+            for (int k = 0; k < S::chunks; ++k, next_stage()) {
+                barrier_wait(a_full + 8 * k, (panels - 1) & 1);
+                barrier_wait(full + 8 * stage, times & 1);
+                const uint32_t w = descriptor(ring + stage * chunk_bytes_w),
+                               a = descriptor(base + k * chunk_bytes_a);
+                wgmma_fence();
+#pragma unroll
+                for (int kk = 0; kk < 4 && 4 * k + kk < S::K32; ++kk)
+                    multiply(d, w + 2 * kk, a + 2 * kk, k + kk > 0);
+                wgmma_commit();
+                if (k > 0) {
+                    wgmma_wait<1>();
+                    release(k - 1, used);
+                }
+                used = stage;
+            }
+            wgmma_wait<0>();
+            keep_in_place(d);
+            release(S::chunks - 1, used);
+#pragma unroll
+            for (int from = 0; from < tokens; from += S::strip, ++strip_count) {
+                const uint32_t strip = strips + strip_count % S::buffers * S::strip_bytes;
+                if (speaks) wait_for_stores<S::buffers - 1>();  // what was in this buffer has left it
+                group_barrier();
+#pragma unroll
+                for (int j = from / 8; j < (from + S::strip) / 8; j += 4) {
+                    uint32_t y[4];
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) {
+                        const int* const v = d + 4 * (j + i);
+                        y[i] = pack4(scale_high(v[0], m.x, r.x, s.x), scale_high(v[2], m.y, r.y, s.y),
+                                     scale_high(v[1], m.x, r.x, s.x), scale_high(v[3], m.y, r.y, s.y));
+                        if constexpr (E == Epilogue::gelu) y[i] = look_up4(table, y[i]);
+                    }
+                    store_matrices_transposed(strip + (8 * j - from) * channels + row_in_strip, y);
+                }
+                show_to_engines();
+                group_barrier();
+                if (speaks) store_box(args.out, tile * channels, panel * tokens + from, strip);
+            }
+        }
+    }
+    if (speaks) finish_stores();
+#endif
+}
+
+// Calls f with the kernel for K and the epilogue, where there is one.
+template <class F>
+void with_kernel(int k, Epilogue epilogue, const F& f) {
+    const auto of = [&]<class S>(S shape) {
+        if (epilogue == Epilogue::int8) f(panel_kernel<Epilogue::int8, S>, shape);
+        if (epilogue == Epilogue::gelu) f(panel_kernel<Epilogue::gelu, S>, shape);
+    };
+    if (k <= 32 * Short::K32) return of(Short{});
+    if (k <= 32 * Middle::K32) return of(Middle{});
+    if (k <= 32 * Long::K32) return of(Long{});
+}
+
+// Into how many items a panel's channels are cut, so that the blocks have equally much to do: rounds of
+// items, each of which costs its tiles, and its rows of A as much as one more.
+int best_part(int panels, int across, int groups, int sms) {
+    int best = across, least = 0;
+    for (int parts = 1; parts * groups <= across; ++parts) {
+        const int part = static_cast<int>(round_up((across + parts - 1) / parts, groups)),
+                  items = panels * ((across + part - 1) / part),
+                  cost = (items + sms - 1) / sms * (part + groups);
+        if (parts == 1 || cost < least) best = part, least = cost;
+    }
+    return best;
+}
+
+}  // namespace
+
+void prepare_panel(const Launch& at) {
+    if (!copy_engine_ready()) return;
+    for (const int k : {Short::K32, Middle::K32, Long::K32})
+        for (const Epilogue epilogue : {Epilogue::int8, Epilogue::gelu})
+            with_kernel(32 * k, epilogue,
+                        [&]<class S>(auto kernel, S) { allow_shared(kernel, S::shared_bytes, at); });
+}
+
+bool panel_fits(const Linear& p, const Launch& at) {
+    if (!p.w_pairs || !copy_engine_ready() || at.arch != 90) return false;
+    bool fits = false;
+    with_kernel(p.k, p.epilogue, [&]<class S>(auto, S) { fits = S::shared_bytes <= at.shared_limit; });
+    return fits && p.columns.high &&
+           (p.epilogue == Epilogue::gelu || (p.columns.low == -128 && p.columns.top == 127));
+}
+
+void linear_panel(const Linear& p, const Launch& at) {
+    with_kernel(p.k, p.epilogue, [&]<class S>(auto kernel, S) {
+        Args args{};
+        args.a = boxes(p.a, p.rows, p.k, p.lda, tokens);
+        args.w = boxes(p.w_pairs, p.w_rows, p.k, p.ldw, channels);
+        args.out = boxes(p.out, p.rows, p.ldo, p.ldo, S::strip, channels);
+        args.p = p;
+        args.across = p.cols / channels;
+        const int panels = (p.rows + tokens - 1) / tokens;
+        args.part = best_part(panels, args.across, S::WG, at.sms);
+        args.parts = FastDiv((args.across + args.part - 1) / args.part);
+        args.items = panels * args.parts.d;
+        start<Args>(kernel, args, dim3(static_cast<unsigned>(std::min(args.items, at.sms))), dim3(S::threads),
+                    S::shared_bytes, at);
+    });
+}
+
+}  // namespace ivit::cuda
