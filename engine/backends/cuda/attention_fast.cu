@@ -12,18 +12,26 @@
 namespace ivit::cuda {
 namespace {
 
-// As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them.
-template <int D_, int chunks_, int warps_, bool split_, int blocks_>
+// As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them, and a block
+// has `heads` heads of a picture (or what is left of them), so that its warps have nearly equally many tiles.
+template <int D_, int chunks_, int warps_, bool split_, int blocks_, int heads_>
 struct Shape {
-    static constexpr int D = D_, chunks = chunks_, warps = warps_, blocks = blocks_;
+    static constexpr int D = D_, chunks = chunks_, warps = warps_, blocks = blocks_, heads = heads_;
     static constexpr bool split = split_;
     static constexpr int tokens = 32 * chunks * (split ? warps : 1);  // at most
     static constexpr int least_tokens = split ? 1 : 32 * (chunks - 1) + 1;
     static size_t shared_bytes(int tokens_padded) {
-        const size_t kv = 2 * static_cast<size_t>(tokens_padded) * D + exponential_bytes;
-        return kv + (split ? static_cast<size_t>(warps) * (16 * 8 + 16 * D * 4) : 0);
+        const size_t kv = 2 * static_cast<size_t>(tokens_padded) * D;
+        return heads * kv + exponential_bytes +
+               (split ? static_cast<size_t>(warps) * (16 * 8 + 16 * D * 4) : 0);
     }
 };
+
+using Some = Shape<64, 3, 4, false, 4, 1>;
+using Many = Shape<64, 7, 4, false, 4, 1>;
+using ManyHeads = Shape<64, 7, 8, false, 2, 3>;  // where two such blocks fit
+using Split1 = Shape<64, 1, 4, true, 4, 1>;
+using Split2 = Shape<64, 2, 4, true, 4, 1>;
 
 // Four integers to a byte each, the first lowest; below 0 and above 255 they saturate.
 __device__ __forceinline__ uint32_t pack_u8(int a, int b, int c, int d) {
@@ -44,25 +52,32 @@ __device__ __forceinline__ uint32_t entry_below(uint32_t base, uint32_t four, in
 // bytes: logits fill 8 bits, and a thread's share of a row's exponentials, two of each group of eight, adds
 // up to 32 bits.
 template <class S, bool bytes>
-__global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kernel(const Attention p) {
+__global__ void __launch_bounds__(32 * S::warps, S::blocks)
+    attention_fast_kernel(const __grid_constant__ Attention p) {
     constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
     extern __shared__ __align__(128) uint8_t shared[];
     const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
-    const int head = blockIdx.y, picture = blockIdx.z;
-    const int padded = (p.tokens + 31) & ~31;
-    uint8_t* const keys = shared + exponential_bytes;
-    uint8_t* const values = keys + padded * D;
-    const int8_t* const qkv = p.qkv + static_cast<int64_t>(picture) * p.tokens * p.ld + head * D;
+    const int first_head = blockIdx.y * S::heads, heads = min(S::heads, p.heads - first_head);
+    const int picture = blockIdx.z, padded = (p.tokens + 31) & ~31;
+    uint8_t* const kv = shared + exponential_bytes;  // [heads][2][padded, D]
+    const int8_t* const qkv = p.qkv + static_cast<int64_t>(picture) * p.tokens * p.ld + first_head * D;
 
     let_next_start();
-    for (int i = threadIdx.x; i < p.entries * copies; i += blockDim.x)
-        reinterpret_cast<uint32_t*>(shared)[i] = __ldg(p.exponential + i / copies);
+    for (int i = threadIdx.x; i < p.entries; i += blockDim.x) {
+        static_assert(copies == 8);
+        const uint32_t v = __ldg(p.exponential + i);
+        uint4* const to = reinterpret_cast<uint4*>(shared + i * entry_bytes);
+        to[0] = to[1] = make_uint4(v, v, v, v);
+    }
     wait_for_inputs();
-    for (int i = threadIdx.x; i < padded * (D / 16); i += blockDim.x) {
-        const int c = i % (D / 16), r = i / (D / 16);
-        const int8_t* from = qkv + static_cast<int64_t>(r < p.tokens ? r : 0) * p.ld + 16 * c;
-        copy16(shared_address(keys) + swizzled_row<D>(r, c), from + p.heads * D, r < p.tokens);
-        copy16(shared_address(values) + swizzled_row<D>(r, c), from + 2 * p.heads * D, r < p.tokens);
+    for (int head = 0; head < heads; ++head) {
+        const uint32_t keys = shared_address(kv) + head * 2 * padded * D, values = keys + padded * D;
+        for (int i = threadIdx.x; i < padded * (D / 16); i += blockDim.x) {
+            const int c = i % (D / 16), r = i / (D / 16);
+            const int8_t* from = qkv + static_cast<int64_t>(r < p.tokens ? r : 0) * p.ld + head * D + 16 * c;
+            copy16(keys + swizzled_row<D>(r, c), from + p.heads * D, r < p.tokens);
+            copy16(values + swizzled_row<D>(r, c), from + 2 * p.heads * D, r < p.tokens);
+        }
     }
     copy_commit();
 
@@ -77,9 +92,11 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
     bool loaded = false;
 
     const int tiles = (p.tokens + 15) / 16;
-    const int stride = S::split ? gridDim.x : gridDim.x * S::warps;
-    for (int tile = S::split ? blockIdx.x : blockIdx.x * S::warps + warp; tile < tiles || !loaded;
-         tile += stride) {
+    const int stride = S::split ? gridDim.x : S::warps;
+    int head = 0;
+    for (int tile = S::split ? blockIdx.x : warp; head < heads || !loaded; tile += stride) {
+        while (tile >= tiles && head < heads) tile -= tiles, ++head;
+        const uint32_t keys = shared_address(kv) + head * 2 * padded * D, values = keys + padded * D;
         const int row[2] = {16 * tile + g, 16 * tile + g + 8};
         uint32_t q[D / 32][4];
 #pragma unroll
@@ -87,17 +104,18 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
 #pragma unroll
             for (int e = 0; e < 4; ++e) {
                 const int i = row[e & 1];
-                q[kk][e] = i < p.tokens
-                               ? *reinterpret_cast<const uint32_t*>(qkv + static_cast<int64_t>(i) * p.ld +
-                                                                    32 * kk + 16 * (e >> 1) + 4 * t)
-                               : 0;
+                q[kk][e] =
+                    i < p.tokens && head < heads
+                        ? *reinterpret_cast<const uint32_t*>(qkv + static_cast<int64_t>(i) * p.ld + head * D +
+                                                             32 * kk + 16 * (e >> 1) + 4 * t)
+                        : 0;
             }
         if (!loaded) {  // the queries' way from memory and the keys' are one wait
             copy_wait<0>();
             __syncthreads();
             loaded = true;
-            if (tile >= tiles) break;
         }
+        if (head >= heads) break;
         const auto is_token = [&](int j, int e) { return 8 * j + e < limit; };
         constexpr int first_masked = S::split ? 0 : N8 - 4;
 
@@ -112,7 +130,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
                 for (int kk = 0; kk < D / 32; ++kk) {
                     uint32_t b[4];
                     const int n = first + 8 * j + (lane & 7) + (lane >> 4) * 8;
-                    load_matrices(b, shared_address(keys) + swizzled_row<D>(n, 2 * kk + (lane >> 3 & 1)));
+                    load_matrices(b, keys + swizzled_row<D>(n, 2 * kk + (lane >> 3 & 1)));
                     mma_s8(x[0], q[kk], b[0], b[1]);
                     mma_s8(x[1], q[kk], b[2], b[3]);
                 }
@@ -141,7 +159,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
             most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 1));
             most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 2));
         }
-        int* const sums = reinterpret_cast<int*>(values + padded * D);  // split: [warps][16 * D]
+        int* const sums = reinterpret_cast<int*>(kv + S::heads * 2 * padded * D);  // split: [warps][16 * D]
         unsigned long long* const rows =
             reinterpret_cast<unsigned long long*>(sums + S::warps * 16 * D);  // split: [warps][16]
         if constexpr (S::split) {
@@ -225,9 +243,9 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
                 for (int e = 0; e < 4; ++e)
                     y[e] = clamp32(scale_top(o[e], p.m_context, r_context, s_context), p.low_context,
                                    p.top_context);
-                *reinterpret_cast<uint32_t*>(p.out +
-                                             (static_cast<int64_t>(picture) * p.tokens + row[h]) * p.ldo +
-                                             head * D + 16 * d + 4 * t) = pack4(y[0], y[1], y[2], y[3]);
+                *reinterpret_cast<uint32_t*>(
+                    p.out + (static_cast<int64_t>(picture) * p.tokens + row[h]) * p.ldo +
+                    (first_head + head) * D + 16 * d + 4 * t) = pack4(y[0], y[1], y[2], y[3]);
             }
         };
         // Sixteen dimensions at a time: even[] holds 4t + {0, 2} of rows g and g + 8, odd[] 4t + {1, 3}; the
@@ -239,8 +257,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
             for (int c = 0; c < S::chunks; ++c) {
                 if (S::split && first + 32 * c >= p.tokens) break;
                 uint32_t v[4];
-                load_matrices_transposed(v,
-                                         shared_address(values) + swizzled_row<D>(first + 32 * c + lane, d));
+                load_matrices_transposed(v, values + swizzled_row<D>(first + 32 * c + lane, d));
                 const uint32_t e0 = __byte_perm(v[0], v[1], 0x6420), e1 = __byte_perm(v[2], v[3], 0x6420);
                 const uint32_t o0 = __byte_perm(v[0], v[1], 0x7531), o1 = __byte_perm(v[2], v[3], 0x7531);
                 mma_u8(even, low[c], e0, e1);
@@ -275,7 +292,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_fast_kerne
                     }
                 put(d, ev, od);
             }
-            if (tile + stride < tiles) __syncthreads();
+            if (tile + stride < tiles) __syncthreads();  // one head: S::heads is 1
         }
     }
 }
@@ -288,11 +305,12 @@ bool with_shape(const Attention& p, const Launch& at, const F& f) {
     const int64_t tiles = static_cast<int64_t>((p.tokens + 15) / 16) * p.heads * p.batch;
     const bool few = tiles < 8 * static_cast<int64_t>(at.sms);
     const auto attempt = [&]<class S>(S shape) {
+        const size_t bytes = S::shared_bytes((p.tokens + 31) & ~31);
         return S::D == p.padded && p.tokens <= S::tokens && p.tokens >= S::least_tokens &&
-               S::shared_bytes((p.tokens + 31) & ~31) <= at.shared_limit && (f(shape), true);
+               (S::heads == 1 ? 1 : S::blocks) * bytes <= at.shared_limit && (f(shape), true);
     };
-    if (!few && (attempt(Shape<64, 3, 4, false, 4>{}) || attempt(Shape<64, 7, 4, false, 4>{}))) return true;
-    return attempt(Shape<64, 1, 4, true, 4>{}) || attempt(Shape<64, 2, 4, true, 4>{});
+    if (!few && (attempt(Some{}) || (p.heads == 3 && attempt(ManyHeads{})) || attempt(Many{}))) return true;
+    return attempt(Split1{}) || attempt(Split2{});
 }
 
 template <class... S>
@@ -303,15 +321,13 @@ void allow(const Launch& at) {
 
 }  // namespace
 
-void prepare_attention_fast(const Launch& at) {
-    allow<Shape<64, 3, 4, false, 4>, Shape<64, 7, 4, false, 4>, Shape<64, 1, 4, true, 4>,
-          Shape<64, 2, 4, true, 4>>(at);
-}
+void prepare_attention_fast(const Launch& at) { allow<Some, Many, ManyHeads, Split1, Split2>(at); }
 
 bool attention_fast(const Attention& p, const Launch& at) {
     return with_shape(p, at, [&]<class S>(S) {
         const int tiles = (p.tokens + 15) / 16;
-        const dim3 grid(static_cast<unsigned>(S::split ? tiles : 1), static_cast<unsigned>(p.heads),
+        const dim3 grid(static_cast<unsigned>(S::split ? tiles : 1),
+                        static_cast<unsigned>((p.heads + S::heads - 1) / S::heads),
                         static_cast<unsigned>(p.batch));
         // No exponential is greater than the first.
         const bool bytes =

@@ -40,18 +40,16 @@ __device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, in
         "l"(&map), "r"(x), "r"(y), "r"(barrier)
         : "memory");
 }
-// Takes a box away to (x, y); this thread's stores are counted in the order they were asked for.
+// Takes a box away to (x, y).
 __device__ __forceinline__ void store_box(const CUtensorMap& map, int x, int y, uint32_t from) {
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map),
                  "r"(x), "r"(y), "r"(from)
                  : "memory");
     asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
-// Until at most `pending` of this thread's stores have yet to read shared memory; until all have been
-// written.
-template <int pending>
+// Until this thread's stores have read shared memory; until they have been written.
 __device__ __forceinline__ void wait_for_stores() {
-    asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
+    asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
 }
 __device__ __forceinline__ void finish_stores() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
 // What this thread has stored can be read by the copy engine and the tensor cores, once a barrier has ordered

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "engine/backends/cuda/layernorm.cuh"
 
 namespace ivit::cuda {
@@ -13,37 +15,88 @@ struct Args {
     int32_t ldo;
 };
 
-// L lanes a row, R rows after each other. out [rows, ldo]; channels past cols are written as zeros up to the
-// next multiple of 8, those after that were zero from the start.
-template <int L, int I, int R>
-__global__ void __launch_bounds__(32 * warps) layernorm_kernel(const Args a) {
-    constexpr int at_once = 32 / L;
-    const int first = (blockIdx.x * warps + (threadIdx.x >> 5)) * at_once * R;
-    let_next_start();
-    wait_for_inputs();
-    if (first >= a.rows) return;
-    const int row0 = first + lane_id() / L;
-    const int16_t* in[R];
-    bool there[R];
+// The parameters in shared memory, where each row finds them again: of eight channels four times two r, twice
+// four m, eight s, each kind in a plane of its own, so that neighbouring lanes read neighbouring words.
+template <int eights>
+struct Parameters {
+    longlong2 r[4][eights];
+    int4 m[2][eights];
+    uint2 s[eights];
+
+    __device__ __forceinline__ void fill(const Columns& p, int cols) {
+        for (int i = threadIdx.x; i < (cols + 7) / 8; i += blockDim.x) {
+            const Columns8 q(p, 8 * i);
 #pragma unroll
-    for (int i = 0; i < R; ++i) {
-        there[i] = row0 + i * at_once < a.rows;
-        in[i] = layernorm_input(a.p, min(row0 + i * at_once, a.rows - 1));
+            for (int e = 0; e < 4; ++e) r[e][i] = make_longlong2(q.r[2 * e], q.r[2 * e + 1]);
+#pragma unroll
+            for (int e = 0; e < 2; ++e)
+                m[e][i] = make_int4(q.m[4 * e], q.m[4 * e + 1], q.m[4 * e + 2], q.m[4 * e + 3]);
+            s[i] = make_uint2(q.s[0], q.s[1]);
+        }
     }
-    layernorm_rows<L, I, R>(a.p, in, there, [&](int i, int c, uint2 bytes) {
-        *reinterpret_cast<uint2*>(a.out + static_cast<int64_t>(row0 + i * at_once) * a.ldo + c) = bytes;
-    });
+    __device__ __forceinline__ Columns8 at(int c) const {
+        Columns8 q;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) *reinterpret_cast<longlong2*>(&q.r[2 * e]) = r[e][c / 8];
+#pragma unroll
+        for (int e = 0; e < 2; ++e) *reinterpret_cast<int4*>(&q.m[4 * e]) = m[e][c / 8];
+        *reinterpret_cast<uint2*>(&q.s[0]) = s[c / 8];
+        return q;
+    }
+};
+
+// L lanes a row, R rows at once; a block goes on with the next rows while there are any, which are on their
+// way meanwhile. out [rows, ldo]; channels past cols are written as zeros up to the next multiple of 8, those
+// after that were zero from the start.
+template <int L, int I, int R>
+__global__ void __launch_bounds__(32 * warps, R* I <= 6 ? 4 : 2)
+    layernorm_kernel(const __grid_constant__ Args a) {
+    constexpr int at_once = 32 / L, rows = warps * at_once * R;
+    __shared__ Parameters<L * I> parameters;
+    const int mine = (threadIdx.x >> 5) * at_once * R + lane_id() / L;
+    uint4 x[R][I], next_x[R][I];
+    bool there[R], next_there[R];
+    const auto load = [&](int first, uint4(&to)[R][I], bool(&is)[R]) {
+        const int16_t* in[R];
+#pragma unroll
+        for (int i = 0; i < R; ++i) {
+            const int row = first + mine + i * at_once;
+            is[i] = row < a.rows;
+            in[i] = layernorm_input(a.p, min(row, a.rows - 1));
+        }
+        load_rows<L, I, R>(a.p, in, is, to);
+    };
+    let_next_start();
+    parameters.fill(a.p.columns, a.p.cols);
+    wait_for_inputs();
+    load(blockIdx.x * rows, x, there);
+    __syncthreads();
+    for (int first = blockIdx.x * rows; first < a.rows; first += gridDim.x * rows) {
+        load(first + gridDim.x * rows, next_x, next_there);
+        normalize_rows<L, I, R>(
+            a.p, x, there, [&](int c) { return parameters.at(c); },
+            [&](int i, int c, uint2 bytes) {
+                *reinterpret_cast<uint2*>(a.out + static_cast<int64_t>(first + mine + i * at_once) * a.ldo +
+                                          c) = bytes;
+            });
+#pragma unroll
+        for (int i = 0; i < R; ++i) {
+            there[i] = next_there[i];
+#pragma unroll
+            for (int j = 0; j < I; ++j) x[i][j] = next_x[i][j];
+        }
+    }
 }
 
-// Calls f with the kernel for rows of `cols` channels: of few rows, with more warps that are each done
-// sooner, or many.
+// Calls f with the kernel for rows of `cols` channels and what a block has at once: of few rows, with more
+// warps that are each done sooner, or many.
 template <class F>
 void with_kernel(int cols, bool few, const F& f) {
-    if (cols <= 192) return f(few ? layernorm_kernel<8, 3, 1> : layernorm_kernel<8, 3, 2>, few ? 4 : 8);
-    if (cols <= 384) return f(few ? layernorm_kernel<16, 3, 1> : layernorm_kernel<16, 3, 2>, few ? 2 : 4);
-    if (cols <= 768) return f(few ? layernorm_kernel<32, 3, 1> : layernorm_kernel<32, 3, 2>, few ? 1 : 2);
-    if (cols <= 1024) return f(few ? layernorm_kernel<32, 4, 1> : layernorm_kernel<32, 4, 2>, few ? 1 : 2);
-    f(layernorm_kernel<32, 8, 1>, 1);  // up to 2048: see network.cpp
+    if (cols <= 192) return f(few ? layernorm_kernel<8, 3, 1> : layernorm_kernel<8, 3, 2>, few ? 16 : 32);
+    if (cols <= 384) return f(few ? layernorm_kernel<16, 3, 1> : layernorm_kernel<16, 3, 2>, few ? 8 : 16);
+    if (cols <= 768) return f(few ? layernorm_kernel<32, 3, 1> : layernorm_kernel<32, 3, 2>, few ? 4 : 8);
+    if (cols <= 1024) return f(few ? layernorm_kernel<32, 4, 1> : layernorm_kernel<32, 4, 2>, few ? 4 : 8);
+    f(layernorm_kernel<32, 8, 1>, 4);  // up to 2048: see network.cpp
 }
 
 }  // namespace
@@ -56,9 +109,10 @@ void prepare_layernorm(const Launch& at) {
 
 void layernorm(const LayerNorm& p, int32_t rows, int8_t* out, int32_t ldo, const Launch& at) {
     const Args args{p, rows, out, ldo};
-    with_kernel(p.cols, rows <= 8 * at.sms, [&](auto kernel, int rows_per_warp) {
-        const int per_block = warps * rows_per_warp;
-        start<Args>(kernel, args, dim3(static_cast<unsigned>((rows + per_block - 1) / per_block)),
+    const bool few = rows <= 8 * at.sms;
+    with_kernel(p.cols, few, [&](auto kernel, int at_once) {
+        const int blocks = (rows + at_once - 1) / at_once;
+        start<Args>(kernel, args, dim3(static_cast<unsigned>(few ? blocks : std::min(blocks, 4 * at.sms))),
                     dim3(32 * warps), 0, at);
     });
 }

@@ -64,22 +64,30 @@ __device__ __forceinline__ uint64_t lanes_sum64(uint64_t v) {
     }
 }
 
-// Normalizes rows of the residual stream, R by every L lanes of a warp, and hands eight channels at a time to
-// store(i, channel, bytes). in, there: of this lane's rows. Every lane of the warp takes part; 8 L I >= cols.
-template <int L, int I, int R, class Store>
-__device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t* const (&in)[R],
-                                               const bool (&there)[R], const Store& store) {
-    const int lane = lane_id() % L;
+// R rows of the residual stream by every L lanes of a warp: lane l has channels 8 (l + L j) .. + 7 of each,
+// zeros where they are none (8 L I >= cols). in, there: of this lane's rows.
+template <int L, int I, int R>
+__device__ __forceinline__ void load_rows(const LayerNorm& p, const int16_t* const (&in)[R],
+                                          const bool (&there)[R], uint4 (&x)[R][I]) {
     const int loaded = (p.cols + 7) & ~7;  // the channels after cols are zeros in the residual stream
-    uint4 x[R][I];
 #pragma unroll
     for (int i = 0; i < R; ++i)
 #pragma unroll
         for (int j = 0; j < I; ++j) {
-            const int c = (lane + L * j) * 8;
+            const int c = (lane_id() % L + L * j) * 8;
             x[i][j] =
                 there[i] && c < loaded ? *reinterpret_cast<const uint4*>(in[i] + c) : make_uint4(0, 0, 0, 0);
         }
+}
+
+// Normalizes them and hands eight channels at a time to store(i, channel, bytes). Every lane of the warp
+// takes part.
+template <int L, int I, int R, class At, class Store>
+__device__ __forceinline__ void normalize_rows(const LayerNorm& p, const uint4 (&x)[R][I],
+                                               const bool (&there)[R], const At& columns,
+                                               const Store& store) {
+    const int lane = lane_id() % L;
+    const int loaded = (p.cols + 7) & ~7;
     // Step by step over all rows, so that one row's reductions hide another's.
     int mean[R];
     uint64_t v[R];
@@ -126,7 +134,7 @@ __device__ __forceinline__ void layernorm_rows(const LayerNorm& p, const int16_t
     for (int j = 0; j < I; ++j) {
         const int c = (lane + L * j) * 8;
         if (c >= loaded) continue;
-        const Columns8 q(p.columns, c);
+        const Columns8 q = columns(c);
 #pragma unroll
         for (int i = 0; i < R; ++i)
             if (there[i])

@@ -18,23 +18,21 @@ namespace {
 
 constexpr int tokens = 192, channels = 64;  // of a tile: rows of A and of W
 constexpr int chunk_bytes_a = tokens * box_bytes, chunk_bytes_w = channels * box_bytes;
+constexpr int tile_bytes = tokens * channels;
 
-// K: at most 32 K32, in `chunks` of 128 bytes. WG warpgroups, each with `stages` chunks of W under way and
-// `buffers` for `strip` tokens of output on their way out.
-template <int K32_, int WG_, int stages_, int strip_, int buffers_>
+// K: at most 32 K32, in `chunks` of 128 bytes. Room for `panels` of A. WG warpgroups, each with `stages`
+// chunks of W under way, and room for one output tile on its way out.
+template <int K32_, int panels_, int WG_, int stages_>
 struct Shape {
-    static constexpr int K32 = K32_, chunks = (K32 + 3) / 4, WG = WG_, stages = stages_, strip = strip_,
-                         buffers = buffers_;
+    static constexpr int K32 = K32_, chunks = (K32 + 3) / 4, panels = panels_, WG = WG_, stages = stages_;
     static constexpr int warps = 4 * WG, threads = 32 * (warps + 4);
-    static constexpr int strip_bytes = strip * channels;
-    static constexpr int at_w = chunks * chunk_bytes_a, at_strips = at_w + WG * stages * chunk_bytes_w,
-                         at_table = at_strips + WG * buffers * strip_bytes,
-                         at_barriers = at_table + table_bytes,
-                         shared_bytes = at_barriers + 8 * 2 * (WG * stages + chunks);
+    static constexpr int at_w = panels * chunks * chunk_bytes_a, at_out = at_w + WG * stages * chunk_bytes_w,
+                         at_table = at_out + WG * tile_bytes, at_barriers = at_table + table_bytes,
+                         shared_bytes = at_barriers + 8 * 2 * (WG * stages + panels * chunks);
 };
-using Short = Shape<6, 3, 4, 96, 2>;
-using Middle = Shape<12, 3, 4, 96, 2>;
-using Long = Shape<24, 2, 4, 64, 1>;
+using Short = Shape<6, 2, 3, 3>;
+using Middle = Shape<12, 2, 2, 3>;
+using Long = Shape<24, 1, 2, 3>;
 
 // An item is `part` tiles of a panel's channels, or what is left of them.
 struct Args {
@@ -68,7 +66,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
     const int warp = __shfl_sync(0xffffffff, static_cast<int>(threadIdx.x >> 5), 0), lane = lane_id();
 
     const uint32_t all_full = base + S::at_barriers, all_empty = all_full + 8 * WG * S::stages,
-                   a_full = all_empty + 8 * WG * S::stages, a_empty = a_full + 8 * S::chunks;
+                   a_full = all_empty + 8 * WG * S::stages, a_empty = a_full + 8 * S::panels * S::chunks;
 
     let_next_start();
     if (threadIdx.x == 0) {
@@ -76,7 +74,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
             barrier_init(all_full + 8 * i, 1);
             barrier_init(all_empty + 8 * i, 4);
         }
-        for (int i = 0; i < S::chunks; ++i) {
+        for (int i = 0; i < S::panels * S::chunks; ++i) {
             barrier_init(a_full + 8 * i, 1);
             barrier_init(a_empty + 8 * i, warps);
         }
@@ -92,25 +90,30 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
     const auto next_stage = [&] {
         if (++stage == S::stages) stage = 0, ++times;
     };
+    int panel = -1;                              // of the current item
+    uint32_t place = S::panels - 1, turn = -1u;  // where it lies, and how often something lay there before
+    const auto next_panel = [&](int which) {
+        if (which == panel) return false;
+        panel = which;
+        if (++place == S::panels) place = 0, ++turn;
+        return true;
+    };
 
     if (warp >= warps) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
         if (group > WG || lane > 0) return;
         if (group == WG) {
-            // The last one brings the panels, each chunk of them once all have read the one before.
+            // The last one brings the panels, each chunk of them once all have read what lay there.
             wait_for_inputs();
-            int before = -1;
-            uint32_t panels = 0;
             for (int item = blockIdx.x; item < args.items; item += gridDim.x) {
-                const int panel = args.parts.divide(item);
-                if (panel == before) continue;
-                before = panel;
+                if (!next_panel(args.parts.divide(item))) continue;
                 for (int k = 0; k < S::chunks; ++k) {
-                    if (panels > 0) barrier_wait(a_empty + 8 * k, (panels - 1) & 1);
-                    barrier_expect(a_full + 8 * k, chunk_bytes_a);
-                    load_box(base + k * chunk_bytes_a, args.a, k * box_bytes, panel * tokens, a_full + 8 * k);
+                    const uint32_t chunk = place * S::chunks + k;
+                    if (turn > 0) barrier_wait(a_empty + 8 * chunk, (turn - 1) & 1);
+                    barrier_expect(a_full + 8 * chunk, chunk_bytes_a);
+                    load_box(base + chunk * chunk_bytes_a, args.a, k * box_bytes, panel * tokens,
+                             a_full + 8 * chunk);
                 }
-                ++panels;
             }
             return;
         }
@@ -133,26 +136,26 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
     else
         asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
     const int g = lane >> 2;
-    const auto group_barrier = [&] { asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory"); };
+    const auto group_barrier = [&](int kind) {
+        asm volatile("bar.sync %0, 128;" ::"r"(1 + kind + group) : "memory");
+    };
     const bool speaks = (warp & 3) == 0 && lane == 0;  // for its warpgroup
-    // Where this thread's rows of a strip begin: its warp's 16 channels, under the 64-byte swizzle.
-    const uint32_t strips = base + S::at_strips + group * S::buffers * S::strip_bytes;
-    const uint32_t row_in_strip = lane * channels + (((warp & 3) ^ (lane >> 1 & 3)) << 4);
-    uint32_t strip_count = 0;
+    // A tile's output, [tokens][channels] under the 64-byte swizzle, and where this thread's rows begin: its
+    // warp's 16 channels.
+    const uint32_t output = base + S::at_out + group * tile_bytes;
+    const uint32_t row = output + lane * channels + (((warp & 3) ^ (lane >> 1 & 3)) << 4);
     wait_for_inputs();
 
-    int before = -1;
-    uint32_t panels = 0;
     for (int item = blockIdx.x; item < args.items; item += gridDim.x) {
-        const int panel = args.parts.divide(item), first = (item - panel * args.parts.d) * args.part,
+        next_panel(args.parts.divide(item));
+        const int first = (item - panel * args.parts.d) * args.part,
                   last = min(first + args.part, args.across), next = item + static_cast<int>(gridDim.x);
-        const bool ends =
-            next >= args.items || args.parts.divide(next) != panel;  // the panel, with this item
-        if (panel != before) before = panel, ++panels;
+        const bool ends = next >= args.items || args.parts.divide(next) != panel;  // with this item
+        const uint32_t chunks = place * S::chunks;
         if (ends && first + group >= last && lane == 0)  // nothing here for this warpgroup
             for (int k = 0; k < S::chunks; ++k) {
-                barrier_wait(a_full + 8 * k, (panels - 1) & 1);
-                barrier_arrive(a_empty + 8 * k);
+                barrier_wait(a_full + 8 * (chunks + k), turn & 1);
+                barrier_arrive(a_empty + 8 * (chunks + k));
             }
         for (int tile = first + group; tile < last; tile += WG) {
             // This thread's two channels.
@@ -169,15 +172,15 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
             const auto release = [&](int k, uint32_t which) {
                 if (lane > 0) return;
                 barrier_arrive(empty + 8 * which);
-                if (last_one) barrier_arrive(a_empty + 8 * k);
+                if (last_one) barrier_arrive(a_empty + 8 * (chunks + k));
             };
             uint32_t used = 0;
 #pragma unroll
             for (int k = 0; k < S::chunks; ++k, next_stage()) {
-                barrier_wait(a_full + 8 * k, (panels - 1) & 1);
+                barrier_wait(a_full + 8 * (chunks + k), turn & 1);
                 barrier_wait(full + 8 * stage, times & 1);
                 const uint32_t w = descriptor(ring + stage * chunk_bytes_w),
-                               a = descriptor(base + k * chunk_bytes_a);
+                               a = descriptor(base + (chunks + k) * chunk_bytes_a);
                 wgmma_fence();
 #pragma unroll
                 for (int kk = 0; kk < 4 && 4 * k + kk < S::K32; ++kk)
@@ -189,29 +192,30 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
                 }
                 used = stage;
             }
+            if (speaks) wait_for_stores();  // the tile before this one has left
+            group_barrier(0);
             wgmma_wait<0>();
             keep_in_place(d);
             release(S::chunks - 1, used);
 #pragma unroll
-            for (int from = 0; from < tokens; from += S::strip, ++strip_count) {
-                const uint32_t strip = strips + strip_count % S::buffers * S::strip_bytes;
-                if (speaks) wait_for_stores<S::buffers - 1>();  // what was in this buffer has left it
-                group_barrier();
+            for (int j = 0; j < tokens / 8; j += 4) {
+                uint32_t y[4];
 #pragma unroll
-                for (int j = from / 8; j < (from + S::strip) / 8; j += 4) {
-                    uint32_t y[4];
-#pragma unroll
-                    for (int i = 0; i < 4; ++i) {
-                        const int* const v = d + 4 * (j + i);
-                        y[i] = pack4(scale_high(v[0], m.x, r.x, s.x), scale_high(v[2], m.y, r.y, s.y),
-                                     scale_high(v[1], m.x, r.x, s.x), scale_high(v[3], m.y, r.y, s.y));
-                        if constexpr (E == Epilogue::gelu) y[i] = look_up4(table, y[i]);
-                    }
-                    store_matrices_transposed(strip + (8 * j - from) * channels + row_in_strip, y);
+                for (int i = 0; i < 4; ++i) {
+                    const int* const v = d + 4 * (j + i);
+                    y[i] = pack4(scale_high(v[0], m.x, r.x, s.x), scale_high(v[2], m.y, r.y, s.y),
+                                 scale_high(v[1], m.x, r.x, s.x), scale_high(v[3], m.y, r.y, s.y));
+                    if constexpr (E == Epilogue::gelu) y[i] = look_up4(table, y[i]);
                 }
-                show_to_engines();
-                group_barrier();
-                if (speaks) store_box(args.out, tile * channels, panel * tokens + from, strip);
+                store_matrices_transposed(row + 8 * j * channels, y);
+            }
+            show_to_engines();
+            if ((warp & 3) == 0) {
+                group_barrier(WG);
+                if (speaks) store_box(args.out, tile * channels, panel * tokens, output);
+                __syncwarp();
+            } else {  // the others need not wait
+                asm volatile("bar.arrive %0, 128;" ::"r"(1 + WG + group) : "memory");
             }
         }
     }
@@ -267,7 +271,7 @@ void linear_panel(const Linear& p, const Launch& at) {
         Args args{};
         args.a = boxes(p.a, p.rows, p.k, p.lda, tokens);
         args.w = boxes(p.w_pairs, p.w_rows, p.k, p.ldw, channels);
-        args.out = boxes(p.out, p.rows, p.ldo, p.ldo, S::strip, channels);
+        args.out = boxes(p.out, p.rows, p.ldo, p.ldo, tokens, channels);
         args.p = p;
         args.across = p.cols / channels;
         const int panels = (p.rows + tokens - 1) / tokens;
