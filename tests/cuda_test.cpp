@@ -220,7 +220,7 @@ TEST_CASE("cuda: every matrix product kernel gives the same bits", "[cuda][gpu]"
                         cpu::make_backend(0)->load(q)->run(pixels, batch, {})->integer_logits;
                     const auto network = backend->load(q);
                     for (const char* tile : {"", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma",
-                                             "wgmma192", "panel"}) {
+                                             "wgmma192", "panel", "side"}) {
                         cuda::force_tile(*network, tile);
                         for (const int micro : {0, 1, 7}) {
                             cuda::set_micro_batch(*network, micro);

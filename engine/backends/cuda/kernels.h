@@ -56,8 +56,8 @@ struct LayerNorm {
 struct Linear {
     const int8_t* a = nullptr;
     int32_t lda = 0;
-    const int8_t* w = nullptr;        // [w_rows, ldw], packed_row order, zeros around
-    const int8_t* w_pairs = nullptr;  // the same in paired_row order, where the panel kernel may be asked
+    const int8_t* w = nullptr;       // [w_rows, ldw], packed_row order, zeros around
+    const int8_t* w_side = nullptr;  // or null: the same in paired_row or, for residual, plain_row order
     int32_t ldw = 0, w_rows = 0;
     int32_t rows = 0, cols = 0, k = 0;  // k: multiple of 32. cols: multiple of 64
     Epilogue epilogue{};
@@ -105,10 +105,10 @@ struct RowGelu {
 };
 
 // What Linear kernels there are: tile sizes for few rows and for many.
-enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma, wgmma192, panel };
-constexpr int tiles = 8;
-constexpr const char* tile_names[tiles] = {"rows16",  "rows32", "rows64",   "rows128",
-                                           "wgmma64", "wgmma",  "wgmma192", "panel"};
+enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma, wgmma192, panel, side };
+constexpr int tiles = 9;
+constexpr const char* tile_names[tiles] = {"rows16", "rows32",   "rows64", "rows128", "wgmma64",
+                                           "wgmma",  "wgmma192", "panel",  "side"};
 bool tile_fits(Tile tile, const Linear& p, const Launch& at);
 Tile choose_tile(const Linear& p, const Launch& at);
 

@@ -56,11 +56,13 @@ IVIT_HD int32_t packed_row(int32_t channel) {
     return (channel & ~31) | 8 * j | 2 * t | e;
 }
 
-// Another order, in groups of 16, for products on their side (linear_panel.cu): the two rows of a thread, g
-// and g + 8, are neighbours.
+// For products on their side, W times A transposed. Where the output is bytes (linear_panel.cu), in groups of
+// 16: the two rows of a thread, g and g + 8, are neighbours. Where it is the residual stream
+// (linear_side.cu), as the channels are.
 IVIT_HD int32_t paired_row(int32_t channel) {
     return (channel & ~15) | (channel & 1) << 3 | (channel >> 1 & 7);
 }
+IVIT_HD int32_t plain_row(int32_t channel) { return channel; }
 
 // ---- How persistent.cu divides a product.
 // Units of a product that block `rank` of 2^log_ctas has: rank + i * ctas for i below it.

@@ -2,7 +2,6 @@
 // int8 matrix products on tensor cores through mma.sync (sm_75 and later), tiles staged by cp.async, with
 // everything that follows them in the epilogue; for few rows the I-LayerNorm in front is part of it too.
 #include "engine/backends/cuda/epilogue.cuh"
-#include "engine/backends/cuda/linear_panel.h"
 #include "engine/backends/cuda/linear_sm90.h"
 #include "engine/backends/cuda/prepare.h"
 
@@ -214,6 +213,7 @@ void prepare_linear(const Launch& at) {
 
 bool tile_fits(Tile tile, const Linear& p, const Launch& at) {
     if (tile == Tile::panel) return panel_fits(p, at);
+    if (tile == Tile::side) return side_fits(p, at);
     if (tile >= Tile::wgmma64) return wgmma_fits(p, at);
     size_t bytes = 0;
     with_shape(tile, [&]<class S>(S) { bytes = S::shared_bytes(p); });
@@ -232,10 +232,11 @@ Tile choose_tile(const Linear& p, const Launch& at) {
         // The greatest tiles, one at a time on a multiprocessor, where they fill their last round nearly too,
         // and K is long or the epilogue waits for memory anyway.
         const int64_t tiles = blocks(192, 192), rounds = (tiles + at.sms - 1) / at.sms;
-        return (p.epilogue == Epilogue::residual || p.k >= 512) && rounds > 1 &&
-                       10 * tiles >= 9 * rounds * at.sms
-                   ? Tile::wgmma192
-                   : Tile::wgmma;
+        if (rounds > 1 && 10 * tiles >= 9 * rounds * at.sms) {
+            if (side_fits(p, at)) return Tile::side;
+            if (p.epilogue == Epilogue::residual || p.k >= 512) return Tile::wgmma192;
+        }
+        return Tile::wgmma;
     }
     if (tile_fits(Tile::wgmma64, p, at)) return Tile::wgmma64;
     if (blocks(128, 128) >= at.sms) return Tile::rows128;
@@ -247,6 +248,7 @@ Tile choose_tile(const Linear& p, const Launch& at) {
 
 void linear(const Linear& p, Tile tile, const Launch& at) {
     if (tile == Tile::panel) return linear_panel(p, at);
+    if (tile == Tile::side) return linear_side(p, at);
     if (tile >= Tile::wgmma64) return linear_wgmma(p, tile, at);
     with_shape(tile, [&]<class S>(S) { run<S>(p, at); });
 }

@@ -4,7 +4,7 @@
 // linear_sm90.cu moves from the second-level cache, which is what limits it. The products are computed on
 // their side, W times A transposed: each thread then requantizes two channels and needs the parameters of no
 // others. Each warpgroup has tiles and a ring of its own, so that one requantizes while others multiply.
-#include "engine/backends/cuda/linear_panel.h"
+#include "engine/backends/cuda/linear_sm90.h"
 
 #include <algorithm>
 
@@ -41,18 +41,6 @@ struct Args {
     FastDiv parts;  // of a panel
     int32_t part, across, items;
 };
-
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-
-// Four 8 x 8 matrices of 16-bit pairs, turned on their way: lane l gives the address of row l % 8 of matrix l
-// / 8, and this thread holds rows 2t and 2t + 1 of column g.
-__device__ __forceinline__ void store_matrices_transposed(uint32_t address, const uint32_t (&r)[4]) {
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
-                 "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
-                 : "memory");
-}
-
-#endif
 
 template <Epilogue E, class S>
 __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_constant__ Args args) {
@@ -259,7 +247,7 @@ void prepare_panel(const Launch& at) {
 }
 
 bool panel_fits(const Linear& p, const Launch& at) {
-    if (!p.w_pairs || !copy_engine_ready() || at.arch != 90) return false;
+    if (!p.w_side || !copy_engine_ready() || at.arch != 90) return false;
     bool fits = false;
     with_kernel(p.k, p.epilogue, [&]<class S>(auto, S) { fits = S::shared_bytes <= at.shared_limit; });
     return fits && p.columns.high &&
@@ -270,7 +258,7 @@ void linear_panel(const Linear& p, const Launch& at) {
     with_kernel(p.k, p.epilogue, [&]<class S>(auto kernel, S) {
         Args args{};
         args.a = boxes(p.a, p.rows, p.k, p.lda, tokens);
-        args.w = boxes(p.w_pairs, p.w_rows, p.k, p.ldw, channels);
+        args.w = boxes(p.w_side, p.w_rows, p.k, p.ldw, channels);
         args.out = boxes(p.out, p.rows, p.ldo, p.ldo, tokens, channels);
         args.p = p;
         args.across = p.cols / channels;

@@ -257,6 +257,7 @@ void prepare_kernels(const Launch& at) {
     prepare_attention(at);
     prepare_wgmma(at);
     prepare_panel(at);
+    prepare_side(at);
     prepare_persistent(at);
 }
 

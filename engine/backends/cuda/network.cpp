@@ -222,9 +222,10 @@ class CudaNetwork : public IntegerNetwork {
                 found->second->out == out)
                 result = found->second;
         }
-        // What the panel kernel may multiply.
-        const bool pairs = at_.arch == 90 && n.op == Op::linear && node(n.inputs[0]).op == Op::layernorm;
-        if (!result) result = pack_node(*q, in, out, pairs, stream_);
+        RowOrder side = nullptr;
+        if (at_.arch == 90 && n.op == Op::linear)
+            side = n.to_residual ? plain_row : node(n.inputs[0]).op == Op::layernorm ? paired_row : nullptr;
+        if (!result) result = pack_node(*q, in, out, side, stream_);
         shared_[q.get()] = result;
         return result;
     }
@@ -253,7 +254,7 @@ class CudaNetwork : public IntegerNetwork {
         const auto product = [&](Linear& to, int i) {
             const PackedNode& w = packed(i);
             to.w = w.w;
-            to.w_pairs = w.w_pairs;
+            to.w_side = w.w_side;
             to.ldw = w.ldw;
             to.w_rows = w.w_rows;
             to.cols = w.out.stride;

@@ -16,7 +16,7 @@ DeviceBuffer Arena::upload(cudaStream_t stream) const {
 }
 
 std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, const Layout& out,
-                                int32_t (*order)(int32_t)) {
+                                RowOrder order) {
     std::vector<int8_t> packed(static_cast<size_t>(out.stride) * static_cast<size_t>(in.stride));
     for (int32_t c = 0; c < out.cols; ++c) {
         int8_t* row = &packed[static_cast<size_t>(order(out.at(c))) * static_cast<size_t>(in.stride)];
@@ -50,15 +50,15 @@ ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int
 }
 
 std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout& in, const Layout& out,
-                                            bool pairs, cudaStream_t stream) {
+                                            RowOrder side, cudaStream_t stream) {
     auto packed = std::make_shared<PackedNode>();
     packed->in = in;
     packed->out = out;
     Arena arena;
     std::vector<int8_t> weight;
     if (!node.weight.empty()) weight = pack_weight(node.weight, in, out, packed_row);
-    std::vector<int8_t> weight_pairs;
-    if (pairs) weight_pairs = pack_weight(node.weight, in, out, paired_row);
+    std::vector<int8_t> weight_side;
+    if (side) weight_side = pack_weight(node.weight, in, out, side);
     std::vector<int32_t> constant;
     if (!node.constant.empty()) {
         const size_t rows = node.constant.size() / static_cast<size_t>(out.cols);
@@ -67,14 +67,14 @@ std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout&
             std::copy_n(&node.constant[i * static_cast<size_t>(out.cols)], out.cols,
                         &constant[i * static_cast<size_t>(out.stride)]);
     }
-    const size_t w = arena.add(weight), w_pairs = arena.add(weight_pairs), bias = arena.add(node.bias),
+    const size_t w = arena.add(weight), w_side = arena.add(weight_side), bias = arena.add(node.bias),
                  m = arena.add(node.m), s = arena.add(node.s), B = arena.add(node.B),
                  table = arena.add(node.table), positions = arena.add(constant);
     arena.add<uint8_t>(nullptr, 0);
     packed->memory = arena.upload(stream);
     const uint8_t* base = packed->memory.as<uint8_t>();
     packed->w = reinterpret_cast<const int8_t*>(base + w);
-    if (pairs) packed->w_pairs = reinterpret_cast<const int8_t*>(base + w_pairs);
+    if (side) packed->w_side = reinterpret_cast<const int8_t*>(base + w_side);
     packed->ldw = in.stride;
     packed->w_rows = out.stride;
     packed->bias = reinterpret_cast<const int32_t*>(base + bias);

@@ -32,10 +32,11 @@ class Arena {
     std::vector<uint8_t> bytes_;
 };
 
-// w [cols, K] -> [out.stride, in.stride], rows in the `order` (packed_row or paired_row) of their place in
-// `out`, zeros around.
+using RowOrder = int32_t (*)(int32_t);  // packed_row, paired_row or plain_row
+
+// w [cols, K] -> [out.stride, in.stride], rows in the order of their place in `out`, zeros around.
 std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, const Layout& out,
-                                int32_t (*order)(int32_t));
+                                RowOrder order);
 
 // Columns on the host; offsets into the Arena they were added to.
 struct ColumnsOffsets {
@@ -52,15 +53,15 @@ ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int
 struct PackedNode {
     Layout in, out;  // of the weight
     DeviceBuffer memory;
-    const int8_t *w = nullptr, *w_pairs = nullptr;  // Linear
+    const int8_t *w = nullptr, *w_side = nullptr;  // Linear
     int32_t ldw = 0, w_rows = 0;
     const int32_t *bias = nullptr, *m = nullptr, *s = nullptr;  // as in QuantNode
     const int64_t* B = nullptr;
     const int8_t* table = nullptr;
     const int32_t* constant = nullptr;  // [tokens, out.stride]
 };
-// pairs: the weight in paired_row order too.
+// side: the weight in this order too, as Linear::w_side.
 std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout& in, const Layout& out,
-                                            bool pairs, cudaStream_t stream);
+                                            RowOrder side, cudaStream_t stream);
 
 }  // namespace ivit::cuda

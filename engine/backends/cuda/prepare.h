@@ -11,7 +11,9 @@ void prepare_patches(const Launch& at);
 void prepare_row_gelu(const Launch& at);
 void prepare_attention(const Launch& at);
 void prepare_attention_fast(const Launch& at);
+void prepare_wgmma(const Launch& at);
 void prepare_panel(const Launch& at);
+void prepare_side(const Launch& at);
 void prepare_persistent(const Launch& at);
 
 }  // namespace ivit::cuda
