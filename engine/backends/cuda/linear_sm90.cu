@@ -258,6 +258,7 @@ void prepare_kernels(const Launch& at) {
     prepare_wgmma(at);
     prepare_panel(at);
     prepare_side(at);
+    prepare_attention_sm90(at);
     prepare_persistent(at);
 }
 

@@ -11,6 +11,7 @@ void prepare_patches(const Launch& at);
 void prepare_row_gelu(const Launch& at);
 void prepare_attention(const Launch& at);
 void prepare_attention_fast(const Launch& at);
+void prepare_attention_sm90(const Launch& at);
 void prepare_wgmma(const Launch& at);
 void prepare_panel(const Launch& at);
 void prepare_side(const Launch& at);

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention for what networks usually ask: logits of up to 8 bits and a Shiftmax whose shares are the high
+// word of a 32-bit product (M - k = 31). The same integers as attention.cu in a third of the instructions:
+// logits travel as bytes, four to a word, whose places in the exponentials' table are one dot product each;
+// that table has a copy for every eighth lane; and only the last tokens are masked.
+#pragma once
+#include <type_traits>
+
+#include "engine/backends/cuda/attention.cuh"
+#include "engine/backends/cuda/device.cuh"
+
+namespace ivit::cuda {
+
+// As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them.
+template <int D_, int chunks_, int warps_, bool split_, int blocks_>
+struct Shape {
+    static constexpr int D = D_, chunks = chunks_, warps = warps_, blocks = blocks_;
+    static constexpr bool split = split_;
+    static constexpr int tokens = 32 * chunks * (split ? warps : 1);  // at most
+    static constexpr int least_tokens = split ? 1 : 32 * (chunks - 1) + 1;
+    static size_t shared_bytes(int tokens_padded) {
+        const size_t kv = 2 * static_cast<size_t>(tokens_padded) * D;
+        return kv + exponential_bytes + (split ? static_cast<size_t>(warps) * (16 * 8 + 16 * D * 4) : 0);
+    }
+};
+
+// Four integers to a byte each, the first lowest; below 0 and above 255 they saturate.
+__device__ __forceinline__ uint32_t pack_u8(int a, int b, int c, int d) {
+    uint32_t upper, all;
+    asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(upper) : "r"(d), "r"(c));
+    asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(upper));
+    return all;
+}
+// base - entry_bytes * byte e of four.
+__device__ __forceinline__ uint32_t entry_below(uint32_t base, uint32_t four, int e) {
+    uint32_t at;
+    asm("dp4a.u32.s32 %0, %1, %2, %3;"
+        : "=r"(at)
+        : "r"(four), "r"(static_cast<uint32_t>(256 - entry_bytes) << 8 * e), "r"(base));
+    return at;
+}
+
+// The exponentials' table in shared memory: [entries][copies].
+__device__ __forceinline__ void fill_exponentials(const Attention& p, uint8_t* shared) {
+    for (int i = threadIdx.x; i < p.entries; i += blockDim.x) {
+        static_assert(copies == 8);
+        const uint32_t v = __ldg(p.exponential + i);
+        uint4* const to = reinterpret_cast<uint4*>(shared + i * entry_bytes);
+        to[0] = to[1] = make_uint4(v, v, v, v);
+    }
+}
+
+// Rows 16 tile .. + 15 of the queries of a head, qkv: its first row's. Of rows that are no tokens, zeros.
+template <int D>
+__device__ __forceinline__ void load_queries(const Attention& p, const int8_t* qkv, int tile,
+                                             uint32_t (&q)[D / 32][4]) {
+    const int g = lane_id() >> 2, t = lane_id() & 3;
+#pragma unroll
+    for (int kk = 0; kk < D / 32; ++kk)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+            const int i = 16 * tile + g + 8 * (e & 1);
+            q[kk][e] = i < p.tokens
+                           ? *reinterpret_cast<const uint32_t*>(qkv + static_cast<int64_t>(i) * p.ld +
+                                                                32 * kk + 16 * (e >> 1) + 4 * t)
+                           : 0;
+        }
+}
+
+// What a tile of 16 queries needs to know of its head: where its keys and values [padded to 32s, D] lie in
+// shared memory, the exponentials, and the first row of its output; where the warps of a block split the
+// tokens, room for their sums, and whether another tile follows.
+struct AttentionHead {
+    uint32_t keys, values;
+    const uint8_t* exponentials;
+    int8_t* out;
+    uint8_t* sums = nullptr;
+    bool again = false;
+};
+
+// Whether logits fill 8 bits, and a thread's share of a row's exponentials, two of each group of eight, adds
+// up to 32 bits. No exponential is greater than the first.
+inline bool attention_bytes(const Attention& p, int chunks) {
+    return p.top_logits - p.low_logits == 255 &&
+           uint64_t{p.greatest} * static_cast<uint64_t>(8 * chunks) < uint64_t{1} << 32;
+}
+
+// One tile: logits, Shiftmax, context. q: load_queries'. bytes: attention_bytes.
+template <class S, bool bytes>
+__device__ __forceinline__ void attend(const Attention& p, const AttentionHead& at, int tile,
+                                       const uint32_t (&q)[S::D / 32][4]) {
+    constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
+    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
+    [[maybe_unused]] const int padded = (p.tokens + 31) & ~31;
+    const int row[2] = {16 * tile + g, 16 * tile + g + 8};
+    const int first = S::split ? warp * 32 * S::chunks : 0;  // token of this warp's first logit
+    // Logits count from the grid's lowest: 0 .. span.
+    const int r_logits = (1 << (p.s_logits - 33)) - p.low_logits * (1 << (p.s_logits - 32));
+    const int r_context = 1 << (p.s_context - 33);
+    const int s_logits = p.s_logits - 32, s_context = p.s_context - 32;
+    const uint32_t span = static_cast<uint32_t>(p.top_logits - p.low_logits);
+    const int limit = p.tokens - first - 2 * t;  // this thread's columns 8j, 8j + 1 below it are tokens
+    const uint32_t copy = static_cast<uint32_t>(lane % copies) * 4;
+    const auto is_token = [&](int j, int e) { return 8 * j + e < limit; };
+    constexpr int first_masked = S::split ? 0 : N8 - 4;
+
+    // Two neighbouring tokens of a group and of the next, of row g, and of row g + 8.
+    uint32_t fours[N8 / 2][2];
+    int greatest[2] = {0, 0};
+#pragma unroll
+    for (int j = 0; j < N8; j += 2) {
+        int x[2][4] = {};
+        if (!S::split || first + 8 * j < padded) {
+#pragma unroll
+            for (int kk = 0; kk < D / 32; ++kk) {
+                uint32_t b[4];
+                const int n = first + 8 * j + (lane & 7) + (lane >> 4) * 8;
+                load_matrices(b, at.keys + swizzled_row<D>(n, 2 * kk + (lane >> 3 & 1)));
+                mma_s8(x[0], q[kk], b[0], b[1]);
+                mma_s8(x[1], q[kk], b[2], b[3]);
+            }
+        }
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            int y[2][2];
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+#pragma unroll
+                for (int e = 0; e < 2; ++e) {
+                    y[i][e] = scale_top(x[i][2 * h + e], p.m_logits, r_logits, s_logits);
+                    if (j + i >= first_masked && !is_token(j + i, e))
+                        y[i][e] = 0;  // no row's greatest is below 0
+                }
+                greatest[h] = max(max(greatest[h], y[i][0]), y[i][1]);
+            }
+            fours[j / 2][h] = pack_u8(y[0][0], y[0][1], y[1][0], y[1][1]);
+            if (!bytes) fours[j / 2][h] = __vminu4(fours[j / 2][h], span * 0x1010101u);
+        }
+    }
+    uint32_t most[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+        most[h] = min(static_cast<uint32_t>(greatest[h]), span);
+        most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 1));
+        most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 2));
+    }
+    int* const sums = reinterpret_cast<int*>(at.sums);  // split: [warps][16 * D]
+    unsigned long long* const rows =
+        reinterpret_cast<unsigned long long*>(sums + S::warps * 16 * D);  // split: [warps][16]
+    if constexpr (S::split) {
+        if (t == 0) {
+            rows[warp * 16 + g] = most[0];
+            rows[warp * 16 + g + 8] = most[1];
+        }
+        __syncthreads();
+#pragma unroll
+        for (int h = 0; h < 2; ++h)
+            for (int w = 0; w < S::warps; ++w)
+                most[h] = max(most[h], static_cast<uint32_t>(rows[w * 16 + g + 8 * h]));
+        __syncthreads();
+    }
+
+    uint32_t x[N8][4];
+    uint64_t sum[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+        const uint32_t base = most[h] * entry_bytes + copy;
+        std::conditional_t<bytes, uint32_t, uint64_t> mine = 0;
+#pragma unroll
+        for (int j = 0; j < N8; ++j)
+#pragma unroll
+            for (int e = 0; e < 2; ++e) {
+                uint32_t v = *reinterpret_cast<const uint32_t*>(
+                    at.exponentials + entry_below(base, fours[j / 2][h], 2 * (j & 1) + e));
+                if (j >= first_masked && !is_token(j, e)) v = 0;
+                x[j][2 * h + e] = v;
+                mine += v;
+            }
+        sum[h] = mine;
+        sum[h] += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum[h]), 1);
+        sum[h] += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum[h]), 2);
+    }
+    if constexpr (S::split) {
+        if (t == 0) {
+            rows[warp * 16 + g] = sum[0];
+            rows[warp * 16 + g + 8] = sum[1];
+        }
+        __syncthreads();
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            sum[h] = 0;
+            for (int w = 0; w < S::warps; ++w) sum[h] += rows[w * 16 + g + 8 * h];
+        }
+    }
+    // The four lanes of a row would divide the same numbers: even ones take row g, odd ones row g + 8.
+    const uint32_t mine = quick_reciprocal(static_cast<int64_t>(t & 1 ? sum[1] : sum[0]), p.M);
+    const uint32_t f[2] = {__shfl_sync(0xffffffff, mine, lane & ~3), __shfl_sync(0xffffffff, mine, lane | 1)};
+
+    // Probabilities, packed as the products want them: slots 4t .. 4t+3 of a chunk are its tokens 2t,
+    // 2t+1, 8+2t, 9+2t, and 16 further on, so no value changes its thread. No share passes 2^(k-1), as f
+    // is rounded down.
+    uint32_t low[S::chunks][4], high[S::chunks][4];
+#pragma unroll
+    for (int c = 0; c < S::chunks; ++c)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                uint32_t pair[2];
+#pragma unroll
+                for (int j = 0; j < 2; ++j) {
+                    const uint32_t(&two)[4] = x[4 * c + 2 * half + j];
+                    pair[j] = __byte_perm(__umulhi(f[h], two[2 * h]), __umulhi(f[h], two[2 * h + 1]), 0x5410);
+                }
+                low[c][2 * half + h] = __byte_perm(pair[0], pair[1], 0x6420);
+                high[c][2 * half + h] = __byte_perm(pair[0], pair[1], 0x7531);
+            }
+
+    const auto put = [&](int d, const int(&ev)[4], const int(&od)[4]) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            if (row[h] >= p.tokens) continue;
+            const int o[4] = {ev[2 * h], od[2 * h], ev[2 * h + 1], od[2 * h + 1]};
+            int y[4];
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+                y[e] =
+                    clamp32(scale_top(o[e], p.m_context, r_context, s_context), p.low_context, p.top_context);
+            *reinterpret_cast<uint32_t*>(at.out + static_cast<int64_t>(row[h]) * p.ldo + 16 * d + 4 * t) =
+                pack4(y[0], y[1], y[2], y[3]);
+        }
+    };
+    // Sixteen dimensions at a time: even[] holds 4t + {0, 2} of rows g and g + 8, odd[] 4t + {1, 3}; the
+    // high plane apart, as it counts 256 times.
+#pragma unroll
+    for (int d = 0; d < D / 16; ++d) {
+        int even[4] = {}, odd[4] = {}, even_high[4] = {}, odd_high[4] = {};
+#pragma unroll
+        for (int c = 0; c < S::chunks; ++c) {
+            if (S::split && first + 32 * c >= p.tokens) break;
+            uint32_t v[4];
+            load_matrices_transposed(v, at.values + swizzled_row<D>(first + 32 * c + lane, d));
+            const uint32_t e0 = __byte_perm(v[0], v[1], 0x6420), e1 = __byte_perm(v[2], v[3], 0x6420);
+            const uint32_t o0 = __byte_perm(v[0], v[1], 0x7531), o1 = __byte_perm(v[2], v[3], 0x7531);
+            mma_u8(even, low[c], e0, e1);
+            mma_u8(odd, low[c], o0, o1);
+            mma_u8(even_high, high[c], e0, e1);
+            mma_u8(odd_high, high[c], o0, o1);
+        }
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+            even[e] += even_high[e] * 256;
+            odd[e] += odd_high[e] * 256;
+        }
+        if constexpr (S::split) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) {
+                sums[warp * 16 * D + (d * 8 + e) * 32 + lane] = even[e];
+                sums[warp * 16 * D + (d * 8 + 4 + e) * 32 + lane] = odd[e];
+            }
+        } else {
+            put(d, even, odd);
+        }
+    }
+    if constexpr (S::split) {
+        __syncthreads();
+        for (int d = warp; d < D / 16; d += S::warps) {
+            int ev[4] = {}, od[4] = {};
+            for (int w = 0; w < S::warps; ++w)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    ev[e] += sums[w * 16 * D + (d * 8 + e) * 32 + lane];
+                    od[e] += sums[w * 16 * D + (d * 8 + 4 + e) * 32 + lane];
+                }
+            put(d, ev, od);
+        }
+        if (at.again) __syncthreads();
+    }
+}
+
+}  // namespace ivit::cuda
