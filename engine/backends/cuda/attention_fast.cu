@@ -87,8 +87,8 @@ bool attention_fast(const Attention& p, const Launch& at) {
         const dim3 grid(static_cast<unsigned>(S::split ? tiles : 1), static_cast<unsigned>(p.heads),
                         static_cast<unsigned>(p.batch));
         start<Attention>(
-            attention_bytes(p, S::chunks) ? attention_fast_kernel<S, true> : attention_fast_kernel<S, false>,
-            p, grid, dim3(32 * S::warps), S::shared_bytes((p.tokens + 31) & ~31), at);
+            attention_bytes(p) ? attention_fast_kernel<S, true> : attention_fast_kernel<S, false>, p, grid,
+            dim3(32 * S::warps), S::shared_bytes((p.tokens + 31) & ~31), at);
     });
 }
 

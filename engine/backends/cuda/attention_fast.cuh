@@ -78,11 +78,9 @@ struct AttentionHead {
     bool again = false;
 };
 
-// Whether logits fill 8 bits, and a thread's share of a row's exponentials, two of each group of eight, adds
-// up to 32 bits. No exponential is greater than the first.
-inline bool attention_bytes(const Attention& p, int chunks) {
-    return p.top_logits - p.low_logits == 255 &&
-           uint64_t{p.greatest} * static_cast<uint64_t>(8 * chunks) < uint64_t{1} << 32;
+// Whether logits fill 8 bits, and eight exponentials add up to 32 bits. None is greater than the first.
+inline bool attention_bytes(const Attention& p) {
+    return p.top_logits - p.low_logits == 255 && uint64_t{p.greatest} * 8 < uint64_t{1} << 32;
 }
 
 // One tile: logits, Shiftmax, context. q: load_queries'. bytes: attention_bytes.
@@ -160,61 +158,71 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
         __syncthreads();
     }
 
-    uint32_t x[N8][4];
-    uint64_t sum[2];
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
+    // Exponentials of row h and their sum.
+    const auto exponentials = [&](int h, uint32_t(&x)[N8][2]) {
         const uint32_t base = most[h] * entry_bytes + copy;
-        std::conditional_t<bytes, uint32_t, uint64_t> mine = 0;
+        uint64_t sum = 0;
 #pragma unroll
-        for (int j = 0; j < N8; ++j)
+        for (int c = 0; c < S::chunks; ++c) {
+            std::conditional_t<bytes, uint32_t, uint64_t> eight = 0;
 #pragma unroll
-            for (int e = 0; e < 2; ++e) {
-                uint32_t v = *reinterpret_cast<const uint32_t*>(
-                    at.exponentials + entry_below(base, fours[j / 2][h], 2 * (j & 1) + e));
-                if (j >= first_masked && !is_token(j, e)) v = 0;
-                x[j][2 * h + e] = v;
-                mine += v;
-            }
-        sum[h] = mine;
-        sum[h] += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum[h]), 1);
-        sum[h] += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum[h]), 2);
-    }
-    if constexpr (S::split) {
-        if (t == 0) {
-            rows[warp * 16 + g] = sum[0];
-            rows[warp * 16 + g + 8] = sum[1];
+            for (int j = 4 * c; j < 4 * c + 4; ++j)
+#pragma unroll
+                for (int e = 0; e < 2; ++e) {
+                    uint32_t v = *reinterpret_cast<const uint32_t*>(
+                        at.exponentials + entry_below(base, fours[j / 2][h], 2 * (j & 1) + e));
+                    if (j >= first_masked && !is_token(j, e)) v = 0;
+                    x[j][e] = v;
+                    eight += v;
+                }
+            sum += eight;
         }
-        __syncthreads();
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            sum[h] = 0;
-            for (int w = 0; w < S::warps; ++w) sum[h] += rows[w * 16 + g + 8 * h];
-        }
-    }
-    // The four lanes of a row would divide the same numbers: even ones take row g, odd ones row g + 8.
-    const uint32_t mine = quick_reciprocal(static_cast<int64_t>(t & 1 ? sum[1] : sum[0]), p.M);
-    const uint32_t f[2] = {__shfl_sync(0xffffffff, mine, lane & ~3), __shfl_sync(0xffffffff, mine, lane | 1)};
-
+        sum += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum), 1);
+        return sum + __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(sum), 2);
+    };
     // Probabilities, packed as the products want them: slots 4t .. 4t+3 of a chunk are its tokens 2t,
     // 2t+1, 8+2t, 9+2t, and 16 further on, so no value changes its thread. No share passes 2^(k-1), as f
     // is rounded down.
     uint32_t low[S::chunks][4], high[S::chunks][4];
+    const auto shares = [&](int h, uint64_t sum, const uint32_t(&x)[N8][2]) {
+        const uint32_t f = quick_reciprocal(static_cast<int64_t>(sum), p.M);
 #pragma unroll
-    for (int c = 0; c < S::chunks; ++c)
+        for (int c = 0; c < S::chunks; ++c)
 #pragma unroll
-        for (int half = 0; half < 2; ++half)
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
+            for (int half = 0; half < 2; ++half) {
                 uint32_t pair[2];
 #pragma unroll
                 for (int j = 0; j < 2; ++j) {
-                    const uint32_t(&two)[4] = x[4 * c + 2 * half + j];
-                    pair[j] = __byte_perm(__umulhi(f[h], two[2 * h]), __umulhi(f[h], two[2 * h + 1]), 0x5410);
+                    const uint32_t(&two)[2] = x[4 * c + 2 * half + j];
+                    pair[j] = __byte_perm(__umulhi(f, two[0]), __umulhi(f, two[1]), 0x5410);
                 }
                 low[c][2 * half + h] = __byte_perm(pair[0], pair[1], 0x6420);
                 high[c][2 * half + h] = __byte_perm(pair[0], pair[1], 0x7531);
             }
+    };
+    if constexpr (S::split) {
+        uint32_t x[2][N8][2];
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const uint64_t sum = exponentials(h, x[h]);
+            if (t == 0) rows[warp * 16 + g + 8 * h] = sum;
+        }
+        __syncthreads();
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            uint64_t sum = 0;
+            for (int w = 0; w < S::warps; ++w) sum += rows[w * 16 + g + 8 * h];
+            shares(h, sum, x[h]);
+        }
+    } else {
+        // One row after the other: the exponentials of both do not fit the registers.
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            uint32_t x[N8][2];
+            const uint64_t sum = exponentials(h, x);
+            shares(h, sum, x);
+        }
+    }
 
     const auto put = [&](int d, const int(&ev)[4], const int(&od)[4]) {
 #pragma unroll

@@ -14,7 +14,8 @@ namespace ivit::cuda {
 namespace {
 
 using Ring = Shape<64, 7, 8, false, 2>;
-constexpr int places = 3;  // for heads, in shared memory
+constexpr int places =
+    2;  // for heads, in shared memory: queries, keys and values, [tokens padded to 32s, D] each
 
 struct Args {
     Attention p;
@@ -24,7 +25,7 @@ struct Args {
 };
 
 size_t ring_bytes(const Attention& p) {
-    return exponential_bytes + places * 2 * static_cast<size_t>((p.tokens + 31) & ~31) * Ring::D +
+    return exponential_bytes + places * 3 * static_cast<size_t>((p.tokens + 31) & ~31) * Ring::D +
            places * 16;
 }
 
@@ -36,11 +37,11 @@ __global__ void __launch_bounds__(32 * Ring::warps, Ring::blocks)
     extern __shared__ __align__(1024) uint8_t shared[];
     const Attention& p = args.p;
     const int warp = threadIdx.x >> 5, lane = lane_id();
-    const uint32_t side_bytes = static_cast<uint32_t>((p.tokens + 31) & ~31) * D;  // keys, or values
-    const uint32_t kv = shared_address(shared) + exponential_bytes, full = kv + places * 2 * side_bytes;
+    const uint32_t part_bytes = static_cast<uint32_t>((p.tokens + 31) & ~31) * D;  // queries, keys or values
+    const uint32_t ring = shared_address(shared) + exponential_bytes, full = ring + places * 3 * part_bytes;
     // Warps that have left the head in a place.
     uint32_t* const left =
-        reinterpret_cast<uint32_t*>(shared + exponential_bytes + places * (2 * side_bytes + 8));
+        reinterpret_cast<uint32_t*>(shared + exponential_bytes + places * (3 * part_bytes + 8));
     const int mine = (args.items - static_cast<int>(blockIdx.x) + static_cast<int>(gridDim.x) - 1) /
                      static_cast<int>(gridDim.x);  // heads of this block: every gridDim.x-th
     // Brings the block's n-th head. What a box has behind the last token is the next picture's, or zeros:
@@ -48,11 +49,11 @@ __global__ void __launch_bounds__(32 * Ring::warps, Ring::blocks)
     const auto load = [&](int n) {
         const int item = blockIdx.x + n * gridDim.x, picture = args.heads.divide(item),
                   head = item - picture * p.heads;
-        const uint32_t place = static_cast<uint32_t>(n) % places, to = kv + place * 2 * side_bytes,
-                       done = full + 8 * place;
-        barrier_expect(done, static_cast<int>(2 * side_bytes));
-        load_box(to, args.qkv, (p.heads + head) * D, picture * p.tokens, done);
-        load_box(to + side_bytes, args.qkv, (2 * p.heads + head) * D, picture * p.tokens, done);
+        const uint32_t place = static_cast<uint32_t>(n) % places, done = full + 8 * place;
+        barrier_expect(done, static_cast<int>(3 * part_bytes));
+        for (int i = 0; i < 3; ++i)
+            load_box(ring + (3 * place + i) * part_bytes, args.qkv, (i * p.heads + head) * D,
+                     picture * p.tokens, done);
     };
 
     let_next_start();
@@ -90,15 +91,17 @@ __global__ void __launch_bounds__(32 * Ring::warps, Ring::blocks)
         if (n >= mine) break;
         const int item = blockIdx.x + n * gridDim.x, picture = args.heads.divide(item),
                   head = item - picture * p.heads;
-        const int64_t row = static_cast<int64_t>(picture) * p.tokens;
-        uint32_t q[D / 32][4];
-        load_queries<D>(p, p.qkv + row * p.ld + head * D, tile, q);
+        const uint32_t queries = ring + n % places * 3 * part_bytes;
         AttentionHead at;
-        at.keys = kv + n % places * 2 * side_bytes;
-        at.values = at.keys + side_bytes;
+        at.keys = queries + part_bytes;
+        at.values = at.keys + part_bytes;
         at.exponentials = shared;
-        at.out = p.out + row * p.ldo + head * D;
+        at.out = p.out + static_cast<int64_t>(picture) * p.tokens * p.ldo + head * D;
         barrier_wait(full + 8 * (n % places), n / places & 1);
+        uint32_t q[D / 32][4];
+#pragma unroll
+        for (int kk = 0; kk < D / 32; ++kk)
+            load_matrices(q[kk], queries + swizzled_row<D>(16 * tile + (lane & 15), 2 * kk + (lane >> 4)));
         attend<Ring, bytes>(p, at, tile, q);
     }
 #endif
@@ -122,9 +125,9 @@ bool attention_sm90(const Attention& p, const Launch& at) {
         return false;
     const Args args{p, boxes(p.qkv, p.tokens * p.batch, p.ld, p.ld, (p.tokens + 31) & ~31, Ring::D),
                     FastDiv(p.heads), items};
-    start<Args>(attention_bytes(p, Ring::chunks) ? attention_ring_kernel<true> : attention_ring_kernel<false>,
-                args, dim3(static_cast<unsigned>(std::min(items, Ring::blocks * at.sms))),
-                dim3(32 * Ring::warps), ring_bytes(p), at);
+    start<Args>(attention_bytes(p) ? attention_ring_kernel<true> : attention_ring_kernel<false>, args,
+                dim3(static_cast<unsigned>(std::min(items, Ring::blocks * at.sms))), dim3(32 * Ring::warps),
+                ring_bytes(p), at);
     return true;
 }
 
