@@ -315,6 +315,23 @@ TEST_CASE("cuda: a small network through every kernel", "[cuda][gpu][sanitize]")
     }
 }
 
+TEST_CASE("cuda: many heads of 197 tokens, as the kernels for large batches have them",
+          "[cuda][gpu][sanitize]") {
+    if (!gpu()) return;
+    const vit::Dims dims{56, 4, 512, 8, 256, 1, 10, 1e-6f};
+    const auto model = test::small_model(3, dims);
+    const auto q = quantize(model, calibration_of(*model), QuantConfig());
+    const auto network = cuda::make_backend()->load(q);
+    const int batch = 34;  // 272 heads: more than two for each multiprocessor of the largest GPUs
+    const auto pixels = pictures(dims.image_size, batch, Fill::random);
+    const auto expected = cpu::make_backend(0)->load(q)->run(pixels, batch, {})->integer_logits;
+    for (const char* tile : {"", "side"}) {
+        cuda::force_tile(*network, tile);
+        INFO("tile '" << tile << "'");
+        REQUIRE(network->run(pixels, batch, {})->integer_logits == expected);
+    }
+}
+
 TEST_CASE("cuda equals cpu on DeiT-T in batches of 1 to 300", "[cuda][gpu]") {
     if (!gpu()) return;
     const auto backend = cuda::make_backend();

@@ -31,7 +31,7 @@ struct Shape {
                          shared_bytes = at_barriers + 8 * 2 * (WG * stages + panels * chunks);
 };
 using Short = Shape<6, 2, 3, 3>;
-using Middle = Shape<12, 2, 2, 3>;
+using Middle = Shape<12, 1, 3, 4>;
 using Long = Shape<24, 1, 2, 3>;
 
 // An item is `part` tiles of a panel's channels, or what is left of them.
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
             const int c = tile * channels + (warp & 3) * 16 + 2 * g;
             const int2 m = __ldg(reinterpret_cast<const int2*>(p.columns.m + c));
             const longlong2 r = __ldg(reinterpret_cast<const longlong2*>(p.columns.r + c));
-            const uchar2 s = __ldg(reinterpret_cast<const uchar2*>(p.columns.s + c));
+            uint32_t both_s = __ldg(reinterpret_cast<const uint16_t*>(p.columns.s + c));
             // [4j + {0, 1}]: tokens 8j + 2t, + 1 of the first channel, [4j + {2, 3}] of the second.
             int d[tokens / 2];
             take_any(d);
@@ -185,14 +185,16 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
             wgmma_wait<0>();
             keep_in_place(d);
             release(S::chunks - 1, used);
+            asm volatile("" : "+r"(both_s));  // or it would be waited for between two products
+            const int s0 = static_cast<int>(both_s & 0xff), s1 = static_cast<int>(both_s >> 8);
 #pragma unroll
             for (int j = 0; j < tokens / 8; j += 4) {
                 uint32_t y[4];
 #pragma unroll
                 for (int i = 0; i < 4; ++i) {
                     const int* const v = d + 4 * (j + i);
-                    y[i] = pack4(scale_high(v[0], m.x, r.x, s.x), scale_high(v[2], m.y, r.y, s.y),
-                                 scale_high(v[1], m.x, r.x, s.x), scale_high(v[3], m.y, r.y, s.y));
+                    y[i] = pack4(scale_high(v[0], m.x, r.x, s0), scale_high(v[2], m.y, r.y, s1),
+                                 scale_high(v[1], m.x, r.x, s0), scale_high(v[3], m.y, r.y, s1));
                     if constexpr (E == Epilogue::gelu) y[i] = look_up4(table, y[i]);
                 }
                 store_matrices_transposed(row + 8 * j * channels, y);
