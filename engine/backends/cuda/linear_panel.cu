@@ -3,7 +3,8 @@
 // shared memory while the copy engine brings one tile of W after the other: a third of the bytes that
 // linear_sm90.cu moves from the second-level cache, which is what limits it. The products are computed on
 // their side, W times A transposed: each thread then requantizes two channels and needs the parameters of no
-// others. Each warpgroup has tiles and a ring of its own, so that one requantizes while others multiply.
+// others. Each warpgroup has tiles and a ring of its own, and they take turns: one multiplies while the
+// others requantize.
 #include "engine/backends/cuda/linear_sm90.h"
 
 #include <algorithm>
@@ -28,7 +29,7 @@ struct Shape {
     static constexpr int warps = 4 * WG, threads = 32 * (warps + 4);
     static constexpr int at_w = panels * chunks * chunk_bytes_a, at_out = at_w + WG * stages * chunk_bytes_w,
                          at_table = at_out + WG * tile_bytes, at_barriers = at_table + table_bytes,
-                         shared_bytes = at_barriers + 8 * 2 * (WG * stages + panels * chunks);
+                         shared_bytes = at_barriers + 8 * (2 * (WG * stages + panels * chunks) + WG);
 };
 using Short = Shape<6, 2, 3, 3>;
 using Middle = Shape<12, 1, 3, 4>;
@@ -54,7 +55,8 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
     const int warp = __shfl_sync(0xffffffff, static_cast<int>(threadIdx.x >> 5), 0), lane = lane_id();
 
     const uint32_t all_full = base + S::at_barriers, all_empty = all_full + 8 * WG * S::stages,
-                   a_full = all_empty + 8 * WG * S::stages, a_empty = a_full + 8 * S::panels * S::chunks;
+                   a_full = all_empty + 8 * WG * S::stages, a_empty = a_full + 8 * S::panels * S::chunks,
+                   order = a_empty + 8 * S::panels * S::chunks;
 
     let_next_start();
     if (threadIdx.x == 0) {
@@ -66,6 +68,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
             barrier_init(a_full + 8 * i, 1);
             barrier_init(a_empty + 8 * i, warps);
         }
+        for (int i = 0; i < WG; ++i) barrier_init(order + 8 * i, 4);
         show_barriers();
     }
     if constexpr (E == Epilogue::gelu) spread_table(p, table);
@@ -132,6 +135,16 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
     // warp's 16 channels.
     const uint32_t output = base + S::at_out + group * tile_bytes;
     const uint32_t row = output + lane * channels + (((warp & 3) ^ (lane >> 1 & 3)) << 4);
+    // Warpgroups multiply one after the other: at the same time they would also requantize at the same time,
+    // while the tensor cores wait.
+    uint32_t lap = 0;
+    const auto wait_for_turn = [&] {
+        if (group > 0 || lap > 0) barrier_wait(order + 8 * group, group > 0 ? lap & 1 : (lap - 1) & 1);
+        ++lap;
+    };
+    const auto pass_turn = [&] {
+        if (lane == 0) barrier_arrive(order + 8 * (group + 1 == WG ? 0 : group + 1));
+    };
     wait_for_inputs();
 
     for (int item = blockIdx.x; item < args.items; item += gridDim.x) {
@@ -145,7 +158,12 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
                 barrier_wait(a_full + 8 * (chunks + k), turn & 1);
                 barrier_arrive(a_empty + 8 * (chunks + k));
             }
-        for (int tile = first + group; tile < last; tile += WG) {
+        for (int tile = first + group; tile - group < last; tile += WG) {
+            if (tile >= last) {
+                wait_for_turn();
+                pass_turn();
+                break;
+            }
             // This thread's two channels.
             const int c = tile * channels + (warp & 3) * 16 + 2 * g;
             const int2 m = __ldg(reinterpret_cast<const int2*>(p.columns.m + c));
@@ -163,6 +181,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
                 if (last_one) barrier_arrive(a_empty + 8 * (chunks + k));
             };
             uint32_t used = 0;
+            wait_for_turn();
 #pragma unroll
             for (int k = 0; k < S::chunks; ++k, next_stage()) {
                 barrier_wait(a_full + 8 * (chunks + k), turn & 1);
@@ -174,6 +193,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
                 for (int kk = 0; kk < 4 && 4 * k + kk < S::K32; ++kk)
                     multiply(d, w + 2 * kk, a + 2 * kk, k + kk > 0);
                 wgmma_commit();
+                if (k + 1 == S::chunks) pass_turn();
                 if (k > 0) {
                     wgmma_wait<1>();
                     release(k - 1, used);
