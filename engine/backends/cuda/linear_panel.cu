@@ -3,8 +3,7 @@
 // shared memory while the copy engine brings one tile of W after the other: a third of the bytes that
 // linear_sm90.cu moves from the second-level cache, which is what limits it. The products are computed on
 // their side, W times A transposed: each thread then requantizes two channels and needs the parameters of no
-// others. Each warpgroup has tiles and a ring of its own, and they take turns: one multiplies while the
-// others requantize.
+// others. Warpgroups have tiles of their own and take turns: one multiplies while the others requantize.
 #include "engine/backends/cuda/linear_sm90.h"
 
 #include <algorithm>
@@ -21,19 +20,20 @@ constexpr int tokens = 192, channels = 64;  // of a tile: rows of A and of W
 constexpr int chunk_bytes_a = tokens * box_bytes, chunk_bytes_w = channels * box_bytes;
 constexpr int tile_bytes = tokens * channels;
 
-// K: at most 32 K32, in `chunks` of 128 bytes. Room for `panels` of A. WG warpgroups, each with `stages`
-// chunks of W under way, and room for one output tile on its way out.
-template <int K32_, int panels_, int WG_, int stages_>
+// K: at most 32 K32, in `chunks` of 128 bytes. Room for `panels` of A and `ring` tiles of W. WG warpgroups,
+// each with room for one output tile on its way out.
+template <int K32_, int panels_, int ring_, int WG_>
 struct Shape {
-    static constexpr int K32 = K32_, chunks = (K32 + 3) / 4, panels = panels_, WG = WG_, stages = stages_;
+    static constexpr int K32 = K32_, chunks = (K32 + 3) / 4, panels = panels_, ring = ring_, WG = WG_;
     static constexpr int warps = 4 * WG, threads = 32 * (warps + 4);
-    static constexpr int at_w = panels * chunks * chunk_bytes_a, at_out = at_w + WG * stages * chunk_bytes_w,
-                         at_table = at_out + WG * tile_bytes, at_barriers = at_table + table_bytes,
-                         shared_bytes = at_barriers + 8 * (2 * (WG * stages + panels * chunks) + WG);
+    static constexpr int at_w = panels * chunks * chunk_bytes_a,
+                         at_out = at_w + ring * chunks * chunk_bytes_w, at_table = at_out + WG * tile_bytes,
+                         at_barriers = at_table + table_bytes,
+                         shared_bytes = at_barriers + 8 * (2 * chunks * (ring + panels) + WG);
 };
-using Short = Shape<6, 2, 3, 3>;
-using Middle = Shape<12, 1, 3, 4>;
-using Long = Shape<24, 1, 2, 3>;
+using Short = Shape<6, 2, 5, 3>;
+using Middle = Shape<12, 1, 4, 3>;
+using Long = Shape<24, 1, 1, 2>;
 
 // An item is `part` tiles of a panel's channels, or what is left of them.
 struct Args {
@@ -54,15 +54,16 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
     // The same for the whole warp, and this way the compiler knows.
     const int warp = __shfl_sync(0xffffffff, static_cast<int>(threadIdx.x >> 5), 0), lane = lane_id();
 
-    const uint32_t all_full = base + S::at_barriers, all_empty = all_full + 8 * WG * S::stages,
-                   a_full = all_empty + 8 * WG * S::stages, a_empty = a_full + 8 * S::panels * S::chunks,
+    // Of each chunk of W and of A in its place: whether it is there, and whether it has been read.
+    const uint32_t w_full = base + S::at_barriers, w_empty = w_full + 8 * S::ring * S::chunks,
+                   a_full = w_empty + 8 * S::ring * S::chunks, a_empty = a_full + 8 * S::panels * S::chunks,
                    order = a_empty + 8 * S::panels * S::chunks;
 
     let_next_start();
     if (threadIdx.x == 0) {
-        for (int i = 0; i < WG * S::stages; ++i) {
-            barrier_init(all_full + 8 * i, 1);
-            barrier_init(all_empty + 8 * i, 4);
+        for (int i = 0; i < S::ring * S::chunks; ++i) {
+            barrier_init(w_full + 8 * i, 1);
+            barrier_init(w_empty + 8 * i, 4);
         }
         for (int i = 0; i < S::panels * S::chunks; ++i) {
             barrier_init(a_full + 8 * i, 1);
@@ -74,13 +75,6 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
     if constexpr (E == Epilogue::gelu) spread_table(p, table);
     __syncthreads();
 
-    const int group = warp < warps ? warp >> 2 : warp - warps;  // whose ring this warp fills or empties
-    const uint32_t ring = base + S::at_w + group * S::stages * chunk_bytes_w,
-                   full = all_full + 8 * group * S::stages, empty = all_empty + 8 * group * S::stages;
-    uint32_t stage = 0, times = 0;  // of the next chunk of W
-    const auto next_stage = [&] {
-        if (++stage == S::stages) stage = 0, ++times;
-    };
     int panel = -1;                              // of the current item
     uint32_t place = S::panels - 1, turn = -1u;  // where it lies, and how often something lay there before
     const auto next_panel = [&](int which) {
@@ -92,9 +86,9 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
 
     if (warp >= warps) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
-        if (group > WG || lane > 0) return;
-        if (group == WG) {
-            // The last one brings the panels, each chunk of them once all have read what lay there.
+        if (lane > 0) return;
+        if (warp == warps) {
+            // One brings the panels, each chunk of them once all have read what lay there.
             wait_for_inputs();
             for (int item = blockIdx.x; item < args.items; item += gridDim.x) {
                 if (!next_panel(args.parts.divide(item))) continue;
@@ -108,15 +102,18 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
             }
             return;
         }
+        if (warp > warps + 1) return;
+        uint32_t count = 0;  // tiles of W so far
         for (int item = blockIdx.x; item < args.items; item += gridDim.x) {
             const int first = args.parts.remainder(item) * args.part,
                       last = min(first + args.part, args.across);
-            for (int tile = first + group; tile < last; tile += WG)
-                for (int c = 0; c < S::chunks; ++c, next_stage()) {
-                    if (times > 0) barrier_wait(empty + 8 * stage, (times - 1) & 1);
-                    barrier_expect(full + 8 * stage, chunk_bytes_w);
-                    load_box(ring + stage * chunk_bytes_w, args.w, c * box_bytes, tile * channels,
-                             full + 8 * stage);
+            for (int tile = first; tile < last; ++tile, ++count)
+                for (int k = 0; k < S::chunks; ++k) {
+                    const uint32_t chunk = count % S::ring * S::chunks + k, times = count / S::ring;
+                    if (times > 0) barrier_wait(w_empty + 8 * chunk, (times - 1) & 1);
+                    barrier_expect(w_full + 8 * chunk, chunk_bytes_w);
+                    load_box(base + S::at_w + chunk * chunk_bytes_w, args.w, k * box_bytes, tile * channels,
+                             w_full + 8 * chunk);
                 }
         }
         return;
@@ -126,7 +123,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
         asm volatile("setmaxnreg.inc.sync.aligned.u32 208;");
     else
         asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
-    const int g = lane >> 2;
+    const int group = warp >> 2, g = lane >> 2;
     const auto group_barrier = [&](int kind) {
         asm volatile("bar.sync %0, 128;" ::"r"(1 + kind + group) : "memory");
     };
@@ -145,10 +142,12 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
     const auto pass_turn = [&] {
         if (lane == 0) barrier_arrive(order + 8 * (group + 1 == WG ? 0 : group + 1));
     };
+    uint32_t count = 0;  // tiles of W before this item
     wait_for_inputs();
 
     for (int item = blockIdx.x; item < args.items; item += gridDim.x) {
         next_panel(args.parts.divide(item));
+        bool waited = false;  // for the panel
         const int first = (item - panel * args.parts.d) * args.part,
                   last = min(first + args.part, args.across), next = item + static_cast<int>(gridDim.x);
         const bool ends = next >= args.items || args.parts.divide(next) != panel;  // with this item
@@ -173,20 +172,21 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
             int d[tokens / 2];
             take_any(d);
             keep_in_place(d);
+            const uint32_t n = count + static_cast<uint32_t>(tile - first), turns = n / S::ring,
+                           w_chunks = n % S::ring * S::chunks;
             // After the last of this warpgroup's products with it a chunk of the panel may go.
             const bool last_one = ends && tile + WG >= last;
-            const auto release = [&](int k, uint32_t which) {
+            const auto release = [&](int k) {
                 if (lane > 0) return;
-                barrier_arrive(empty + 8 * which);
+                barrier_arrive(w_empty + 8 * (w_chunks + k));
                 if (last_one) barrier_arrive(a_empty + 8 * (chunks + k));
             };
-            uint32_t used = 0;
             wait_for_turn();
 #pragma unroll
-            for (int k = 0; k < S::chunks; ++k, next_stage()) {
-                barrier_wait(a_full + 8 * (chunks + k), turn & 1);
-                barrier_wait(full + 8 * stage, times & 1);
-                const uint32_t w = descriptor(ring + stage * chunk_bytes_w),
+            for (int k = 0; k < S::chunks; ++k) {
+                if (!waited) barrier_wait(a_full + 8 * (chunks + k), turn & 1);
+                barrier_wait(w_full + 8 * (w_chunks + k), turns & 1);
+                const uint32_t w = descriptor(base + S::at_w + (w_chunks + k) * chunk_bytes_w),
                                a = descriptor(base + (chunks + k) * chunk_bytes_a);
                 wgmma_fence();
 #pragma unroll
@@ -196,15 +196,15 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
                 if (k + 1 == S::chunks) pass_turn();
                 if (k > 0) {
                     wgmma_wait<1>();
-                    release(k - 1, used);
+                    release(k - 1);
                 }
-                used = stage;
             }
+            waited = true;
             if (speaks) wait_for_stores();  // the tile before this one has left
             group_barrier(0);
             wgmma_wait<0>();
             keep_in_place(d);
-            release(S::chunks - 1, used);
+            release(S::chunks - 1);
             asm volatile("" : "+r"(both_s));  // or it would be waited for between two products
             const int s0 = static_cast<int>(both_s & 0xff), s1 = static_cast<int>(both_s >> 8);
 #pragma unroll
@@ -228,6 +228,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
                 asm volatile("bar.arrive %0, 128;" ::"r"(1 + WG + group) : "memory");
             }
         }
+        count += static_cast<uint32_t>(last - first);
     }
     if (speaks) finish_stores();
 #endif
