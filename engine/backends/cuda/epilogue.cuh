@@ -6,37 +6,26 @@
 
 namespace ivit::cuda {
 
-// The 256-entry GELU table in shared memory, four entries to a word and each word once for every bank, so
-// that no two lanes collide: [64 words][32 lanes]. What the grid of the products clamps finds the entry of
+// The 256-entry GELU table in shared memory, in the order of the bytes without their sign, a word per entry
+// and eight copies in neighbouring banks, so that few lanes collide. (A word of four entries for every bank
+// lets none collide and costs more, in instructions.) What the grid of the products clamps finds the entry of
 // the grid's end.
-constexpr int table_bytes = 64 * 32 * 4;
+constexpr int table_copies = 8, table_bytes = 256 * 4 * table_copies;
 __device__ __forceinline__ void spread_table(const Linear& p, uint32_t* shared) {
-    const bool whole = p.columns.low == -128 && p.columns.top == 127;
-    for (int i = threadIdx.x; i < 64 * 32; i += blockDim.x) {
-        const int word = i / 32;
-        if (whole) {
-            shared[i] = __ldg(reinterpret_cast<const uint32_t*>(p.table) + word);
-        } else {
-            uint32_t y[4];
-#pragma unroll
-            for (int e = 0; e < 4; ++e)
-                y[e] = static_cast<uint8_t>(
-                    __ldg(p.table + clamp32(4 * word + e - 128, p.columns.low, p.columns.top) + 128));
-            shared[i] = y[0] | y[1] << 8 | y[2] << 16 | y[3] << 24;
-        }
+    for (int i = threadIdx.x; i < 256; i += blockDim.x) {
+        const uint32_t y = static_cast<uint8_t>(
+            __ldg(p.table + clamp32(static_cast<int8_t>(i), p.columns.low, p.columns.top) + 128));
+        uint4* const to = reinterpret_cast<uint4*>(shared + i * table_copies);
+        to[0] = to[1] = make_uint4(y, y, y, y);
     }
 }
-// Four table entries for four signed bytes: a product with one byte of four is the address of its word.
+// Four table entries for four signed bytes: a product with one byte of four is that entry's address.
 __device__ __forceinline__ uint32_t look_up4(const uint32_t* shared, uint32_t x) {
-    const uint32_t u = x ^ 0x80808080u, words = u & 0xfcfcfcfcu, lane = static_cast<uint32_t>(lane_id()) * 4;
+    const uint32_t lane = static_cast<uint32_t>(lane_id()) % table_copies;
     uint32_t y[4];
 #pragma unroll
-    for (int e = 0; e < 4; ++e)
-        y[e] = *reinterpret_cast<const uint32_t*>(reinterpret_cast<const uint8_t*>(shared) +
-                                                  __dp4a(words, 32u << 8 * e, lane));
-    // The two low bits of each byte say which byte of its word: nibbles of __byte_perm's selector.
-    const uint32_t pick = (u & 0x03030303u) | (u >> 4 & 0x00300030u) | 0x00400040u;
-    return __byte_perm(__byte_perm(y[0], y[1], pick), __byte_perm(y[2], y[3], pick >> 16), 0x5410);
+    for (int e = 0; e < 4; ++e) y[e] = shared[__dp4a(x, static_cast<uint32_t>(table_copies) << 8 * e, lane)];
+    return __byte_perm(__byte_perm(y[0], y[1], 0x0040), __byte_perm(y[2], y[3], 0x0040), 0x5410);
 }
 
 // Loads that happen here, not where the compiler thinks best.
