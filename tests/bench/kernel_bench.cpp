@@ -87,12 +87,11 @@ void shiftmax(benchmark::State& state, Isa isa) {
     Buffer<uint8_t> x(tile_rows * n), low(tile_rows * n), high(tile_rows * n);
     for (int64_t i = 0; i < tile_rows * n; ++i) x[i] = static_cast<uint8_t>(std::rand() % range);
     Buffer<uint64_t> e(256);
-    Buffer<uint8_t> planes(3 * 256);
-    for (int64_t i = 0; i < 256; ++i) {
-        e[i] = uint64_t{160 << 15} >> (i / 12);
-        for (int b = 0; b < 3; ++b) planes[b * 256 + i] = static_cast<uint8_t>(e[i] >> (8 * b));
-    }
-    const ShiftmaxView view{e.data(), planes.data(), 3, 47, 16};
+    for (int64_t i = 0; i < 256; ++i) e[i] = uint64_t{160 << 15} >> (i / 12);
+    PackedNode::Planes all, near;
+    all.fill(e, 256);
+    near.fill(e, 128);
+    const ShiftmaxView view{e.data(), all.view(), near.view(), 47, 16};
     const double start = now();
     for (auto _ : state) {
         kernels(isa).shiftmax(x.data(), n, tile_rows, n, view, low.data(), high.data());

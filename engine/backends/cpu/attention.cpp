@@ -56,46 +56,70 @@ class Head {
         }
     }
 
-    // Logits of rows [row, row + rows) into scratch: u8 up to 8 bits, int16 beyond.
-    void logits(const PackedNode& node, int64_t row, int rows) {
+    // Logits of rows [row, row + rows) into scratch: u8 up to 8 bits, int16 beyond. *before, which may hold
+    // accumulators in memory of their own, is finished on the way.
+    void logits(const PackedNode& node, int64_t row, int rows, Finish* before) {
         const int64_t d4 = (d_ + 3) / 4;
         const bool wide = node.quant->out.bits > 8;
         alignas(64) int32_t accs[2][tile_rows * tile_cols];
-        Finish before;
         for (int64_t p = 0; p * tile_cols < tokens_; ++p) {
             int32_t* acc = accs[p % 2];
             k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + p * tile_cols * d4 * 4, d4,
-                         s_.k_init.data() + p * tile_cols, rows, width_of(tokens_, p), acc, before);
-            before.to = wide ? Finish::To::i16 : Finish::To::u8;
-            before.acc = acc;
-            before.rows = rows;
-            before.cols = cols_of(tokens_, p);
-            node.requant.at(0, &before.q);
-            before.u8 = s_.logits.data() + p * tile_cols;
-            before.i16 = s_.wide_logits.data() + p * tile_cols;
-            before.ld = rows_stride_;
+                         s_.k_init.data() + p * tile_cols, rows, width_of(tokens_, p), acc, *before);
+            before->to = wide ? Finish::To::i16 : Finish::To::u8;
+            before->acc = acc;
+            before->rows = rows;
+            before->cols = cols_of(tokens_, p);
+            node.requant.at(0, &before->q);
+            before->table = nullptr;
+            before->u8 = s_.logits.data() + p * tile_cols;
+            before->i16 = s_.wide_logits.data() + p * tile_cols;
+            before->ld = rows_stride_;
         }
-        finish(k_, before);
+        finish(k_, *before);
+        before->to = Finish::To::nothing;
     }
 
-    // Yields whether any p has an upper byte: where attention is spread over many tokens, none has.
-    bool softmax(const PackedNode& node, int rows) {
-        if (node.logit_bits <= 8)
-            return k_.shiftmax(s_.logits.data(), rows_stride_, rows, tokens_, node.shiftmax(), s_.low.data(),
-                               s_.high.data());
+    // The scratch's logits to `side` 0 or 1 of its probabilities. Shiftmax of at most 8 bits waits for a
+    // product to run beside: *before; wider ones happen at once.
+    void softmax(const PackedNode& node, int rows, int side, ShiftmaxRows* job, Finish* before) {
+        job->x = s_.logits.data();
+        job->ld = rows_stride_;
+        job->rows = rows;
+        job->n = tokens_;
+        job->low = s_.low[side].data();
+        job->high = s_.high[side].data();
+        if (node.logit_bits <= 8) {
+            job->q = node.shiftmax();
+            before->to = Finish::To::shiftmax;
+            before->logits = job;
+            return;
+        }
         for (int64_t at = 0; at < rows * rows_stride_; at += rows_stride_)
-            shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, s_.low.data() + at, s_.high.data() + at);
-        return true;
+            shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, job->low + at, job->high + at);
+        job->upper = true;
     }
 
-    // p . v for `rows` rows of p in scratch -> out u8 [rows, d] of stride ldo.
-    void context(const PackedNode& node, bool upper, int rows, uint8_t* out, int64_t ldo) {
+    // p . v -> out u8 [rows, d] of stride ldo. *before as for logits; the last panel's accumulators, in acc
+    // [tile_rows][tile_cols], are left in it.
+    void context(const PackedNode& node, const ShiftmaxRows& p, uint8_t* out, int64_t ldo, int32_t* acc,
+                 Finish* before) {
         const int64_t t4 = (tokens_ + 3) / 4;
-        alignas(64) int32_t acc[tile_rows * tile_cols];
-        for (int64_t p = 0; p * tile_cols < d_; ++p) {
-            k_.gemm_tile(s_.low.data(), upper ? s_.high.data() : nullptr, rows_stride_,
-                         s_.v.data() + p * tile_cols * t4 * 4, t4, zeros, rows, width_of(d_, p), acc, {});
-            k_.requant_u8(acc, rows, cols_of(d_, p), node.requant.at(0), nullptr, out + p * tile_cols, ldo);
+        for (int64_t c = 0; c < d_; c += tile_cols) {
+            // Where no p has an upper byte, half the work is not there.
+            k_.gemm_tile(p.low, p.upper ? p.high : nullptr, rows_stride_, s_.v.data() + c * t4 * 4, t4, zeros,
+                         p.rows, width_of(d_, c / tile_cols), acc, *before);
+            before->to = Finish::To::u8;
+            before->acc = acc;
+            before->rows = p.rows;
+            before->cols = cols_of(d_, c / tile_cols);
+            node.requant.at(0, &before->q);
+            before->table = nullptr;
+            before->u8 = out + c;
+            before->ld = ldo;
+            if (c + tile_cols >= d_) break;
+            finish(k_, *before);
+            before->to = Finish::To::nothing;
         }
     }
 
@@ -109,7 +133,7 @@ class Head {
     int64_t rows_stride_;
 };
 
-// Blocks of rows first..last of one head.
+// Calls block(picture, head, row, rows) for blocks of rows first..last of one head.
 template <typename Block>
 void blocks_of(int64_t picture, int64_t head, int64_t first, int64_t last, const Block& block) {
     const int64_t count = (last - first + tile_rows - 1) / tile_rows;
@@ -119,42 +143,52 @@ void blocks_of(int64_t picture, int64_t head, int64_t first, int64_t last, const
     }
 }
 
-// Calls block(picture, head, row, rows) for all rows of all heads, and start(picture, head) before the first
-// block of each head a thread comes to.
-template <typename Start, typename Block>
-void for_blocks(const Context& ctx, const Heads& shape, const Start& start, const Block& block) {
+// Has work(run) called on every thread with its share of all rows of all heads: run(start, block) calls
+// start(picture, head) before the first block of each head the thread comes to, and block(picture, head, row,
+// rows).
+template <typename Work>
+void for_threads(const Context& ctx, const Heads& shape, const Work& work) {
     const int64_t rows = shape.batch * shape.tokens, threads = ctx.pool.size();
     // Each thread the rows that are its own in the matrix products before and after, too: they are in its
     // caches.
     const auto by_rows = [&](int i) {
-        int64_t at = rows * i / threads;
-        const int64_t end = rows * (i + 1) / threads;
-        while (at < end) {
-            const int64_t picture = at / shape.tokens, row = at % shape.tokens;
-            const int64_t stop = std::min(end, (picture + 1) * shape.tokens) - picture * shape.tokens;
-            for (int64_t head = 0; head < shape.heads; ++head) {
-                start(picture, head);
-                blocks_of(picture, head, row, stop, block);
+        work([&](const auto& start, const auto& block) {
+            int64_t at = rows * i / threads;
+            const int64_t end = rows * (i + 1) / threads;
+            while (at < end) {
+                const int64_t picture = at / shape.tokens, row = at % shape.tokens;
+                const int64_t stop = std::min(end, (picture + 1) * shape.tokens) - picture * shape.tokens;
+                for (int64_t head = 0; head < shape.heads; ++head) {
+                    start(picture, head);
+                    blocks_of(picture, head, row, stop, block);
+                }
+                at += stop - row;
             }
-            at += stop - row;
-        }
+        });
     };
     // Few rows each: sharing out the heads saves packing each head in every thread.
     const auto by_heads = [&](int i) {
-        int64_t at = rows * shape.heads * i / threads;
-        const int64_t end = rows * shape.heads * (i + 1) / threads;
-        while (at < end) {
-            const int64_t head = at / shape.tokens, row = at % shape.tokens;
-            const int64_t stop = std::min(end, (head + 1) * shape.tokens) - head * shape.tokens;
-            start(head / shape.heads, head % shape.heads);
-            blocks_of(head / shape.heads, head % shape.heads, row, stop, block);
-            at += stop - row;
-        }
+        work([&](const auto& start, const auto& block) {
+            int64_t at = rows * shape.heads * i / threads;
+            const int64_t end = rows * shape.heads * (i + 1) / threads;
+            while (at < end) {
+                const int64_t head = at / shape.tokens, row = at % shape.tokens;
+                const int64_t stop = std::min(end, (head + 1) * shape.tokens) - head * shape.tokens;
+                start(head / shape.heads, head % shape.heads);
+                blocks_of(head / shape.heads, head % shape.heads, row, stop, block);
+                at += stop - row;
+            }
+        });
     };
     if (rows >= 64 * threads)
         ctx.pool.run(static_cast<int>(threads), std::ref(by_rows));
     else
         ctx.pool.run(static_cast<int>(threads), std::ref(by_heads));
+}
+
+template <typename Start, typename Block>
+void for_blocks(const Context& ctx, const Heads& shape, const Start& start, const Block& block) {
+    for_threads(ctx, shape, [&](const auto& run) { run(start, block); });
 }
 
 }  // namespace
@@ -166,27 +200,48 @@ void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d)
         s.v.grow(rounded(tokens, 4) * rounded(d, 16));
         s.logits.grow(tile_rows * rounded(tokens, 64));
         s.wide_logits.grow(tile_rows * rounded(tokens, 64));
-        s.low.grow(tile_rows * rounded(tokens, 64));
-        s.high.grow(tile_rows * rounded(tokens, 64));
+        for (int side = 0; side < 2; ++side) {
+            s.low[side].grow(tile_rows * rounded(tokens, 64));
+            s.high[side].grow(tile_rows * rounded(tokens, 64));
+        }
     }
 }
 
+// One block behind the other: the products of one run beside Shiftmax of the next and the requantization of
+// the one before.
 void attention(const Context& ctx, const Heads& shape, const PackedNode& logits, const PackedNode& softmax,
                const PackedNode& context, const uint8_t* qkv, uint8_t* out) {
     const int64_t picture = shape.tokens * shape.C;
-    for_blocks(
-        ctx, shape,
-        [&](int64_t b, int64_t h) {
-            Head head(ctx, shape, qkv + b * 3 * picture, h);
-            head.pack_k(shape.C);
-            head.pack_v(shape.C);
-        },
-        [&](int64_t b, int64_t h, int64_t row, int rows) {
-            Head head(ctx, shape, qkv + b * 3 * picture, h);
-            head.logits(logits, row, rows);
-            const bool upper = head.softmax(softmax, rows);
-            head.context(context, upper, rows, out + b * picture + row * shape.C + h * shape.d(), shape.C);
-        });
+    for_threads(ctx, shape, [&](const auto& run) {
+        alignas(64) int32_t acc[tile_rows * tile_cols];
+        ShiftmaxRows p[2];
+        uint8_t* to[2] = {};
+        Finish before;
+        int side = 0;       // of the block at hand
+        bool pack = false;  // v waits until the last block of the head before has read its own
+        run(
+            [&](int64_t b, int64_t h) {
+                Head(ctx, shape, qkv + b * 3 * picture, h).pack_k(shape.C);
+                pack = true;
+            },
+            [&](int64_t b, int64_t h, int64_t row, int rows) {
+                Head head(ctx, shape, qkv + b * 3 * picture, h);
+                head.logits(logits, row, rows, &before);
+                head.softmax(softmax, rows, side, &p[side], &before);
+                to[side] = out + b * picture + row * shape.C + h * shape.d();
+                if (to[1 - side])
+                    head.context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
+                else
+                    finish(ctx.kernels, before);
+                if (!to[1 - side]) before.to = Finish::To::nothing;
+                if (pack) head.pack_v(shape.C);
+                pack = false;
+                side = 1 - side;
+            });
+        if (!to[1 - side]) return;
+        Head(ctx, shape, qkv, 0).context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
+        finish(ctx.kernels, before);
+    });
 }
 
 void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv,
@@ -196,7 +251,8 @@ void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& 
         ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_k(shape.C); },
         [&](int64_t, int64_t h, int64_t row, int rows) {
             Head head(ctx, shape, qkv, h);
-            head.logits(logits, row, rows);
+            Finish before;
+            head.logits(logits, row, rows, &before);
             const Scratch& s = ctx.mine();
             for (int r = 0; r < rows; ++r)
                 for (int64_t j = 0; j < shape.tokens; ++j) {
@@ -224,11 +280,14 @@ void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode&
                     else
                         s.logits[r * head.rows_stride() + j] = static_cast<uint8_t>(x + 128);
                 }
-            const bool upper = head.softmax(softmax, rows);
+            ShiftmaxRows job;
+            Finish before;
+            head.softmax(softmax, rows, 0, &job, &before);
+            finish(ctx.kernels, before);
             for (int r = 0; r < rows; ++r)
                 for (int64_t j = 0; j < shape.tokens; ++j) {
                     const int64_t at = r * head.rows_stride() + j;
-                    p[first + r * shape.tokens + j] = s.low[at] + (upper ? s.high[at] * 256 : 0);
+                    p[first + r * shape.tokens + j] = job.low[at] + (job.upper ? job.high[at] * 256 : 0);
                 }
         });
 }
@@ -247,12 +306,20 @@ void attention_context(const Context& ctx, const Heads& shape, const PackedNode&
             for (int r = 0; r < rows; ++r)
                 for (int64_t j = 0; j < N; ++j) {
                     const int32_t x = from[r * N + j];
-                    s.low[r * head.rows_stride() + j] = static_cast<uint8_t>(x);
-                    s.high[r * head.rows_stride() + j] = static_cast<uint8_t>(x >> 8);
+                    s.low[0][r * head.rows_stride() + j] = static_cast<uint8_t>(x);
+                    s.high[0][r * head.rows_stride() + j] = static_cast<uint8_t>(x >> 8);
                     sums[r] += x;
                 }
             std::vector<uint8_t> y(static_cast<size_t>(rows * d));
-            head.context(context, true, rows, y.data(), d);
+            alignas(64) int32_t tile[tile_rows * tile_cols];
+            ShiftmaxRows both;
+            both.rows = rows;
+            both.low = s.low[0].data();
+            both.high = s.high[0].data();
+            both.upper = true;
+            Finish before;
+            head.context(context, both, y.data(), d, tile, &before);
+            finish(ctx.kernels, before);
             for (int r = 0; r < rows; ++r)
                 for (int64_t c = 0; c < d; ++c) {
                     int32_t& to = out[(row + r) * C + h * d + c];

@@ -2,18 +2,12 @@
 // AVX-512 VNNI: the matrix product, and accumulators to 8 and 16 bits, also one inside the other.
 #include <type_traits>
 
-#include "engine/backends/cpu/avx512vnni.h"
+#include "engine/backends/cpu/shiftmax_avx512vnni.h"
 
 namespace ivit::cpu::avx512 {
 namespace {
 
 #define inlined __attribute__((always_inline)) inline
-
-__m512i broadcast4(const uint8_t* a) {
-    int32_t word;
-    __builtin_memcpy(&word, a, 4);
-    return _mm512_set1_epi32(word);
-}
 
 // An instruction for each: the compiler would copy one zero into all accumulators, and the first products
 // wait some 30 cycles for copies.
@@ -137,9 +131,9 @@ inlined void multiply(__m512i (&acc)[rows][vectors], const uint8_t* a, int64_t l
 
 // One function, so that the accumulators stay an array the compiler can take apart into registers. They start
 // from zero, which costs nothing, unlike loads of `init`. on_upper: to `out`'s 256-fold. Unless Step is
-// nothing, step(0..5) are called on the way, spread over k.
+// nothing, step(0..slots-1) are called on the way, spread over k.
 struct Nothing {};
-template <bool on_upper, int rows, int vectors, typename Step>
+template <bool on_upper, int rows, int vectors, int slots = 6, typename Step>
 inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
                   int32_t* out, const Step& step) {
     __m512i acc[rows][vectors];
@@ -150,9 +144,9 @@ inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, co
     if constexpr (std::is_same_v<Step, Nothing>) {
         multiply<rows, vectors>(acc, a, lda, b, k4);
     } else {
-        const int64_t part = (k4 + 3) / 6;
-        for (int i = 0; i < 6; ++i) {
-            const int64_t count = i < 5 && part < k4 ? part : k4;
+        const int64_t part = (k4 + slots / 2) / slots;
+        for (int i = 0; i < slots; ++i) {
+            const int64_t count = i < slots - 1 && part < k4 ? part : k4;
             multiply<rows, vectors>(acc, a, lda, b, count);
             k4 -= count;
             a += count * 4;
@@ -207,6 +201,30 @@ void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const 
     });
 }
 
+// Shiftmax of rows that wait for another product: the sum of one while the shares of the one before it are
+// looked up.
+template <int blocks, int rows, int vectors>
+__attribute__((target("avx512vbmi"))) void with_stages(const uint8_t* a, int64_t lda, const int8_t* b,
+                                                       int64_t k4, const int32_t* init, int32_t* out,
+                                                       const ShiftmaxRows& s, ShiftmaxStages* at) {
+    tile<false, rows, vectors, tile_rows + 1>(
+        a, lda, b, k4, init, out, [&](int r) __attribute__((target("avx512vbmi"))) {
+            if (r > 0 && r <= s.rows) share_stage<blocks>(s, r - 1, at);
+            if (r < s.rows) sum_stage<blocks>(s, r, at);
+        });
+}
+
+template <int rows, int vectors>
+void with_shiftmax(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
+                   int32_t* out, ShiftmaxRows* s) {
+    ShiftmaxStages at;
+    if (greatest(s->x, s->ld, s->rows, s->n, at.max))
+        with_stages<2, rows, vectors>(a, lda, b, k4, init, out, *s, &at);
+    else
+        with_stages<4, rows, vectors>(a, lda, b, k4, init, out, *s, &at);
+    last_stage(at, s);
+}
+
 constexpr int32_t none[tile_cols] = {};
 
 template <int rows, int vectors>
@@ -221,6 +239,14 @@ void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t
                 return with_table<rows, vectors>(a, lda, b, k4, init, acc, f);
             if (f.to == Finish::To::sum && splits(f.stream))
                 return with_sum<rows, vectors>(a, lda, b, k4, init, acc, f);
+        }
+    }
+    if constexpr (rows >= 4 && vectors >= 2) {
+        if (f.to == Finish::To::shiftmax && shiftmax_in_stages(f.logits->q)) {
+            with_shiftmax<rows, vectors>(a_high ? a_high : a, lda, b, k4, a_high ? none : init, acc,
+                                         f.logits);
+            if (a_high) plain<true, rows, vectors>(a, lda, b, k4, init, acc);
+            return;
         }
     }
     finish(avx512vnni_kernels(), f);

@@ -31,6 +31,10 @@ void finish(const Kernels& k, const Finish& f) {
         case Finish::To::sum:
             k.residual_add(f.acc, f.rows, f.cols, f.q, f.stream, f.old, f.i16, f.ld);
             break;
+        case Finish::To::shiftmax:
+            f.logits->upper = k.shiftmax(f.logits->x, f.logits->ld, f.logits->rows, f.logits->n, f.logits->q,
+                                         f.logits->low, f.logits->high);
+            break;
     }
 }
 

@@ -52,7 +52,7 @@ void output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t 
 // Part `part` of `parts` of the next panel, towards the second-level cache while this one is at work.
 void fetch(const int8_t* panel, int64_t bytes, int64_t part, int64_t parts) {
     for (int64_t at = bytes * part / parts / 64 * 64; at < bytes * (part + 1) / parts; at += 64)
-        __builtin_prefetch(panel + at, 0, 2);
+        __builtin_prefetch(panel + at, 0, 3);
 }
 
 // Rows [first, last) times panels [p0, p1).

@@ -16,10 +16,10 @@ namespace ivit::cpu {
 // One thread's working memory.
 struct Scratch {
     Buffer<uint8_t> rows;  // normalized rows on their way into a matrix product
-    // attention, one head: k and v packed; 6 rows of logits, of p and of p's upper bytes
+    // attention, one head: k and v packed; 6 rows of logits, of p and of p's upper bytes, those two twice
     Buffer<int8_t> k, v;
     Buffer<int32_t> k_init;
-    Buffer<uint8_t> logits, low, high;
+    Buffer<uint8_t> logits, low[2], high[2];
     Buffer<int16_t> wide_logits;
 };
 

@@ -47,11 +47,8 @@ void pack_softmax(const QuantNode& q, PackedNode* p) {
         top = std::max(top, p->e[delta]);
     }
     if (p->logit_bits > 8 || top >> 32) return;
-    while (top >> (8 * p->planes)) ++p->planes;
-    p->e_planes = Buffer<uint8_t>(p->planes * 256);
-    for (int b = 0; b < p->planes; ++b)
-        for (int64_t delta = 0; delta < 256; ++delta)
-            p->e_planes[b * 256 + delta] = static_cast<uint8_t>(p->e[delta] >> (8 * b));
+    p->all.fill(p->e, 256);
+    p->near.fill(p->e, 128);
 }
 
 // arithmetic.md, ShiftGELU, pivot row: e depends on x - c alone and e0 on c alone, so a table for each c is
@@ -72,6 +69,17 @@ void pack_gelu_rows(const QuantNode& q, PackedNode* p) {
 }
 
 }  // namespace
+
+void PackedNode::Planes::fill(const Buffer<uint64_t>& e, int64_t distances) {
+    uint64_t bits = 0;
+    for (int64_t delta = 0; delta < distances; ++delta) bits |= e[delta];
+    while (!(bits >> shift & 1)) ++shift;  // e is at least 1
+    while (bits >> shift >> (8 * count)) ++count;
+    bytes = Buffer<uint8_t>(count * distances);
+    for (int b = 0; b < count; ++b)
+        for (int64_t delta = 0; delta < distances; ++delta)
+            bytes[b * distances + delta] = static_cast<uint8_t>(e[delta] >> shift >> (8 * b));
+}
 
 int Panels::width(int64_t p) const {
     return static_cast<int>(std::min<int64_t>(tile_cols, rounded(N - p * tile_cols, 16)));
@@ -136,7 +144,7 @@ LayernormView PackedNode::layernorm() const {
 }
 
 ShiftmaxView PackedNode::shiftmax() const {
-    return {e.data(), e_planes.data(), planes, quant->quant.shift.M, quant->quant.shift.k};
+    return {e.data(), all.view(), near.view(), quant->quant.shift.M, quant->quant.shift.k};
 }
 
 std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int node,

@@ -68,8 +68,13 @@ struct PackedNode {
     Buffer<uint8_t>
         table;  // gelu: [256], or with the row pivot [128][256] by the row's pivot; on x + 128 both ways
     Buffer<uint64_t> e;  // softmax: by distance from the maximum, [2^logit bits], where that is at most 2^12
-    Buffer<uint8_t> e_planes;
-    int planes = 0;
+    struct Planes {
+        Buffer<uint8_t> bytes;
+        int count = 0, shift = 0;
+        void fill(const Buffer<uint64_t>& e, int64_t distances);
+        EPlanes view() const { return {bytes.data(), count, shift}; }
+    };
+    Planes all, near;  // softmax, up to 8 bits: EPlanes
     int logit_bits = 0;
     Buffer<int32_t> m, shift;  // layernorm, rounded up to 16
     Buffer<int64_t> B;
