@@ -143,52 +143,43 @@ void blocks_of(int64_t picture, int64_t head, int64_t first, int64_t last, const
     }
 }
 
-// Has work(run) called on every thread with its share of all rows of all heads: run(start, block) calls
-// start(picture, head) before the first block of each head the thread comes to, and block(picture, head, row,
-// rows).
-template <typename Work>
-void for_threads(const Context& ctx, const Heads& shape, const Work& work) {
-    const int64_t rows = shape.batch * shape.tokens, threads = ctx.pool.size();
+// Calls start(picture, head) before the first block of each head a part comes to, and block(picture, head,
+// row, rows) for all of its rows.
+template <typename Start, typename Block>
+void for_blocks(const Context& ctx, const Heads& shape, int part, const Start& start, const Block& block) {
+    const int64_t rows = shape.batch * shape.tokens, parts = ctx.pool.size();
     // Each thread the rows that are its own in the matrix products before and after, too: they are in its
     // caches.
-    const auto by_rows = [&](int i) {
-        work([&](const auto& start, const auto& block) {
-            int64_t at = rows * i / threads;
-            const int64_t end = rows * (i + 1) / threads;
-            while (at < end) {
-                const int64_t picture = at / shape.tokens, row = at % shape.tokens;
-                const int64_t stop = std::min(end, (picture + 1) * shape.tokens) - picture * shape.tokens;
-                for (int64_t head = 0; head < shape.heads; ++head) {
-                    start(picture, head);
-                    blocks_of(picture, head, row, stop, block);
-                }
-                at += stop - row;
+    if (attention_by_rows(ctx, shape)) {
+        int64_t at = rows * part / parts;
+        const int64_t end = rows * (part + 1) / parts;
+        while (at < end) {
+            const int64_t picture = at / shape.tokens, row = at % shape.tokens;
+            const int64_t stop = std::min(end, (picture + 1) * shape.tokens) - picture * shape.tokens;
+            for (int64_t head = 0; head < shape.heads; ++head) {
+                start(picture, head);
+                blocks_of(picture, head, row, stop, block);
             }
-        });
-    };
+            at += stop - row;
+        }
+        return;
+    }
     // Few rows each: sharing out the heads saves packing each head in every thread.
-    const auto by_heads = [&](int i) {
-        work([&](const auto& start, const auto& block) {
-            int64_t at = rows * shape.heads * i / threads;
-            const int64_t end = rows * shape.heads * (i + 1) / threads;
-            while (at < end) {
-                const int64_t head = at / shape.tokens, row = at % shape.tokens;
-                const int64_t stop = std::min(end, (head + 1) * shape.tokens) - head * shape.tokens;
-                start(head / shape.heads, head % shape.heads);
-                blocks_of(head / shape.heads, head % shape.heads, row, stop, block);
-                at += stop - row;
-            }
-        });
-    };
-    if (rows >= 64 * threads)
-        ctx.pool.run(static_cast<int>(threads), std::ref(by_rows));
-    else
-        ctx.pool.run(static_cast<int>(threads), std::ref(by_heads));
+    int64_t at = rows * shape.heads * part / parts;
+    const int64_t end = rows * shape.heads * (part + 1) / parts;
+    while (at < end) {
+        const int64_t head = at / shape.tokens, row = at % shape.tokens;
+        const int64_t stop = std::min(end, (head + 1) * shape.tokens) - head * shape.tokens;
+        start(head / shape.heads, head % shape.heads);
+        blocks_of(head / shape.heads, head % shape.heads, row, stop, block);
+        at += stop - row;
+    }
 }
 
 template <typename Start, typename Block>
-void for_blocks(const Context& ctx, const Heads& shape, const Start& start, const Block& block) {
-    for_threads(ctx, shape, [&](const auto& run) { run(start, block); });
+void for_all_blocks(const Context& ctx, const Heads& shape, const Start& start, const Block& block) {
+    const auto job = [&](int part) { for_blocks(ctx, shape, part, start, block); };
+    ctx.pool.run(ctx.pool.size(), std::ref(job));
 }
 
 }  // namespace
@@ -207,47 +198,51 @@ void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d)
     }
 }
 
+bool attention_by_rows(const Context& ctx, const Heads& shape) {
+    return shape.batch * shape.tokens >= 64 * ctx.pool.size();
+}
+
 // One block behind the other: the products of one run beside Shiftmax of the next and the requantization of
 // the one before.
-void attention(const Context& ctx, const Heads& shape, const PackedNode& logits, const PackedNode& softmax,
-               const PackedNode& context, const uint8_t* qkv, uint8_t* out) {
+void attention_part(const Context& ctx, const Heads& shape, const PackedNode& logits,
+                    const PackedNode& softmax, const PackedNode& context, const uint8_t* qkv, uint8_t* out,
+                    int part) {
     const int64_t picture = shape.tokens * shape.C;
-    for_threads(ctx, shape, [&](const auto& run) {
-        alignas(64) int32_t acc[tile_rows * tile_cols];
-        ShiftmaxRows p[2];
-        uint8_t* to[2] = {};
-        Finish before;
-        int side = 0;       // of the block at hand
-        bool pack = false;  // v waits until the last block of the head before has read its own
-        run(
-            [&](int64_t b, int64_t h) {
-                Head(ctx, shape, qkv + b * 3 * picture, h).pack_k(shape.C);
-                pack = true;
-            },
-            [&](int64_t b, int64_t h, int64_t row, int rows) {
-                Head head(ctx, shape, qkv + b * 3 * picture, h);
-                head.logits(logits, row, rows, &before);
-                head.softmax(softmax, rows, side, &p[side], &before);
-                to[side] = out + b * picture + row * shape.C + h * shape.d();
-                if (to[1 - side])
-                    head.context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
-                else
-                    finish(ctx.kernels, before);
-                if (!to[1 - side]) before.to = Finish::To::nothing;
-                if (pack) head.pack_v(shape.C);
-                pack = false;
-                side = 1 - side;
-            });
-        if (!to[1 - side]) return;
-        Head(ctx, shape, qkv, 0).context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
-        finish(ctx.kernels, before);
-    });
+    alignas(64) int32_t acc[tile_rows * tile_cols];
+    ShiftmaxRows p[2];
+    uint8_t* to[2] = {};
+    Finish before;
+    int side = 0;       // of the block at hand
+    bool pack = false;  // v waits until the last block of the head before has read its own
+    const auto start = [&](int64_t b, int64_t h) {
+        Head(ctx, shape, qkv + b * 3 * picture, h).pack_k(shape.C);
+        pack = true;
+    };
+    const auto block = [&](int64_t b, int64_t h, int64_t row, int rows) {
+        Head head(ctx, shape, qkv + b * 3 * picture, h);
+        head.logits(logits, row, rows, &before);
+        head.softmax(softmax, rows, side, &p[side], &before);
+        to[side] = out + b * picture + row * shape.C + h * shape.d();
+        if (to[1 - side]) {
+            head.context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
+        } else {
+            finish(ctx.kernels, before);
+            before.to = Finish::To::nothing;
+        }
+        if (pack) head.pack_v(shape.C);
+        pack = false;
+        side = 1 - side;
+    };
+    for_blocks(ctx, shape, part, start, block);
+    if (!to[1 - side]) return;
+    Head(ctx, shape, qkv, 0).context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
+    finish(ctx.kernels, before);
 }
 
 void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv,
                       int32_t* out) {
     const bool wide = logits.quant->out.bits > 8;
-    for_blocks(
+    for_all_blocks(
         ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_k(shape.C); },
         [&](int64_t, int64_t h, int64_t row, int rows) {
             Head head(ctx, shape, qkv, h);
@@ -266,7 +261,7 @@ void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& 
 void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode& softmax,
                        const int32_t* logits, int32_t* p) {
     const bool wide = softmax.logit_bits > 8;
-    for_blocks(
+    for_all_blocks(
         ctx, shape, [](int64_t, int64_t) {},
         [&](int64_t, int64_t h, int64_t row, int rows) {
             Head head(ctx, shape, nullptr, 0);
@@ -296,7 +291,7 @@ void attention_context(const Context& ctx, const Heads& shape, const PackedNode&
                        const uint8_t* qkv, int32_t* out) {
     const int64_t N = shape.tokens, C = shape.C, d = shape.d();
     const QuantNode& q = *context.quant;
-    for_blocks(
+    for_all_blocks(
         ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_v(C); },
         [&](int64_t, int64_t h, int64_t row, int rows) {
             Head head(ctx, shape, qkv, h);

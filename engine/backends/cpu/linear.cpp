@@ -93,22 +93,28 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
 
 }  // namespace
 
-void linear(const Context& ctx, const Linear& l) {
-    const int64_t panels = l.linear->panels->count(), threads = ctx.pool.size();
-    if (l.norm)
-        for (Scratch& s : ctx.scratch)
-            s.rows.grow((chunk_rows(l.linear->panels->K) + 1) * l.linear->panels->K);
-    const bool by_rows = l.rows >= threads * tile_rows;
-    const int64_t parts = by_rows ? threads : std::min(threads, panels);
-    const auto job = [&](int i) {
-        if (by_rows)
-            multiply(ctx, l, l.rows * i / parts, l.rows * (i + 1) / parts, 0, panels);
-        else
-            multiply(ctx, l, 0, l.rows, panels * i / parts, panels * (i + 1) / parts);
-    };
-    ctx.pool.run(static_cast<int>(parts), std::ref(job));
+bool linear_by_rows(const Context& ctx, const Linear& l) {
+    return l.rows >= ctx.pool.size() * tile_rows || (l.gelu && l.gelu->quant->quant.shift.row_pivot);
+}
+
+void linear_part(const Context& ctx, const Linear& l, int part) {
+    const int64_t panels = l.linear->panels->count(), parts = ctx.pool.size();
+    if (l.norm) ctx.mine().rows.grow((chunk_rows(l.linear->panels->K) + 1) * l.linear->panels->K);
+    if (!linear_by_rows(ctx, l))
+        return multiply(ctx, l, 0, l.rows, panels * part / parts, panels * (part + 1) / parts);
+    const int64_t first = l.rows * part / parts, last = l.rows * (part + 1) / parts, N = l.linear->panels->N;
+    multiply(ctx, l, first, last, 0, panels);
     if (l.gelu && l.gelu->quant->quant.shift.row_pivot)
-        gelu_rows(ctx, *l.gelu, l.u8, l.rows, l.linear->panels->N);
+        gelu_rows(ctx, *l.gelu, l.u8 + first * N, last - first, N);
+}
+
+void linear_panels(const Context& ctx, const Linear& l, int64_t p0, int64_t p1) {
+    multiply(ctx, l, 0, l.rows, p0, p1);
+}
+
+void linear(const Context& ctx, const Linear& l) {
+    const auto job = [&](int part) { linear_part(ctx, l, part); };
+    ctx.pool.run(ctx.pool.size(), std::ref(job));
 }
 
 }  // namespace ivit::cpu
