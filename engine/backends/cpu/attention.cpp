@@ -56,6 +56,16 @@ class Head {
         }
     }
 
+    // k and v of tokens [first, last) towards the second-level cache: other threads made most of them, and
+    // rows that lie 3C bytes apart are not what a processor fetches by itself.
+    void fetch(int64_t C, int64_t first, int64_t last) const {
+        for (int64_t j = first; j < last; ++j)
+            for (int64_t c = 0; c < d_; c += 64) {
+                __builtin_prefetch(q_ + C + j * ld_ + c, 0, 2);
+                __builtin_prefetch(q_ + 2 * C + j * ld_ + c, 0, 2);
+            }
+    }
+
     // Logits of rows [row, row + rows) into scratch: u8 up to 8 bits, int16 beyond. *before, which may hold
     // accumulators in memory of their own, is finished on the way.
     void logits(const PackedNode& node, int64_t row, int rows, Finish* before) {
@@ -212,14 +222,23 @@ void attention_part(const Context& ctx, const Heads& shape, const PackedNode& lo
     ShiftmaxRows p[2];
     uint8_t* to[2] = {};
     Finish before;
-    int side = 0;       // of the block at hand
-    bool pack = false;  // v waits until the last block of the head before has read its own
+    int side = 0;         // of the block at hand
+    int64_t fetched = 0;  // tokens of the next head
+    bool pack = false;    // v waits until the last block of the head before has read its own
     const auto start = [&](int64_t b, int64_t h) {
-        Head(ctx, shape, qkv + b * 3 * picture, h).pack_k(shape.C);
+        Head head(ctx, shape, qkv + b * 3 * picture, h);
+        if (!to[0] && !to[1]) head.fetch(shape.C, 0, shape.tokens);
+        head.pack_k(shape.C);
         pack = true;
+        fetched = 0;
     };
     const auto block = [&](int64_t b, int64_t h, int64_t row, int rows) {
         Head head(ctx, shape, qkv + b * 3 * picture, h);
+        if (h + 1 < shape.heads) {
+            const int64_t until = std::min(shape.tokens, fetched + tile_rows * (ctx.pool.size() + 1));
+            Head(ctx, shape, qkv + b * 3 * picture, h + 1).fetch(shape.C, fetched, until);
+            fetched = until;
+        }
         head.logits(logits, row, rows, &before);
         head.softmax(softmax, rows, side, &p[side], &before);
         to[side] = out + b * picture + row * shape.C + h * shape.d();

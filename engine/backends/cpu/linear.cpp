@@ -52,7 +52,7 @@ void output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t 
 // Part `part` of `parts` of the next panel, towards the second-level cache while this one is at work.
 void fetch(const int8_t* panel, int64_t bytes, int64_t part, int64_t parts) {
     for (int64_t at = bytes * part / parts / 64 * 64; at < bytes * (part + 1) / parts; at += 64)
-        __builtin_prefetch(panel + at, 0, 3);
+        __builtin_prefetch(panel + at, 0, 2);
 }
 
 // Rows [first, last) times panels [p0, p1).
@@ -81,7 +81,12 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
             for (int64_t b = 0; b < blocks; ++b) {
                 const int64_t r = (r1 - r0) * b / blocks;
                 const int rows = static_cast<int>((r1 - r0) * (b + 1) / blocks - r);
-                if (p + 1 < p1) fetch(w.panel(p + 1), w.k4() * 4 * w.width(p + 1), b, blocks);
+                if (p + 1 < p1)
+                    fetch(w.panel(p + 1), w.panel_bytes(p + 1), b, blocks);
+                else if (chunk + 1 < chunks)
+                    fetch(w.panel(p0), w.panel_bytes(p0), b, blocks);
+                else if (l.next)
+                    fetch(l.next->panel(0), l.next->panel_bytes(0), b, blocks);
                 int32_t* acc = accs[tiles++ % 2];
                 k.gemm_tile(x + r * ldx, nullptr, ldx, w.panel(p), w.k4(),
                             l.linear->init.data() + p * tile_cols, rows, w.width(p), acc, before);

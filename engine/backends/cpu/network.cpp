@@ -42,9 +42,16 @@ class CpuNetwork : public IntegerNetwork {
           plan_(make_plan(graph())),
           progress_(static_cast<size_t>(pool_->size())) {
         const bool related = previous && previous->packed_.size() == packed_.size();
+        int64_t weights = 0;
+        for (size_t i = 0; i < packed_.size(); ++i) {
+            const int64_t N = graph().nodes[i].cols(),
+                          count = static_cast<int64_t>(model_->nodes[i]->weight.size());
+            if (count) weights += panels_size(N, count / N);
+        }
+        const auto arena = std::make_shared<Arena>(weights);
         const auto pack = [&](int i) {
             const auto at = static_cast<size_t>(i);
-            packed_[at] = pack_node(*model_, i, related ? previous->packed_[at] : nullptr);
+            packed_[at] = pack_node(*model_, i, related ? previous->packed_[at] : nullptr, arena);
         };
         pool_->run(static_cast<int>(packed_.size()), pack);
     }
@@ -163,6 +170,13 @@ class CpuNetwork : public IntegerNetwork {
             l.i16 = out.i16.data();
             l.add = &packed(step.last);
             l.old = slot_of(node(step.last).inputs[1]).i16.data();
+        }
+        // Over attention as well, which has no weights to fetch.
+        for (size_t i = 1; i <= 2; ++i) {
+            const Step* later = &step + i;
+            if (later >= plan_.steps.data() + plan_.steps.size() || l.next) break;
+            if (later->fused == Fused::norm_linear || later->fused == Fused::linear_add)
+                l.next = packed(later->first + (later->fused == Fused::norm_linear)).panels.get();
         }
         return l;
     }

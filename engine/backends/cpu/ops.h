@@ -56,6 +56,8 @@ struct Linear {
     const int16_t* old = nullptr;
     int32_t* i32 = nullptr;  // requantized (head), or the accumulator itself
     bool accumulator = false;
+
+    const Panels* next = nullptr;  // of the product that follows, or none: its first panel is fetched early
 };
 void linear(const Context& ctx, const Linear& l);
 void linear_part(const Context& ctx, const Linear& l, int part);

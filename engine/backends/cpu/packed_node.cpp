@@ -88,15 +88,22 @@ int Panels::cols(int64_t p) const {
     return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols));
 }
 
-Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* from) {
+int64_t panels_size(int64_t N, int64_t K) { return rounded(rounded(N, 16) * rounded(K, 4), 64); }
+
+Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* from,
+                    const std::shared_ptr<Arena>& arena) {
     Panels w;
     w.K = K;
     w.N = N;
-    w.data.grow(rounded(N, 16) * w.k4() * 4);
+    if (arena) w.data = arena->take(panels_size(N, K));
+    if (w.data)
+        w.arena = arena;
+    else
+        w.own.grow(panels_size(N, K)), w.data = w.own.data();
     w.sums.grow(rounded(N, tile_cols));
     for (int64_t p = 0; p < w.count(); ++p) {
         const int64_t width = w.width(p), cols = w.cols(p), whole = K / 4;
-        int8_t* to = w.data.data() + p * w.k4() * 4 * tile_cols;
+        int8_t* to = w.data + p * w.k4() * 4 * tile_cols;
         // 16 columns at a time: a cache line of the panel for each k, and 16 streams to read.
         for (int64_t first = 0; first < cols; first += 16)
             for (int64_t k = 0; k < w.k4(); ++k)
@@ -148,7 +155,8 @@ ShiftmaxView PackedNode::shiftmax() const {
 }
 
 std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int node,
-                                            const std::shared_ptr<const PackedNode>& previous) {
+                                            const std::shared_ptr<const PackedNode>& previous,
+                                            const std::shared_ptr<Arena>& arena) {
     const auto at = static_cast<size_t>(node);
     const Node& n = model.graph->nodes[at];
     const QuantNode& q = *model.nodes[at];
@@ -168,7 +176,7 @@ std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int nod
             if (previous && previous->panels && previous->quant->weight == q.weight)
                 p->panels = previous->panels;
             else
-                p->panels = std::make_shared<Panels>(pack_weights(q.weight.data(), N, K, &q.weight));
+                p->panels = std::make_shared<Panels>(pack_weights(q.weight.data(), N, K, &q.weight, arena));
             q.weight.let_go();
             p->init = Buffer<int32_t>(rounded(N, tile_cols));
             for (int64_t c = 0; c < N; ++c)
