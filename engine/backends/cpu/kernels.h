@@ -78,10 +78,12 @@ struct Finish {
     RequantView q{};
     const uint8_t* table = nullptr;  // u8
     uint8_t* u8 = nullptr;
-    ResidualView stream{};           // sum
-    const int16_t* old = nullptr;    // sum
-    int16_t* i16 = nullptr;          // i16, sum
-    int64_t ld = 0;                  // stride of old and of the output
+    ResidualView stream{};          // sum
+    const int16_t* old = nullptr;   // sum
+    int16_t* i16 = nullptr;         // i16, sum
+    int64_t ld = 0;                 // stride of old and of the output
+    const int8_t* fetch = nullptr;  // cache lines a later product will want, fetched beside this one
+    int lines = 0;
     ShiftmaxRows* logits = nullptr;  // shiftmax, which needs no accumulators
 };
 
@@ -133,7 +135,7 @@ struct Kernels {
     int macs_per_round = 0;
 };
 
-// Through requant_u8, requant_i16, residual_add or shiftmax of k; nothing is nothing.
+// Through requant_u8, requant_i16, residual_add or shiftmax of k, or nothing; and fetches.
 void finish(const Kernels& k, const Finish& f);
 
 // isa must not pass what the processor can do (best_isa()).

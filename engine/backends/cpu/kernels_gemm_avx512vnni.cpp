@@ -46,6 +46,19 @@ inlined void row_u8(const int32_t* acc, const RequantView& q, uint8_t* out) {
     _mm512_storeu_si512(out, _mm512_xor_si512(row_s8(acc, q), _mm512_set1_epi8(static_cast<char>(0x80))));
 }
 
+// To 64 words, clamped.
+inlined void row_i16(const int32_t* acc, const RequantView& q, int16_t* out) {
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    const __m512i lo = _mm512_set1_epi16(static_cast<int16_t>(q.lo)),
+                  hi = _mm512_set1_epi16(static_cast<int16_t>(q.hi));
+#pragma GCC unroll 2
+    for (int c = 0; c < tile_cols; c += 32) {
+        const __m512i words = _mm512_permutexvar_epi64(
+            order, _mm512_packs_epi32(scaled_at(acc, q, c), scaled_at(acc, q, c + 16)));
+        _mm512_storeu_si512(out + c, _mm512_min_epi16(_mm512_max_epi16(words, lo), hi));
+    }
+}
+
 // Through a table of 256 bytes. Without the + 128 the sign says which half of it, the other way round.
 __attribute__((target("avx512vbmi"))) inlined void row_table(const int32_t* acc, const RequantView& q,
                                                              const uint8_t* table, uint8_t* out) {
@@ -133,6 +146,14 @@ inlined void multiply(__m512i (&acc)[rows][vectors], const uint8_t* a, int64_t l
 // from zero, which costs nothing, unlike loads of `init`. on_upper: to `out`'s 256-fold. Unless Step is
 // nothing, step(0..slots-1) are called on the way, spread over k.
 struct Nothing {};
+
+// A sixth of the lines to fetch.
+inlined void fetch(const Finish& f, int slot) {
+    const int lines = (f.lines + 5) / 6;
+    const int8_t* line = f.fetch + int64_t{64} * lines * slot;
+    for (int i = 0; i < lines; ++i, line += 64) _mm_prefetch(line, _MM_HINT_T1);
+}
+
 template <bool on_upper, int rows, int vectors, int slots = 6, typename Step>
 inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
                   int32_t* out, const Step& step) {
@@ -176,7 +197,17 @@ template <int rows, int vectors>
 void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
              const Finish& f) {
     tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+        fetch(f, r);
         if (r < f.rows) row_u8(f.acc + r * tile_cols, f.q, f.u8 + r * f.ld);
+    });
+}
+
+template <int rows, int vectors>
+void with_i16(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
+              const Finish& f) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+        fetch(f, r);
+        if (r < f.rows) row_i16(f.acc + r * tile_cols, f.q, f.i16 + r * f.ld);
     });
 }
 
@@ -186,6 +217,7 @@ __attribute__((target("avx512vbmi"))) void with_table(const uint8_t* a, int64_t 
                                                       const Finish& f) {
     tile<false, rows, vectors>(
         a, lda, b, k4, init, out, [&](int r) __attribute__((target("avx512vbmi"))) {
+            fetch(f, r);
             if (r < f.rows) row_table(f.acc + r * tile_cols, f.q, f.table, f.u8 + r * f.ld);
         });
 }
@@ -195,6 +227,7 @@ void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const 
               const Finish& f) {
     const Stream s = split(f.stream);
     tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+        fetch(f, r);
         if (r >= f.rows) return;
         half_row_sum(f.acc + r * tile_cols, f.q, 0, s, f.old + r * f.ld, f.i16 + r * f.ld);
         half_row_sum(f.acc + r * tile_cols, f.q, 32, s, f.old + r * f.ld, f.i16 + r * f.ld);
@@ -235,6 +268,7 @@ void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t
         if (!a_high && f.cols == tile_cols && f.q.upper) {
             if (f.to == Finish::To::u8 && !f.table)
                 return with_u8<rows, vectors>(a, lda, b, k4, init, acc, f);
+            if (f.to == Finish::To::i16) return with_i16<rows, vectors>(a, lda, b, k4, init, acc, f);
             if (f.to == Finish::To::u8 && has_vbmi())
                 return with_table<rows, vectors>(a, lda, b, k4, init, acc, f);
             if (f.to == Finish::To::sum && splits(f.stream))

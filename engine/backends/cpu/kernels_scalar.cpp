@@ -19,6 +19,7 @@ uint64_t shiftmax_reciprocal(uint64_t d, int M) {
 }
 
 void finish(const Kernels& k, const Finish& f) {
+    for (int i = 0; i < f.lines; ++i) __builtin_prefetch(f.fetch + 64 * i, 0, 2);
     switch (f.to) {
         case Finish::To::nothing:
             break;
