@@ -18,6 +18,13 @@ int cols_of(int64_t N, int64_t p) {
     return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols));
 }
 
+// The width of k's panel of `tokens` that begins with this one. A last panel of 16 would take as long as one
+// of 32: it shares with the one before.
+int k_width(int64_t tokens, int64_t at) {
+    const int64_t left = rounded(tokens - at, 16);
+    return left == tile_cols + 16 ? 48 : static_cast<int>(std::min<int64_t>(left, tile_cols));
+}
+
 constexpr int32_t zeros[tile_cols] = {};
 
 // One head of one picture: k and v as panels. Rows of qkv have stride 3C.
@@ -35,11 +42,11 @@ class Head {
     // k as the right-hand matrix [d, tokens]; the tokens past the end are zero.
     void pack_k(int64_t C) {
         const int64_t d4 = (d_ + 3) / 4;
-        for (int64_t j = 0; j < tokens_; j += 16) {
-            const int64_t p = j / tile_cols, column = j % tile_cols;
-            k_.pack_k(q_ + C + j * ld_, ld_, static_cast<int>(std::min<int64_t>(16, tokens_ - j)), d_,
-                      s_.k.data() + p * tile_cols * d4 * 4 + column * 4, width_of(tokens_, p),
-                      s_.k_init.data() + j);
+        for (int64_t first = 0; first < tokens_; first += k_width(tokens_, first)) {
+            const int width = k_width(tokens_, first);
+            for (int64_t j = first; j < std::min(tokens_, first + width); j += 16)
+                k_.pack_k(q_ + C + j * ld_, ld_, static_cast<int>(std::min<int64_t>(16, tokens_ - j)), d_,
+                          s_.k.data() + first * d4 * 4 + (j - first) * 4, width, s_.k_init.data() + j);
         }
     }
 
@@ -71,27 +78,28 @@ class Head {
     void logits(const PackedNode& node, int64_t row, int rows, Finish* before) {
         const int64_t d4 = (d_ + 3) / 4;
         const bool wide = node.quant->out.bits > 8;
-        alignas(64) int32_t accs[2][tile_rows * tile_cols];
-        for (int64_t p = 0; p * tile_cols < tokens_; ++p) {
-            int32_t* acc = accs[p % 2];
-            k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + p * tile_cols * d4 * 4, d4,
-                         s_.k_init.data() + p * tile_cols, rows, width_of(tokens_, p), acc, *before);
+        for (int64_t at = 0, width = 0, side = 0; at < tokens_; at += width, side = 1 - side) {
+            width = k_width(tokens_, at);
+            int32_t* acc = s_.accs.data() + side * tile_rows * tile_cols;
+            k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + at * d4 * 4, d4, s_.k_init.data() + at,
+                         rows, static_cast<int>(width), acc, *before);
             before->to = wide ? Finish::To::i16 : Finish::To::u8;
             before->acc = acc;
             before->rows = rows;
-            before->cols = cols_of(tokens_, p);
+            // What a panel has not got, the next one writes over: whole tiles are finished faster.
+            before->cols = at + width < tokens_ ? tile_cols : static_cast<int>(tokens_ - at);
             node.requant.at(0, &before->q);
             before->table = nullptr;
-            before->u8 = s_.logits.data() + p * tile_cols;
-            before->i16 = s_.wide_logits.data() + p * tile_cols;
+            before->u8 = s_.logits.data() + at;
+            before->i16 = s_.wide_logits.data() + at;
             before->ld = rows_stride_;
         }
         finish(k_, *before);
         before->to = Finish::To::nothing;
     }
 
-    // The scratch's logits to `side` 0 or 1 of its probabilities. Shiftmax of at most 8 bits waits for a
-    // product to run beside: *before; wider ones happen at once.
+    // The scratch's logits to `side` 0 or 1 of its probabilities; job->q is there already. Shiftmax of at
+    // most 8 bits waits for a product to run beside: *before; wider ones happen at once.
     void softmax(const PackedNode& node, int rows, int side, ShiftmaxRows* job, Finish* before) {
         job->x = s_.logits.data();
         job->ld = rows_stride_;
@@ -100,7 +108,6 @@ class Head {
         job->low = s_.low[side].data();
         job->high = s_.high[side].data();
         if (node.logit_bits <= 8) {
-            job->q = node.shiftmax();
             before->to = Finish::To::shiftmax;
             before->logits = job;
             return;
@@ -197,7 +204,8 @@ void for_all_blocks(const Context& ctx, const Heads& shape, const Start& start, 
 void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d) {
     for (Scratch& s : scratch) {
         s.k.grow(rounded(tokens, 16) * rounded(d, 4));
-        s.k_init.grow(rounded(tokens, tile_cols));
+        s.k_init.grow(rounded(tokens, tile_cols) + tile_cols);
+        s.accs.grow(2 * tile_rows * tile_cols);
         s.v.grow(rounded(tokens, 4) * rounded(d, 16));
         s.logits.grow(tile_rows * rounded(tokens, 64));
         s.wide_logits.grow(tile_rows * rounded(tokens, 64));
@@ -220,6 +228,7 @@ void attention_part(const Context& ctx, const Heads& shape, const PackedNode& lo
     const int64_t picture = shape.tokens * shape.C;
     alignas(64) int32_t acc[tile_rows * tile_cols];
     ShiftmaxRows p[2];
+    p[0].q = p[1].q = softmax.shiftmax();
     uint8_t* to[2] = {};
     Finish before;
     int side = 0;         // of the block at hand
@@ -295,6 +304,7 @@ void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode&
                         s.logits[r * head.rows_stride() + j] = static_cast<uint8_t>(x + 128);
                 }
             ShiftmaxRows job;
+            job.q = softmax.shiftmax();
             Finish before;
             head.softmax(softmax, rows, 0, &job, &before);
             finish(ctx.kernels, before);

@@ -83,9 +83,10 @@ __attribute__((target("avx512vbmi"))) bool any_shift(const uint8_t* x, int64_t l
 
 }  // namespace
 
-bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
-              uint8_t* high) {
-    if (q.all.count == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+namespace {
+
+__attribute__((target("avx512vbmi"))) bool shiftmax_vbmi(const uint8_t* x, int64_t ld, int rows, int64_t n,
+                                                         const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
     ShiftmaxStages at;
     const bool near = greatest(x, ld, rows, n, at.max);
     if (!shiftmax_in_stages(q))
@@ -94,6 +95,14 @@ bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxV
     ShiftmaxRows s{x, ld, rows, n, q, low, high, false};
     near ? in_stages<2>(&s, &at) : in_stages<4>(&s, &at);
     return s.upper;
+}
+
+}  // namespace
+
+bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+              uint8_t* high) {
+    if (q.all.count == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+    return shiftmax_vbmi(x, ld, rows, n, q, low, high);
 }
 
 // ---- Attention's right-hand matrices ----

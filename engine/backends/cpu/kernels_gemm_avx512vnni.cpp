@@ -236,25 +236,25 @@ void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const 
 
 // Shiftmax of rows that wait for another product: the sum of one while the shares of the one before it are
 // looked up.
-template <int blocks, int rows, int vectors>
-__attribute__((target("avx512vbmi"))) void with_stages(const uint8_t* a, int64_t lda, const int8_t* b,
-                                                       int64_t k4, const int32_t* init, int32_t* out,
-                                                       const ShiftmaxRows& s, ShiftmaxStages* at) {
-    tile<false, rows, vectors, tile_rows + 1>(
-        a, lda, b, k4, init, out, [&](int r) __attribute__((target("avx512vbmi"))) {
-            if (r > 0 && r <= s.rows) share_stage<blocks>(s, r - 1, at);
-            if (r < s.rows) sum_stage<blocks>(s, r, at);
-        });
-}
-
 template <int rows, int vectors>
-void with_shiftmax(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-                   int32_t* out, ShiftmaxRows* s) {
+__attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64_t lda, const int8_t* b,
+                                                         int64_t k4, const int32_t* init, int32_t* out,
+                                                         ShiftmaxRows* s) {
     ShiftmaxStages at;
-    if (greatest(s->x, s->ld, s->rows, s->n, at.max))
-        with_stages<2, rows, vectors>(a, lda, b, k4, init, out, *s, &at);
-    else
-        with_stages<4, rows, vectors>(a, lda, b, k4, init, out, *s, &at);
+    bool near = false;
+    tile<false, rows, vectors, tile_rows + 2>(
+        a, lda, b, k4, init, out, [&](int slot) __attribute__((target("avx512vbmi"))) {
+            const int r = slot - 1;
+            if (slot == 0) {
+                near = greatest(s->x, s->ld, s->rows, s->n, at.max);
+            } else if (near) {
+                if (r > 0 && r <= s->rows) share_stage<2>(*s, r - 1, &at);
+                if (r < s->rows) sum_stage<2>(*s, r, &at);
+            } else {
+                if (r > 0 && r <= s->rows) share_stage<4>(*s, r - 1, &at);
+                if (r < s->rows) sum_stage<4>(*s, r, &at);
+            }
+        });
     last_stage(at, s);
 }
 

@@ -21,6 +21,7 @@ struct Scratch {
     // attention, one head: k and v packed; 6 rows of logits, of p and of p's upper bytes, those two twice
     Buffer<int8_t> k, v;
     Buffer<int32_t> k_init;
+    Buffer<int32_t> accs;  // two tiles
     Buffer<uint8_t> logits, low[2], high[2];
     Buffer<int16_t> wide_logits;
 };

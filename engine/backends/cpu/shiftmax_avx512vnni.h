@@ -14,7 +14,7 @@ bool shiftmax_in_stages(const ShiftmaxView& q) {
     return q.all.count > 0 && q.M - q.k + 1 == 32 && has_vbmi();
 }
 
-int horizontal_max(__m512i x) {
+vbmi_inlined int horizontal_max(__m512i x) {
     const __m256i half = _mm256_max_epu8(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
     __m128i q = _mm_max_epu8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
     // vphminposuw finds the least of eight words: both bytes of each folded into one, upside down.
@@ -23,10 +23,10 @@ int horizontal_max(__m512i x) {
     return 255 - (_mm_cvtsi128_si32(_mm_minpos_epu16(q)) & 0xff);
 }
 
-__m512i broadcast_byte(const uint8_t* x) { return _mm512_set1_epi8(static_cast<char>(*x)); }
+vbmi_inlined __m512i broadcast_byte(const uint8_t* x) { return _mm512_set1_epi8(static_cast<char>(*x)); }
 
 // The greatest of each row, and whether all rows stay within 127 of theirs.
-bool greatest(const uint8_t* x, int64_t ld, int rows, int64_t n, uint8_t* max) {
+vbmi_inlined bool greatest(const uint8_t* x, int64_t ld, int rows, int64_t n, uint8_t* max) {
     for (int r = 0; r < rows; ++r) {
         const uint8_t* row = x + r * ld;
         __m512i most = _mm512_setzero_si512();
