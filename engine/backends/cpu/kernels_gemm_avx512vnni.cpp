@@ -248,11 +248,11 @@ __attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64
             if (slot == 0) {
                 near = greatest(s->x, s->ld, s->rows, s->n, at.max);
             } else if (near) {
-                if (r > 0 && r <= s->rows) share_stage<2>(*s, r - 1, &at);
                 if (r < s->rows) sum_stage<2>(*s, r, &at);
+                if (r > 0 && r <= s->rows) share_stage<2>(*s, r - 1, &at);
             } else {
-                if (r > 0 && r <= s->rows) share_stage<4>(*s, r - 1, &at);
                 if (r < s->rows) sum_stage<4>(*s, r, &at);
+                if (r > 0 && r <= s->rows) share_stage<4>(*s, r - 1, &at);
             }
         });
     last_stage(at, s);

@@ -100,20 +100,51 @@ struct ByteOrder {
 };
 constexpr ByteOrder byte_order;
 
-// p by distance, 64 * blocks of them, as low and high bytes. f < 2^32.
+// p of 64 distances from e on, two packs of 32 words as ByteOrder knows them. f < 2^32.
+vbmi_inlined void words(const uint64_t* e, const uint64_t* f, __m512i* first, __m512i* second) {
+    const __m512i factor = _mm512_set1_epi64(static_cast<long long>(*f));
+    const auto pair = [&](const uint64_t* at) __attribute__((target("avx512vbmi"), always_inline)) {
+        const __m512i even = _mm512_mul_epu32(_mm512_loadu_si512(at), factor);
+        return upper(even, _mm512_mul_epu32(_mm512_loadu_si512(at + 8), factor));
+    };
+    *first = _mm512_packus_epi32(pair(e), pair(e + 16));
+    *second = _mm512_packus_epi32(pair(e + 32), pair(e + 48));
+}
+
+// The low bytes of p for a row's distances, straight from registers.
 template <int blocks>
-vbmi_inlined void shares(const uint64_t* e, const uint64_t* f, uint8_t* low, uint8_t* high) {
+vbmi_inlined void low_shares(const uint8_t* x, int64_t n, const uint8_t* max, const uint64_t* e,
+                             const uint64_t* f, uint8_t* out) {
+    __m512i table[4];
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; ++b) {
+        __m512i first, second;
+        words(e + b * 64, f, &first, &second);
+        table[b] = _mm512_permutex2var_epi8(first, _mm512_load_si512(byte_order.low), second);
+        asm volatile("" : "+v"(table[b]));  // one after the other: registers are few
+    }
+    const __m512i top = broadcast_byte(max);
+    const auto at = [&](int64_t i) __attribute__((target("avx512vbmi"), always_inline)) {
+        const __m512i index = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
+        const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
+        if constexpr (blocks == 2) return low;
+        return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
+                                      _mm512_permutex2var_epi8(table[2], index, table[3]));
+    };
+    int64_t i = 0;
+    for (; i + 64 <= n; i += 64) _mm512_storeu_si512(out + i, at(i));
+    if (i < n) _mm512_mask_storeu_epi8(out + i, lanes64(n - i), at(i));
+}
+
+// The high bytes of p by distance, to memory: few rows need them.
+template <int blocks>
+vbmi_inlined void high_table(const uint64_t* e, const uint64_t* f, uint8_t* high) {
 #pragma GCC unroll 1
-    for (int b = 0; b < blocks; ++b, e += 64) {
-        const __m512i factor = _mm512_set1_epi64(static_cast<long long>(*f));
-        const auto pair = [&](const uint64_t* at) __attribute__((target("avx512vbmi"), always_inline)) {
-            const __m512i first = _mm512_mul_epu32(_mm512_loadu_si512(at), factor);
-            return upper(first, _mm512_mul_epu32(_mm512_loadu_si512(at + 8), factor));
-        };
-        const __m512i a = _mm512_packus_epi32(pair(e), pair(e + 16)),
-                      c = _mm512_packus_epi32(pair(e + 32), pair(e + 48));
-        _mm512_store_si512(low + b * 64, _mm512_permutex2var_epi8(a, _mm512_load_si512(byte_order.low), c));
-        _mm512_store_si512(high + b * 64, _mm512_permutex2var_epi8(a, _mm512_load_si512(byte_order.high), c));
+    for (int b = 0; b < blocks; ++b) {
+        __m512i first, second;
+        words(e + b * 64, f, &first, &second);
+        _mm512_store_si512(high + b * 64,
+                           _mm512_permutex2var_epi8(first, _mm512_load_si512(byte_order.high), second));
     }
 }
 
@@ -135,7 +166,7 @@ vbmi_inlined void look_up_row(const uint8_t* x, int64_t n, const uint8_t* max, c
 
 // Six rows on their way.
 struct ShiftmaxStages {
-    alignas(64) uint8_t low[256], high[256];  // p by distance, of one row
+    alignas(64) uint8_t high[256];  // p's high bytes by distance, of one row
     uint64_t f[tile_rows];
     uint8_t max[tile_rows];
     bool upper[tile_rows], wide[tile_rows];
@@ -153,9 +184,10 @@ vbmi_inlined void sum_stage(const ShiftmaxRows& s, int r, ShiftmaxStages* at) {
 
 template <int blocks>
 vbmi_inlined void share_stage(const ShiftmaxRows& s, int r, ShiftmaxStages* at) {
-    shares<blocks>(s.q.e, at->f + r, at->low, at->high);
-    look_up_row<blocks>(s.x + r * s.ld, s.n, at->max + r, at->low, s.low + r * s.ld);
-    if (at->upper[r]) look_up_row<blocks>(s.x + r * s.ld, s.n, at->max + r, at->high, s.high + r * s.ld);
+    low_shares<blocks>(s.x + r * s.ld, s.n, at->max + r, s.q.e, at->f + r, s.low + r * s.ld);
+    if (!at->upper[r]) return;
+    high_table<blocks>(s.q.e, at->f + r, at->high);
+    look_up_row<blocks>(s.x + r * s.ld, s.n, at->max + r, at->high, s.high + r * s.ld);
 }
 
 // What the stages left: whether any row has high bytes, and then zeros where one has none.
