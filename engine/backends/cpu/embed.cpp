@@ -34,7 +34,7 @@ void add_positions(const PackedNode& pos, const int16_t* patches, int64_t first,
 }
 
 bool embed_by_rows(const Context& ctx, const Embedding& e) {
-    return e.batch * e.tokens >= ctx.pool.size() * tile_rows;
+    return rows_fill(ctx, *e.linear->panels, e.batch * e.tokens);
 }
 
 void embed_part(const Context& ctx, const Embedding& e, int part) {

@@ -118,8 +118,14 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
 
 }  // namespace
 
+bool rows_fill(const Context& ctx, const Panels& weights, int64_t rows) {
+    // Reading a large matrix once, not once a thread, is worth waiting for each other for more rows than
+    // that.
+    return rows >= ctx.pool.size() * (weights.K * weights.N > 256 << 10 ? 4 * tile_rows : tile_rows);
+}
+
 bool linear_by_rows(const Context& ctx, const Linear& l) {
-    return l.rows >= ctx.pool.size() * tile_rows || (l.gelu && l.gelu->quant->quant.shift.row_pivot);
+    return rows_fill(ctx, *l.linear->panels, l.rows) || (l.gelu && l.gelu->quant->quant.shift.row_pivot);
 }
 
 void linear_part(const Context& ctx, const Linear& l, int part) {

@@ -65,6 +65,7 @@ void linear_part(const Context& ctx, const Linear& l, int part);
 // All rows, and the columns of panels p0..p1, on the thread that calls.
 void linear_panels(const Context& ctx, const Linear& l, int64_t p0, int64_t p1);
 // Whether the parts are rows, in the same even split for all matrices of as many rows; else they are columns.
+bool rows_fill(const Context& ctx, const Panels& weights, int64_t rows);
 bool linear_by_rows(const Context& ctx, const Linear& l);
 
 // t i16 [rows, C] of stride ldt -> out u8 [rows, C]
