@@ -91,13 +91,13 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
         const int64_t blocks = (r1 - r0 + tile_rows - 1) / tile_rows, least = (r1 - r0) / blocks,
                       larger = (r1 - r0) % blocks;
         for (int64_t p = p0; p < p1; ++p) {
+            // A panel that is read once comes fastest as the processor itself fetches it.
             Ahead ahead;
-            if (p + 1 < p1)
-                ahead = Ahead(w, p + 1, blocks);
-            else if (chunk + 1 < chunks)
-                ahead = Ahead(w, p0, blocks);
-            else if (l.next)
-                ahead = Ahead(*l.next, 0, blocks);
+            if (blocks > 1)
+                ahead = p + 1 < p1           ? Ahead(w, p + 1, blocks)
+                        : chunk + 1 < chunks ? Ahead(w, p0, blocks)
+                        : l.next             ? Ahead(*l.next, 0, blocks)
+                                             : Ahead();
             const int8_t* const panel = w.panel(p);
             const int width = w.width(p), cols = w.cols(p);
             int64_t r = r0;
