@@ -191,9 +191,11 @@ class CpuNetwork : public IntegerNetwork {
             }
             case Fused::norm_linear:
             case Fused::linear_add: {
+                const Linear l = product(step, batch);
                 const bool rows = node(step.first).rows() == node(node(step.first).inputs[0]).rows() &&
-                                  linear_by_rows(ctx_, product(step, batch));
-                return {rows, rows};
+                                  linear_by_rows(ctx_, l);
+                // Products take four k at a time, the last ones from the next row if need be (times zero).
+                return {rows && (l.norm || l.linear->panels->K % 4 == 0), rows};
             }
             case Fused::attention:  // reads k and v of all rows
                 return {false, attention_by_rows(ctx_, heads(step.last, batch))};
