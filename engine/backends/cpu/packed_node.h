@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "engine/backends/cpu/arena.h"
+#include "engine/arena.h"
 #include "engine/backends/cpu/buffer.h"
 #include "engine/backends/cpu/kernels.h"
 #include "engine/graph.h"

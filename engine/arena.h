@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace ivit::cpu {
+namespace ivit {
 
 class Arena {
   public:
@@ -27,4 +27,4 @@ class Arena {
     std::atomic<int64_t> used_{0};
 };
 
-}  // namespace ivit::cpu
+}  // namespace ivit

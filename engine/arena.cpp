@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/backends/cpu/arena.h"
+#include "engine/arena.h"
 
 #include <sys/mman.h>
 
 #include <new>
 
-namespace ivit::cpu {
+namespace ivit {
 namespace {
 
 constexpr int64_t huge_page = int64_t{2} << 20;
@@ -30,4 +30,4 @@ int8_t* Arena::take(int64_t bytes) {
     return at + bytes <= size_ ? begin_ + at : nullptr;
 }
 
-}  // namespace ivit::cpu
+}  // namespace ivit
