@@ -59,8 +59,8 @@ __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t
 template <int blocks>
 __attribute__((target("avx512vbmi"))) void in_stages(ShiftmaxRows* s, ShiftmaxStages* at) {
     for (int r = 0; r < s->rows; ++r) sum_stage<blocks>(*s, r, at);
-    for (int r = 0; r < s->rows; ++r) share_stage<blocks>(*s, r, at);
-    last_stage(*at, s);
+    for (int r = 0; r < s->rows; ++r) share_stage<blocks>(*s, r, *at);
+    last_stage<blocks>(at, s);
 }
 
 // Any shift and clamp.

@@ -236,29 +236,52 @@ void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const 
 
 // Shiftmax of rows that wait for another product: the sum of one while the shares of the one before it are
 // looked up.
-template <int rows, int vectors>
+template <bool on_upper, int rows, int vectors>
 __attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64_t lda, const int8_t* b,
                                                          int64_t k4, const int32_t* init, int32_t* out,
                                                          ShiftmaxRows* s) {
     ShiftmaxStages at;
     bool near = false;
-    tile<false, rows, vectors, tile_rows + 2>(
+    tile<on_upper, rows, vectors, tile_rows + 2>(
         a, lda, b, k4, init, out, [&](int slot) __attribute__((target("avx512vbmi"))) {
             const int r = slot - 1;
             if (slot == 0) {
                 near = greatest(s->x, s->ld, s->rows, s->n, at.max);
             } else if (near) {
                 if (r < s->rows) sum_stage<2>(*s, r, &at);
-                if (r > 0 && r <= s->rows) share_stage<2>(*s, r - 1, &at);
+                if (r > 0 && r <= s->rows) share_stage<2>(*s, r - 1, at);
             } else {
                 if (r < s->rows) sum_stage<4>(*s, r, &at);
-                if (r > 0 && r <= s->rows) share_stage<4>(*s, r - 1, &at);
+                if (r > 0 && r <= s->rows) share_stage<4>(*s, r - 1, at);
             }
         });
-    last_stage(at, s);
+    near ? last_stage<2>(&at, s) : last_stage<4>(&at, s);
 }
 
-constexpr int32_t none[tile_cols] = {};
+// The product of upper bytes: zeros but for a few probabilities, so only groups of four k where any row has
+// one.
+template <int rows, int vectors>
+void upper_tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int32_t* out) {
+    __m512i acc[rows][vectors];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) acc[r][v] = zeroed();
+    for (int64_t first = 0; first < k4; first += 16, a += 64, b += 16 * vectors * 64) {
+        const __mmask16 valid = lanes16(static_cast<int>(k4 - first));
+        __m512i any = _mm512_setzero_si512();
+        for (int r = 0; r < rows; ++r)
+            any = _mm512_or_si512(any, _mm512_maskz_loadu_epi32(valid, a + r * lda));
+        for (unsigned groups = _mm512_test_epi32_mask(any, any); groups; groups &= groups - 1) {
+            const int g = __builtin_ctz(groups);
+            multiply4<rows, vectors>(acc, a + 4 * g, a + 4 * g + 3 * lda, lda, b + g * vectors * 64);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) _mm512_store_si512(out + r * tile_cols + v * 16, acc[r][v]);
+}
 
 template <int rows, int vectors>
 void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
@@ -277,15 +300,15 @@ void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t
     }
     if constexpr (rows >= 4 && vectors >= 2) {
         if (f.to == Finish::To::shiftmax && shiftmax_in_stages(f.logits->q)) {
-            with_shiftmax<rows, vectors>(a_high ? a_high : a, lda, b, k4, a_high ? none : init, acc,
-                                         f.logits);
-            if (a_high) plain<true, rows, vectors>(a, lda, b, k4, init, acc);
+            if (!a_high) return with_shiftmax<false, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
+            upper_tile<rows, vectors>(a_high, lda, b, k4, acc);
+            with_shiftmax<true, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
             return;
         }
     }
     finish(avx512vnni_kernels(), f);
     if (!a_high) return plain<false, rows, vectors>(a, lda, b, k4, init, acc);
-    plain<false, rows, vectors>(a_high, lda, b, k4, none, acc);
+    upper_tile<rows, vectors>(a_high, lda, b, k4, acc);
     plain<true, rows, vectors>(a, lda, b, k4, init, acc);
 }
 

@@ -183,27 +183,28 @@ vbmi_inlined void sum_stage(const ShiftmaxRows& s, int r, ShiftmaxStages* at) {
 }
 
 template <int blocks>
-vbmi_inlined void share_stage(const ShiftmaxRows& s, int r, ShiftmaxStages* at) {
-    low_shares<blocks>(s.x + r * s.ld, s.n, at->max + r, s.q.e, at->f + r, s.low + r * s.ld);
-    if (!at->upper[r]) return;
-    high_table<blocks>(s.q.e, at->f + r, at->high);
-    look_up_row<blocks>(s.x + r * s.ld, s.n, at->max + r, at->high, s.high + r * s.ld);
+vbmi_inlined void share_stage(const ShiftmaxRows& s, int r, const ShiftmaxStages& at) {
+    low_shares<blocks>(s.x + r * s.ld, s.n, at.max + r, s.q.e, at.f + r, s.low + r * s.ld);
 }
 
-// What the stages left: whether any row has high bytes, and then zeros where one has none.
-void last_stage(const ShiftmaxStages& at, ShiftmaxRows* s) {
+// The upper bytes, where any row has one. Which rows do is hard to foresee: beside a product, a wrong guess
+// would throw away much of it.
+template <int blocks>
+vbmi_inlined void last_stage(ShiftmaxStages* at, ShiftmaxRows* s) {
     s->upper = false;
+    for (int r = 0; r < s->rows; ++r) s->upper = s->upper || at->upper[r];
     for (int r = 0; r < s->rows; ++r) {
         const int64_t row = r * s->ld;
-        if (at.wide[r])
+        if (at->wide[r]) {
             scalar_kernels.shiftmax(s->x + row, s->ld, 1, s->n, s->q, s->low + row, s->high + row);
-        s->upper = s->upper || at.upper[r];
-    }
-    if (!s->upper) return;
-    for (int r = 0; r < s->rows; ++r)
-        if (!at.upper[r])
+        } else if (at->upper[r]) {
+            high_table<blocks>(s->q.e, at->f + r, at->high);
+            look_up_row<blocks>(s->x + row, s->n, at->max + r, at->high, s->high + row);
+        } else if (s->upper) {
             for (int64_t i = 0; i < s->n; i += 64)
-                _mm512_mask_storeu_epi8(s->high + r * s->ld + i, lanes64(s->n - i), _mm512_setzero_si512());
+                _mm512_mask_storeu_epi8(s->high + row + i, lanes64(s->n - i), _mm512_setzero_si512());
+        }
+    }
 }
 
 }  // namespace
