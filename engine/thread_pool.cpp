@@ -144,6 +144,8 @@ std::shared_ptr<ThreadPool> ThreadPool::get(int threads) {
     return pool;
 }
 
+bool ThreadPool::spins() const { return state_->spin; }
+
 int ThreadPool::worker() { return worker_index; }
 
 void ThreadPool::run(int count, const std::function<void(int)>& job) {

@@ -14,9 +14,12 @@ class ThreadPool {
     static std::shared_ptr<ThreadPool> get(int threads);
 
     int size() const { return size_; }
+    // Whether there is a core for each thread, so that one may wait for another inside a job.
+    bool spins() const;
     // Calls job(i) for i in [0, count), spread over the threads, and returns when all are done. Up to one job
     // a thread, job i runs on thread i unless that one is asleep: what it left in its caches serves it again.
-    // job must not throw. A second thread that calls it waits for the first; a job must not call it.
+    // All of up to one job a thread run at the same time, sooner or later. job must not throw. A second thread
+    // that calls it waits for the first; a job must not call it.
     void run(int count, const std::function<void(int)>& job);
 
     // Inside a job: which of the pool's threads it runs on, 0 (the caller of run) .. size() - 1. For scratch

@@ -288,7 +288,7 @@ TEST_CASE("cpu: Shiftmax rows are arithmetic.h's for every parameter", "[cpu]") 
                     }
                 }
                 INFO(to_string(isa) << " n " << n << " bits " << from->out.bits << " M " << s.M << " k "
-                                    << s.k << " planes " << packed->planes);
+                                    << s.k << " planes " << packed->all.count);
                 REQUIRE(same);
             }
 }

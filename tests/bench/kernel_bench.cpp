@@ -3,7 +3,9 @@
 // and so is how many times as fast as the scalar kernel of the same run a line is: scalar comes first.
 #include <benchmark/benchmark.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <map>
 #include <string>
@@ -11,6 +13,7 @@
 
 #include "engine/backends/cpu/packed_node.h"
 #include "engine/cpu_info.h"
+#include "engine/thread_pool.h"
 
 using namespace ivit;
 using namespace ivit::cpu;
@@ -87,18 +90,36 @@ void shiftmax(benchmark::State& state, Isa isa) {
     Buffer<uint8_t> x(tile_rows * n), low(tile_rows * n), high(tile_rows * n);
     for (int64_t i = 0; i < tile_rows * n; ++i) x[i] = static_cast<uint8_t>(std::rand() % range);
     Buffer<uint64_t> e(256);
-    Buffer<uint8_t> planes(3 * 256);
-    for (int64_t i = 0; i < 256; ++i) {
-        e[i] = uint64_t{160 << 15} >> (i / 12);
-        for (int b = 0; b < 3; ++b) planes[b * 256 + i] = static_cast<uint8_t>(e[i] >> (8 * b));
-    }
-    const ShiftmaxView view{e.data(), planes.data(), 3, 47, 16};
+    for (int64_t i = 0; i < 256; ++i) e[i] = uint64_t{160 << 15} >> (i / 12);
+    PackedNode::Planes all, near;
+    all.fill(e, 256);
+    near.fill(e, 128);
+    const ShiftmaxView view{e.data(), all.view(), near.view(), 47, 16};
     const double start = now();
     for (auto _ : state) {
         kernels(isa).shiftmax(x.data(), n, tile_rows, n, view, low.data(), high.data());
         benchmark::ClobberMemory();
     }
     rate(state, "shiftmax", "rows/s", isa, tile_rows, now() - start);
+}
+
+// What few tokens wait for: as many bytes as DeiT-T, S and B have weights (range: tenths of a MB), read once
+// by all cores, each its part.
+void read_weights(benchmark::State& state) {
+    const auto pool = ThreadPool::get(0);
+    const int64_t words = state.range(0) * 100000 / 8;
+    Arena arena(words * 8);
+    const auto* data = reinterpret_cast<const uint64_t*>(std::memset(arena.take(words * 8), 1, words * 8));
+    std::atomic<uint64_t> sink{0};
+    const auto job = [&](int i) {
+        uint64_t sums[8] = {};
+        const int64_t begin = words * i / pool->size() / 8, end = words * (i + 1) / pool->size() / 8;
+        for (int64_t line = begin; line < end; ++line)
+            for (int j = 0; j < 8; ++j) sums[j] += data[line * 8 + j];
+        for (const uint64_t x : sums) sink += x;
+    };
+    for (auto _ : state) pool->run(pool->size(), std::ref(job));
+    state.SetBytesProcessed(state.iterations() * words * 8);
 }
 
 }  // namespace
@@ -115,6 +136,7 @@ int main(int argc, char** argv) {
         add("layernorm", layernorm)->Arg(192)->Arg(768);
         add("shiftmax", shiftmax)->Args({197, 100})->Args({197, 256});
     }
+    benchmark::RegisterBenchmark("read_weights", read_weights)->Arg(57)->Arg(219)->Arg(863)->UseRealTime();
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();
     return 0;

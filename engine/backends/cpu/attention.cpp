@@ -18,6 +18,13 @@ int cols_of(int64_t N, int64_t p) {
     return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols));
 }
 
+// The width of k's panel of `tokens` that begins with this one. A last panel of 16 would take as long as one
+// of 32: it shares with the one before.
+int k_width(int64_t tokens, int64_t at) {
+    const int64_t left = rounded(tokens - at, 16);
+    return left == tile_cols + 16 ? 48 : static_cast<int>(std::min<int64_t>(left, tile_cols));
+}
+
 constexpr int32_t zeros[tile_cols] = {};
 
 // One head of one picture: k and v as panels. Rows of qkv have stride 3C.
@@ -35,11 +42,11 @@ class Head {
     // k as the right-hand matrix [d, tokens]; the tokens past the end are zero.
     void pack_k(int64_t C) {
         const int64_t d4 = (d_ + 3) / 4;
-        for (int64_t j = 0; j < tokens_; j += 16) {
-            const int64_t p = j / tile_cols, column = j % tile_cols;
-            k_.pack_k(q_ + C + j * ld_, ld_, static_cast<int>(std::min<int64_t>(16, tokens_ - j)), d_,
-                      s_.k.data() + p * tile_cols * d4 * 4 + column * 4, width_of(tokens_, p),
-                      s_.k_init.data() + j);
+        for (int64_t first = 0; first < tokens_; first += k_width(tokens_, first)) {
+            const int width = k_width(tokens_, first);
+            for (int64_t j = first; j < std::min(tokens_, first + width); j += 16)
+                k_.pack_k(q_ + C + j * ld_, ld_, static_cast<int>(std::min<int64_t>(16, tokens_ - j)), d_,
+                          s_.k.data() + first * d4 * 4 + (j - first) * 4, width, s_.k_init.data() + j);
         }
     }
 
@@ -56,46 +63,80 @@ class Head {
         }
     }
 
-    // Logits of rows [row, row + rows) into scratch: u8 up to 8 bits, int16 beyond.
-    void logits(const PackedNode& node, int64_t row, int rows) {
+    // k and v of tokens [first, last) towards the second-level cache: other threads made most of them, and
+    // rows that lie 3C bytes apart are not what a processor fetches by itself.
+    void fetch(int64_t C, int64_t first, int64_t last) const {
+        for (int64_t j = first; j < last; ++j)
+            for (int64_t c = 0; c < d_; c += 64) {
+                __builtin_prefetch(q_ + C + j * ld_ + c, 0, 2);
+                __builtin_prefetch(q_ + 2 * C + j * ld_ + c, 0, 2);
+            }
+    }
+
+    // Logits of rows [row, row + rows) into scratch: u8 up to 8 bits, int16 beyond. *before, which may hold
+    // accumulators in memory of their own, is finished on the way.
+    void logits(const PackedNode& node, int64_t row, int rows, Finish* before) {
         const int64_t d4 = (d_ + 3) / 4;
         const bool wide = node.quant->out.bits > 8;
-        alignas(64) int32_t accs[2][tile_rows * tile_cols];
-        Finish before;
-        for (int64_t p = 0; p * tile_cols < tokens_; ++p) {
-            int32_t* acc = accs[p % 2];
-            k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + p * tile_cols * d4 * 4, d4,
-                         s_.k_init.data() + p * tile_cols, rows, width_of(tokens_, p), acc, before);
-            before.to = wide ? Finish::To::i16 : Finish::To::u8;
-            before.acc = acc;
-            before.rows = rows;
-            before.cols = cols_of(tokens_, p);
-            node.requant.at(0, &before.q);
-            before.u8 = s_.logits.data() + p * tile_cols;
-            before.i16 = s_.wide_logits.data() + p * tile_cols;
-            before.ld = rows_stride_;
+        for (int64_t at = 0, width = 0, side = 0; at < tokens_; at += width, side = 1 - side) {
+            width = k_width(tokens_, at);
+            int32_t* acc = s_.accs.data() + side * tile_rows * tile_cols;
+            k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + at * d4 * 4, d4, s_.k_init.data() + at,
+                         rows, static_cast<int>(width), acc, *before);
+            before->to = wide ? Finish::To::i16 : Finish::To::u8;
+            before->acc = acc;
+            before->rows = rows;
+            // What a panel has not got, the next one writes over: whole tiles are finished faster.
+            before->cols = at + width < tokens_ ? tile_cols : static_cast<int>(tokens_ - at);
+            node.requant.at(0, &before->q);
+            before->table = nullptr;
+            before->u8 = s_.logits.data() + at;
+            before->i16 = s_.wide_logits.data() + at;
+            before->ld = rows_stride_;
         }
-        finish(k_, before);
+        finish(k_, *before);
+        before->to = Finish::To::nothing;
     }
 
-    // Yields whether any p has an upper byte: where attention is spread over many tokens, none has.
-    bool softmax(const PackedNode& node, int rows) {
-        if (node.logit_bits <= 8)
-            return k_.shiftmax(s_.logits.data(), rows_stride_, rows, tokens_, node.shiftmax(), s_.low.data(),
-                               s_.high.data());
+    // The scratch's logits to `side` 0 or 1 of its probabilities; job->q is there already. Shiftmax of at
+    // most 8 bits waits for a product to run beside: *before; wider ones happen at once.
+    void softmax(const PackedNode& node, int rows, int side, ShiftmaxRows* job, Finish* before) {
+        job->x = s_.logits.data();
+        job->ld = rows_stride_;
+        job->rows = rows;
+        job->n = tokens_;
+        job->low = s_.low[side].data();
+        job->high = s_.high[side].data();
+        if (node.logit_bits <= 8) {
+            before->to = Finish::To::shiftmax;
+            before->logits = job;
+            return;
+        }
         for (int64_t at = 0; at < rows * rows_stride_; at += rows_stride_)
-            shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, s_.low.data() + at, s_.high.data() + at);
-        return true;
+            shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, job->low + at, job->high + at);
+        job->upper = true;
     }
 
-    // p . v for `rows` rows of p in scratch -> out u8 [rows, d] of stride ldo.
-    void context(const PackedNode& node, bool upper, int rows, uint8_t* out, int64_t ldo) {
+    // p . v -> out u8 [rows, d] of stride ldo. *before as for logits; the last panel's accumulators, in acc
+    // [tile_rows][tile_cols], are left in it.
+    void context(const PackedNode& node, const ShiftmaxRows& p, uint8_t* out, int64_t ldo, int32_t* acc,
+                 Finish* before) {
         const int64_t t4 = (tokens_ + 3) / 4;
-        alignas(64) int32_t acc[tile_rows * tile_cols];
-        for (int64_t p = 0; p * tile_cols < d_; ++p) {
-            k_.gemm_tile(s_.low.data(), upper ? s_.high.data() : nullptr, rows_stride_,
-                         s_.v.data() + p * tile_cols * t4 * 4, t4, zeros, rows, width_of(d_, p), acc, {});
-            k_.requant_u8(acc, rows, cols_of(d_, p), node.requant.at(0), nullptr, out + p * tile_cols, ldo);
+        for (int64_t c = 0; c < d_; c += tile_cols) {
+            // Where no p has an upper byte, half the work is not there.
+            k_.gemm_tile(p.low, p.upper ? p.high : nullptr, rows_stride_, s_.v.data() + c * t4 * 4, t4, zeros,
+                         p.rows, width_of(d_, c / tile_cols), acc, *before);
+            before->to = Finish::To::u8;
+            before->acc = acc;
+            before->rows = p.rows;
+            before->cols = cols_of(d_, c / tile_cols);
+            node.requant.at(0, &before->q);
+            before->table = nullptr;
+            before->u8 = out + c;
+            before->ld = ldo;
+            if (c + tile_cols >= d_) break;
+            finish(k_, *before);
+            before->to = Finish::To::nothing;
         }
     }
 
@@ -109,7 +150,7 @@ class Head {
     int64_t rows_stride_;
 };
 
-// Blocks of rows first..last of one head.
+// Calls block(picture, head, row, rows) for blocks of rows first..last of one head.
 template <typename Block>
 void blocks_of(int64_t picture, int64_t head, int64_t first, int64_t last, const Block& block) {
     const int64_t count = (last - first + tile_rows - 1) / tile_rows;
@@ -119,16 +160,16 @@ void blocks_of(int64_t picture, int64_t head, int64_t first, int64_t last, const
     }
 }
 
-// Calls block(picture, head, row, rows) for all rows of all heads, and start(picture, head) before the first
-// block of each head a thread comes to.
+// Calls start(picture, head) before the first block of each head a part comes to, and block(picture, head,
+// row, rows) for all of its rows.
 template <typename Start, typename Block>
-void for_blocks(const Context& ctx, const Heads& shape, const Start& start, const Block& block) {
-    const int64_t rows = shape.batch * shape.tokens, threads = ctx.pool.size();
+void for_blocks(const Context& ctx, const Heads& shape, int part, const Start& start, const Block& block) {
+    const int64_t rows = shape.batch * shape.tokens, parts = ctx.pool.size();
     // Each thread the rows that are its own in the matrix products before and after, too: they are in its
     // caches.
-    const auto by_rows = [&](int i) {
-        int64_t at = rows * i / threads;
-        const int64_t end = rows * (i + 1) / threads;
+    if (attention_by_rows(ctx, shape)) {
+        int64_t at = rows * part / parts;
+        const int64_t end = rows * (part + 1) / parts;
         while (at < end) {
             const int64_t picture = at / shape.tokens, row = at % shape.tokens;
             const int64_t stop = std::min(end, (picture + 1) * shape.tokens) - picture * shape.tokens;
@@ -138,23 +179,24 @@ void for_blocks(const Context& ctx, const Heads& shape, const Start& start, cons
             }
             at += stop - row;
         }
-    };
+        return;
+    }
     // Few rows each: sharing out the heads saves packing each head in every thread.
-    const auto by_heads = [&](int i) {
-        int64_t at = rows * shape.heads * i / threads;
-        const int64_t end = rows * shape.heads * (i + 1) / threads;
-        while (at < end) {
-            const int64_t head = at / shape.tokens, row = at % shape.tokens;
-            const int64_t stop = std::min(end, (head + 1) * shape.tokens) - head * shape.tokens;
-            start(head / shape.heads, head % shape.heads);
-            blocks_of(head / shape.heads, head % shape.heads, row, stop, block);
-            at += stop - row;
-        }
-    };
-    if (rows >= 64 * threads)
-        ctx.pool.run(static_cast<int>(threads), std::ref(by_rows));
-    else
-        ctx.pool.run(static_cast<int>(threads), std::ref(by_heads));
+    int64_t at = rows * shape.heads * part / parts;
+    const int64_t end = rows * shape.heads * (part + 1) / parts;
+    while (at < end) {
+        const int64_t head = at / shape.tokens, row = at % shape.tokens;
+        const int64_t stop = std::min(end, (head + 1) * shape.tokens) - head * shape.tokens;
+        start(head / shape.heads, head % shape.heads);
+        blocks_of(head / shape.heads, head % shape.heads, row, stop, block);
+        at += stop - row;
+    }
+}
+
+template <typename Start, typename Block>
+void for_all_blocks(const Context& ctx, const Heads& shape, const Start& start, const Block& block) {
+    const auto job = [&](int part) { for_blocks(ctx, shape, part, start, block); };
+    ctx.pool.run(ctx.pool.size(), std::ref(job));
 }
 
 }  // namespace
@@ -162,41 +204,78 @@ void for_blocks(const Context& ctx, const Heads& shape, const Start& start, cons
 void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d) {
     for (Scratch& s : scratch) {
         s.k.grow(rounded(tokens, 16) * rounded(d, 4));
-        s.k_init.grow(rounded(tokens, tile_cols));
+        s.k_init.grow(rounded(tokens, tile_cols) + tile_cols);
+        s.accs.grow(2 * tile_rows * tile_cols);
         s.v.grow(rounded(tokens, 4) * rounded(d, 16));
         s.logits.grow(tile_rows * rounded(tokens, 64));
         s.wide_logits.grow(tile_rows * rounded(tokens, 64));
-        s.low.grow(tile_rows * rounded(tokens, 64));
-        s.high.grow(tile_rows * rounded(tokens, 64));
+        for (int side = 0; side < 2; ++side) {
+            s.low[side].grow(tile_rows * rounded(tokens, 64));
+            s.high[side].grow(tile_rows * rounded(tokens, 64));
+        }
     }
 }
 
-void attention(const Context& ctx, const Heads& shape, const PackedNode& logits, const PackedNode& softmax,
-               const PackedNode& context, const uint8_t* qkv, uint8_t* out) {
+bool attention_by_rows(const Context& ctx, const Heads& shape) {
+    return shape.batch * shape.tokens >= 64 * ctx.pool.size();
+}
+
+// One block behind the other: the products of one run beside Shiftmax of the next and the requantization of
+// the one before.
+void attention_part(const Context& ctx, const Heads& shape, const PackedNode& logits,
+                    const PackedNode& softmax, const PackedNode& context, const uint8_t* qkv, uint8_t* out,
+                    int part) {
     const int64_t picture = shape.tokens * shape.C;
-    for_blocks(
-        ctx, shape,
-        [&](int64_t b, int64_t h) {
-            Head head(ctx, shape, qkv + b * 3 * picture, h);
-            head.pack_k(shape.C);
-            head.pack_v(shape.C);
-        },
-        [&](int64_t b, int64_t h, int64_t row, int rows) {
-            Head head(ctx, shape, qkv + b * 3 * picture, h);
-            head.logits(logits, row, rows);
-            const bool upper = head.softmax(softmax, rows);
-            head.context(context, upper, rows, out + b * picture + row * shape.C + h * shape.d(), shape.C);
-        });
+    alignas(64) int32_t acc[tile_rows * tile_cols];
+    ShiftmaxRows p[2];
+    p[0].q = p[1].q = softmax.shiftmax();
+    uint8_t* to[2] = {};
+    Finish before;
+    int side = 0;         // of the block at hand
+    int64_t fetched = 0;  // tokens of the next head
+    bool pack = false;    // v waits until the last block of the head before has read its own
+    const auto start = [&](int64_t b, int64_t h) {
+        Head head(ctx, shape, qkv + b * 3 * picture, h);
+        if (!to[0] && !to[1]) head.fetch(shape.C, 0, shape.tokens);
+        head.pack_k(shape.C);
+        pack = true;
+        fetched = 0;
+    };
+    const auto block = [&](int64_t b, int64_t h, int64_t row, int rows) {
+        Head head(ctx, shape, qkv + b * 3 * picture, h);
+        if (h + 1 < shape.heads) {
+            const int64_t until = std::min(shape.tokens, fetched + tile_rows * (ctx.pool.size() + 1));
+            Head(ctx, shape, qkv + b * 3 * picture, h + 1).fetch(shape.C, fetched, until);
+            fetched = until;
+        }
+        head.logits(logits, row, rows, &before);
+        head.softmax(softmax, rows, side, &p[side], &before);
+        to[side] = out + b * picture + row * shape.C + h * shape.d();
+        if (to[1 - side]) {
+            head.context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
+        } else {
+            finish(ctx.kernels, before);
+            before.to = Finish::To::nothing;
+        }
+        if (pack) head.pack_v(shape.C);
+        pack = false;
+        side = 1 - side;
+    };
+    for_blocks(ctx, shape, part, start, block);
+    if (!to[1 - side]) return;
+    Head(ctx, shape, qkv, 0).context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
+    finish(ctx.kernels, before);
 }
 
 void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv,
                       int32_t* out) {
     const bool wide = logits.quant->out.bits > 8;
-    for_blocks(
+    for_all_blocks(
         ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_k(shape.C); },
         [&](int64_t, int64_t h, int64_t row, int rows) {
             Head head(ctx, shape, qkv, h);
-            head.logits(logits, row, rows);
+            Finish before;
+            head.logits(logits, row, rows, &before);
             const Scratch& s = ctx.mine();
             for (int r = 0; r < rows; ++r)
                 for (int64_t j = 0; j < shape.tokens; ++j) {
@@ -210,7 +289,7 @@ void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& 
 void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode& softmax,
                        const int32_t* logits, int32_t* p) {
     const bool wide = softmax.logit_bits > 8;
-    for_blocks(
+    for_all_blocks(
         ctx, shape, [](int64_t, int64_t) {},
         [&](int64_t, int64_t h, int64_t row, int rows) {
             Head head(ctx, shape, nullptr, 0);
@@ -224,11 +303,15 @@ void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode&
                     else
                         s.logits[r * head.rows_stride() + j] = static_cast<uint8_t>(x + 128);
                 }
-            const bool upper = head.softmax(softmax, rows);
+            ShiftmaxRows job;
+            job.q = softmax.shiftmax();
+            Finish before;
+            head.softmax(softmax, rows, 0, &job, &before);
+            finish(ctx.kernels, before);
             for (int r = 0; r < rows; ++r)
                 for (int64_t j = 0; j < shape.tokens; ++j) {
                     const int64_t at = r * head.rows_stride() + j;
-                    p[first + r * shape.tokens + j] = s.low[at] + (upper ? s.high[at] * 256 : 0);
+                    p[first + r * shape.tokens + j] = job.low[at] + (job.upper ? job.high[at] * 256 : 0);
                 }
         });
 }
@@ -237,7 +320,7 @@ void attention_context(const Context& ctx, const Heads& shape, const PackedNode&
                        const uint8_t* qkv, int32_t* out) {
     const int64_t N = shape.tokens, C = shape.C, d = shape.d();
     const QuantNode& q = *context.quant;
-    for_blocks(
+    for_all_blocks(
         ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_v(C); },
         [&](int64_t, int64_t h, int64_t row, int rows) {
             Head head(ctx, shape, qkv, h);
@@ -247,12 +330,20 @@ void attention_context(const Context& ctx, const Heads& shape, const PackedNode&
             for (int r = 0; r < rows; ++r)
                 for (int64_t j = 0; j < N; ++j) {
                     const int32_t x = from[r * N + j];
-                    s.low[r * head.rows_stride() + j] = static_cast<uint8_t>(x);
-                    s.high[r * head.rows_stride() + j] = static_cast<uint8_t>(x >> 8);
+                    s.low[0][r * head.rows_stride() + j] = static_cast<uint8_t>(x);
+                    s.high[0][r * head.rows_stride() + j] = static_cast<uint8_t>(x >> 8);
                     sums[r] += x;
                 }
             std::vector<uint8_t> y(static_cast<size_t>(rows * d));
-            head.context(context, true, rows, y.data(), d);
+            alignas(64) int32_t tile[tile_rows * tile_cols];
+            ShiftmaxRows both;
+            both.rows = rows;
+            both.low = s.low[0].data();
+            both.high = s.high[0].data();
+            both.upper = true;
+            Finish before;
+            head.context(context, both, y.data(), d, tile, &before);
+            finish(ctx.kernels, before);
             for (int r = 0; r < rows; ++r)
                 for (int64_t c = 0; c < d; ++c) {
                     int32_t& to = out[(row + r) * C + h * d + c];

@@ -34,12 +34,30 @@ struct ResidualView {
     int32_t m, s;
 };
 
+// e by distance as planes of bytes: e = (the sum over p of bytes[p][distance] << 8 p) << shift. [count][128
+// or 256]
+struct EPlanes {
+    const uint8_t* bytes;
+    int count;  // 1..4, or 0 where e passes 32 bits
+    int shift;
+};
+
 // Shiftmax over logits of up to 8 bits: e by distance from the row's maximum. arithmetic.md, Shiftmax.
 struct ShiftmaxView {
-    const uint64_t* e;        // [256]
-    const uint8_t* e_planes;  // [planes][256]: the bytes of e, lowest first
-    int planes;               // 1..4, or 0 where e passes 32 bits
+    const uint64_t* e;  // [256]
+    EPlanes all, near;  // of all 256 distances, of those below 128 alone
     int M, k;
+};
+
+// Rows of logits to rows of probabilities, as Kernels::shiftmax takes them.
+struct ShiftmaxRows {
+    const uint8_t* x = nullptr;  // [rows, n] of stride ld, like low and high
+    int64_t ld = 0;
+    int rows = 0;
+    int64_t n = 0;
+    ShiftmaxView q{};
+    uint8_t *low = nullptr, *high = nullptr;
+    bool upper = false;  // what it yields
 };
 
 // I-LayerNorm's constants of C channels. arithmetic.md, I-LayerNorm.
@@ -51,18 +69,22 @@ struct LayernormView {
     bool upper;  // every s is 33..54
 };
 
-// What becomes of a tile's accumulators, in the words of the functions below.
+// What becomes of a tile's accumulators, in the words of the functions below; or, beside a product, of
+// logits.
 struct Finish {
-    enum class To { nothing, u8, i16, sum } to = To::nothing;
+    enum class To { nothing, u8, i16, sum, shiftmax } to = To::nothing;
     const int32_t* acc = nullptr;  // [rows][tile_cols]
     int rows = 0, cols = 0;
     RequantView q{};
     const uint8_t* table = nullptr;  // u8
     uint8_t* u8 = nullptr;
-    ResidualView stream{};         // sum
-    const int16_t* old = nullptr;  // sum
-    int16_t* i16 = nullptr;        // i16, sum
-    int64_t ld = 0;                // stride of old and of the output
+    ResidualView stream{};          // sum
+    const int16_t* old = nullptr;   // sum
+    int16_t* i16 = nullptr;         // i16, sum
+    int64_t ld = 0;                 // stride of old and of the output
+    const int8_t* fetch = nullptr;  // cache lines a later product will want, fetched beside this one
+    int lines = 0;
+    ShiftmaxRows* logits = nullptr;  // shiftmax, which needs no accumulators
 };
 
 struct Kernels {
@@ -113,7 +135,7 @@ struct Kernels {
     int macs_per_round = 0;
 };
 
-// Through requant_u8, requant_i16 or residual_add of k; nothing is nothing.
+// Through requant_u8, requant_i16, residual_add or shiftmax of k, or nothing; and fetches.
 void finish(const Kernels& k, const Finish& f);
 
 // isa must not pass what the processor can do (best_isa()).

@@ -46,17 +46,17 @@ uint64_t sum_of_e(const uint8_t* x, int64_t n, int max, int tables, const Shiftm
     int64_t i = 0;
     for (; i + 32 <= n; i += 32) {
         __m256i e[planes];
-        look_up<planes>(q.e_planes, 256, tables, _mm256_sub_epi8(top, load(x + i)), e);
+        look_up<planes>(q.all.bytes, 256, tables, _mm256_sub_epi8(top, load(x + i)), e);
         for (int p = 0; p < planes; ++p) sums[p] = _mm256_add_epi64(sums[p], _mm256_sad_epu8(e[p], zero));
     }
     uint64_t d = 0;
-    for (int p = 0; p < planes; ++p) d += sum64(sums[p]) << (8 * p);
+    for (int p = 0; p < planes; ++p) d += sum64(sums[p]) << (8 * p + q.all.shift);
     for (; i < n; ++i) d += q.e[max - x[i]];
     return d;
 }
 
 uint64_t sum_of_e(const uint8_t* x, int64_t n, int max, int tables, const ShiftmaxView& q) {
-    switch (q.planes) {
+    switch (q.all.count) {
         case 1:
             return sum_of_e<1>(x, n, max, tables, q);
         case 2:
@@ -143,7 +143,7 @@ void transpose8(__m256i (&a)[8]) {
 
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
               uint8_t* high) {
-    if (q.planes == 0) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+    if (q.all.count == 0) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
     int max[tile_rows], tables[tile_rows];
     uint64_t f[tile_rows];
     bool upper = false;

@@ -1,47 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // AVX-512 VNNI: Shiftmax, and attention's right-hand matrices.
-#include "engine/backends/cpu/avx512vnni.h"
+#include "engine/backends/cpu/shiftmax_avx512vnni.h"
 
 namespace ivit::cpu::avx512 {
 // ---- Shiftmax ----
 
 namespace {
 
-// A table of 64 * blocks bytes (blocks 1, 2 or 4) in registers.
+// A table of 64 * blocks bytes in registers.
 template <int blocks>
-__attribute__((target("avx512vbmi"))) __m512i look_up(const __m512i (&table)[4], __m512i index) {
-    if constexpr (blocks == 1) return _mm512_permutexvar_epi8(index, table[0]);
+vbmi_inlined __m512i look_up(const __m512i (&table)[4], __m512i index) {
     const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
     if constexpr (blocks == 2) return low;
     return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
                                   _mm512_permutex2var_epi8(table[2], index, table[3]));
-}
-
-// The sum of e over a row whose distances from its maximum are below 64 * blocks: e has that many values, so
-// it goes byte plane by byte plane through a table.
-template <int blocks>
-__attribute__((target("avx512vbmi"))) uint64_t sum_of_e(const uint8_t* x, int64_t n, int max,
-                                                        const ShiftmaxView& q) {
-    const __m512i top = _mm512_set1_epi8(static_cast<char>(max)), zero = _mm512_setzero_si512();
-    __m512i sums = zero;
-    for (int plane = q.planes - 1; plane >= 0; --plane) {
-        __m512i table[4];
-#pragma GCC unroll 4
-        for (int b = 0; b < blocks; ++b) table[b] = _mm512_loadu_si512(q.e_planes + plane * 256 + b * 64);
-        sums = _mm512_slli_epi64(sums, 8);
-        int64_t i = 0;
-        for (; i + 64 <= n; i += 64) {
-            const __m512i delta = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
-            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(look_up<blocks>(table, delta), zero));
-        }
-        if (i < n) {
-            const __mmask64 valid = lanes64(n - i);
-            const __m512i delta = _mm512_sub_epi8(top, _mm512_mask_loadu_epi8(top, valid, x + i));
-            const __m512i e = _mm512_maskz_mov_epi8(valid, look_up<blocks>(table, delta));
-            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(e, zero));
-        }
-    }
-    return static_cast<uint64_t>(_mm512_reduce_add_epi64(sums));
 }
 
 // p, computed once per value of e instead of once per element. f < 2^32. high may be null.
@@ -82,59 +54,55 @@ __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t
     }
 }
 
-int horizontal_max(__m512i x) {
-    const __m256i half = _mm256_max_epu8(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
-    __m128i q = _mm_max_epu8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-    // vphminposuw finds the least of eight words: both bytes of each folded into one, upside down.
-    q = _mm_max_epu8(q, _mm_srli_epi16(q, 8));
-    q = _mm_xor_si128(_mm_and_si128(q, _mm_set1_epi16(0xff)), _mm_set1_epi16(0xff));
-    return 255 - (_mm_cvtsi128_si32(_mm_minpos_epu16(q)) & 0xff);
+// Stage by stage over all rows: each stage of one row waits long for the one before, those of other rows do
+// not.
+template <int blocks>
+__attribute__((target("avx512vbmi"))) void in_stages(ShiftmaxRows* s, ShiftmaxStages* at) {
+    for (int r = 0; r < s->rows; ++r) sum_stage<blocks>(*s, r, at);
+    for (int r = 0; r < s->rows; ++r) share_stage<blocks>(*s, r, *at);
+    last_stage<blocks>(at, s);
+}
+
+// Any shift and clamp.
+template <int blocks>
+__attribute__((target("avx512vbmi"))) bool any_shift(const uint8_t* x, int64_t ld, int rows, int64_t n,
+                                                     const uint8_t* max, const ShiftmaxView& q, uint8_t* low,
+                                                     uint8_t* high) {
+    uint64_t f[tile_rows];
+    bool upper = false;
+    for (int r = 0; r < rows; ++r) {
+        const uint64_t d = sum_row<blocks>(x + r * ld, n, max + r, blocks == 2 ? q.near : q.all);
+        f[r] = shiftmax_reciprocal(d, q.M);
+        if (f[r] >> 32) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+        upper = upper || (f[r] * q.e[0]) >> (q.M - q.k + 1) > 255;
+    }
+    for (int r = 0; r < rows; ++r)
+        shares_of_e<blocks>(x + r * ld, n, max[r], f[r], q, low + r * ld, upper ? high + r * ld : nullptr);
+    return upper;
 }
 
 }  // namespace
 
-// Stage by stage over all rows: each stage of one row waits long for the one before, those of other rows do
-// not.
+namespace {
+
+__attribute__((target("avx512vbmi"))) bool shiftmax_vbmi(const uint8_t* x, int64_t ld, int rows, int64_t n,
+                                                         const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+    ShiftmaxStages at;
+    const bool near = greatest(x, ld, rows, n, at.max);
+    if (!shiftmax_in_stages(q))
+        return near ? any_shift<2>(x, ld, rows, n, at.max, q, low, high)
+                    : any_shift<4>(x, ld, rows, n, at.max, q, low, high);
+    ShiftmaxRows s{x, ld, rows, n, q, low, high, false};
+    near ? in_stages<2>(&s, &at) : in_stages<4>(&s, &at);
+    return s.upper;
+}
+
+}  // namespace
+
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
               uint8_t* high) {
-    if (q.planes == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
-    int max[tile_rows], blocks[tile_rows];
-    for (int r = 0; r < rows; ++r) {
-        const uint8_t* row = x + r * ld;
-        __m512i most = _mm512_setzero_si512(), least = _mm512_set1_epi8(-1);
-        for (int64_t i = 0; i < n; i += 64) {
-            const __mmask64 valid = lanes64(n - i);
-            most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(valid, row + i));
-            least = _mm512_min_epu8(least, _mm512_mask_loadu_epi8(least, valid, row + i));
-        }
-        max[r] = horizontal_max(most);
-        const int range = max[r] - 255 + horizontal_max(_mm512_xor_si512(least, _mm512_set1_epi8(-1)));
-        blocks[r] = range < 64 ? 1 : range < 128 ? 2 : 4;
-    }
-    uint64_t d[tile_rows], f[tile_rows];
-    for (int r = 0; r < rows; ++r)
-        d[r] = blocks[r] == 1   ? sum_of_e<1>(x + r * ld, n, max[r], q)
-               : blocks[r] == 2 ? sum_of_e<2>(x + r * ld, n, max[r], q)
-                                : sum_of_e<4>(x + r * ld, n, max[r], q);
-    bool upper = false, wide = false;
-    for (int r = 0; r < rows; ++r) {
-        f[r] = shiftmax_reciprocal(d[r], q.M);
-        wide = wide || f[r] >> 32;
-        // The greatest logit has the greatest share.
-        upper = upper || (f[r] * q.e[0]) >> (q.M - q.k + 1) > 255;
-    }
-    if (wide) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
-    for (int r = 0; r < rows; ++r) {
-        const int64_t at = r * ld;
-        uint8_t* const to = upper ? high + at : nullptr;
-        if (blocks[r] == 1)
-            shares_of_e<1>(x + at, n, max[r], f[r], q, low + at, to);
-        else if (blocks[r] == 2)
-            shares_of_e<2>(x + at, n, max[r], f[r], q, low + at, to);
-        else
-            shares_of_e<4>(x + at, n, max[r], f[r], q, low + at, to);
-    }
-    return upper;
+    if (q.all.count == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+    return shiftmax_vbmi(x, ld, rows, n, q, low, high);
 }
 
 // ---- Attention's right-hand matrices ----

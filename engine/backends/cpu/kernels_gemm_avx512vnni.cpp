@@ -2,18 +2,12 @@
 // AVX-512 VNNI: the matrix product, and accumulators to 8 and 16 bits, also one inside the other.
 #include <type_traits>
 
-#include "engine/backends/cpu/avx512vnni.h"
+#include "engine/backends/cpu/shiftmax_avx512vnni.h"
 
 namespace ivit::cpu::avx512 {
 namespace {
 
 #define inlined __attribute__((always_inline)) inline
-
-__m512i broadcast4(const uint8_t* a) {
-    int32_t word;
-    __builtin_memcpy(&word, a, 4);
-    return _mm512_set1_epi32(word);
-}
 
 // An instruction for each: the compiler would copy one zero into all accumulators, and the first products
 // wait some 30 cycles for copies.
@@ -50,6 +44,19 @@ inlined __m512i row_s8(const int32_t* acc, const RequantView& q) {
 
 inlined void row_u8(const int32_t* acc, const RequantView& q, uint8_t* out) {
     _mm512_storeu_si512(out, _mm512_xor_si512(row_s8(acc, q), _mm512_set1_epi8(static_cast<char>(0x80))));
+}
+
+// To 64 words, clamped.
+inlined void row_i16(const int32_t* acc, const RequantView& q, int16_t* out) {
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    const __m512i lo = _mm512_set1_epi16(static_cast<int16_t>(q.lo)),
+                  hi = _mm512_set1_epi16(static_cast<int16_t>(q.hi));
+#pragma GCC unroll 2
+    for (int c = 0; c < tile_cols; c += 32) {
+        const __m512i words = _mm512_permutexvar_epi64(
+            order, _mm512_packs_epi32(scaled_at(acc, q, c), scaled_at(acc, q, c + 16)));
+        _mm512_storeu_si512(out + c, _mm512_min_epi16(_mm512_max_epi16(words, lo), hi));
+    }
 }
 
 // Through a table of 256 bytes. Without the + 128 the sign says which half of it, the other way round.
@@ -137,9 +144,17 @@ inlined void multiply(__m512i (&acc)[rows][vectors], const uint8_t* a, int64_t l
 
 // One function, so that the accumulators stay an array the compiler can take apart into registers. They start
 // from zero, which costs nothing, unlike loads of `init`. on_upper: to `out`'s 256-fold. Unless Step is
-// nothing, step(0..5) are called on the way, spread over k.
+// nothing, step(0..slots-1) are called on the way, spread over k.
 struct Nothing {};
-template <bool on_upper, int rows, int vectors, typename Step>
+
+// A sixth of the lines to fetch.
+inlined void fetch(const Finish& f, int slot) {
+    const int lines = (f.lines + 5) / 6;
+    const int8_t* line = f.fetch + int64_t{64} * lines * slot;
+    for (int i = 0; i < lines; ++i, line += 64) _mm_prefetch(line, _MM_HINT_T1);
+}
+
+template <bool on_upper, int rows, int vectors, int slots = 6, typename Step>
 inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
                   int32_t* out, const Step& step) {
     __m512i acc[rows][vectors];
@@ -150,9 +165,9 @@ inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, co
     if constexpr (std::is_same_v<Step, Nothing>) {
         multiply<rows, vectors>(acc, a, lda, b, k4);
     } else {
-        const int64_t part = (k4 + 3) / 6;
-        for (int i = 0; i < 6; ++i) {
-            const int64_t count = i < 5 && part < k4 ? part : k4;
+        const int64_t part = (k4 + slots / 2) / slots;
+        for (int i = 0; i < slots; ++i) {
+            const int64_t count = i < slots - 1 && part < k4 ? part : k4;
             multiply<rows, vectors>(acc, a, lda, b, count);
             k4 -= count;
             a += count * 4;
@@ -182,7 +197,17 @@ template <int rows, int vectors>
 void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
              const Finish& f) {
     tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+        fetch(f, r);
         if (r < f.rows) row_u8(f.acc + r * tile_cols, f.q, f.u8 + r * f.ld);
+    });
+}
+
+template <int rows, int vectors>
+void with_i16(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
+              const Finish& f) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+        fetch(f, r);
+        if (r < f.rows) row_i16(f.acc + r * tile_cols, f.q, f.i16 + r * f.ld);
     });
 }
 
@@ -192,6 +217,7 @@ __attribute__((target("avx512vbmi"))) void with_table(const uint8_t* a, int64_t 
                                                       const Finish& f) {
     tile<false, rows, vectors>(
         a, lda, b, k4, init, out, [&](int r) __attribute__((target("avx512vbmi"))) {
+            fetch(f, r);
             if (r < f.rows) row_table(f.acc + r * tile_cols, f.q, f.table, f.u8 + r * f.ld);
         });
 }
@@ -201,13 +227,61 @@ void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const 
               const Finish& f) {
     const Stream s = split(f.stream);
     tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+        fetch(f, r);
         if (r >= f.rows) return;
         half_row_sum(f.acc + r * tile_cols, f.q, 0, s, f.old + r * f.ld, f.i16 + r * f.ld);
         half_row_sum(f.acc + r * tile_cols, f.q, 32, s, f.old + r * f.ld, f.i16 + r * f.ld);
     });
 }
 
-constexpr int32_t none[tile_cols] = {};
+// Shiftmax of rows that wait for another product: the sum of one while the shares of the one before it are
+// looked up.
+template <bool on_upper, int rows, int vectors>
+__attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64_t lda, const int8_t* b,
+                                                         int64_t k4, const int32_t* init, int32_t* out,
+                                                         ShiftmaxRows* s) {
+    ShiftmaxStages at;
+    bool near = false;
+    tile<on_upper, rows, vectors, tile_rows + 2>(
+        a, lda, b, k4, init, out, [&](int slot) __attribute__((target("avx512vbmi"))) {
+            const int r = slot - 1;
+            if (slot == 0) {
+                near = greatest(s->x, s->ld, s->rows, s->n, at.max);
+            } else if (near) {
+                if (r < s->rows) sum_stage<2>(*s, r, &at);
+                if (r > 0 && r <= s->rows) share_stage<2>(*s, r - 1, at);
+            } else {
+                if (r < s->rows) sum_stage<4>(*s, r, &at);
+                if (r > 0 && r <= s->rows) share_stage<4>(*s, r - 1, at);
+            }
+        });
+    near ? last_stage<2>(&at, s) : last_stage<4>(&at, s);
+}
+
+// The product of upper bytes: zeros but for a few probabilities, so only groups of four k where any row has
+// one.
+template <int rows, int vectors>
+void upper_tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int32_t* out) {
+    __m512i acc[rows][vectors];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) acc[r][v] = zeroed();
+    for (int64_t first = 0; first < k4; first += 16, a += 64, b += 16 * vectors * 64) {
+        const __mmask16 valid = lanes16(static_cast<int>(k4 - first));
+        __m512i any = _mm512_setzero_si512();
+        for (int r = 0; r < rows; ++r)
+            any = _mm512_or_si512(any, _mm512_maskz_loadu_epi32(valid, a + r * lda));
+        for (unsigned groups = _mm512_test_epi32_mask(any, any); groups; groups &= groups - 1) {
+            const int g = __builtin_ctz(groups);
+            multiply4<rows, vectors>(acc, a + 4 * g, a + 4 * g + 3 * lda, lda, b + g * vectors * 64);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) _mm512_store_si512(out + r * tile_cols + v * 16, acc[r][v]);
+}
 
 template <int rows, int vectors>
 void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
@@ -217,15 +291,24 @@ void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t
         if (!a_high && f.cols == tile_cols && f.q.upper) {
             if (f.to == Finish::To::u8 && !f.table)
                 return with_u8<rows, vectors>(a, lda, b, k4, init, acc, f);
+            if (f.to == Finish::To::i16) return with_i16<rows, vectors>(a, lda, b, k4, init, acc, f);
             if (f.to == Finish::To::u8 && has_vbmi())
                 return with_table<rows, vectors>(a, lda, b, k4, init, acc, f);
             if (f.to == Finish::To::sum && splits(f.stream))
                 return with_sum<rows, vectors>(a, lda, b, k4, init, acc, f);
         }
     }
+    if constexpr (rows >= 4 && vectors >= 2) {
+        if (f.to == Finish::To::shiftmax && shiftmax_in_stages(f.logits->q)) {
+            if (!a_high) return with_shiftmax<false, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
+            upper_tile<rows, vectors>(a_high, lda, b, k4, acc);
+            with_shiftmax<true, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
+            return;
+        }
+    }
     finish(avx512vnni_kernels(), f);
     if (!a_high) return plain<false, rows, vectors>(a, lda, b, k4, init, acc);
-    plain<false, rows, vectors>(a_high, lda, b, k4, none, acc);
+    upper_tile<rows, vectors>(a_high, lda, b, k4, acc);
     plain<true, rows, vectors>(a, lda, b, k4, init, acc);
 }
 

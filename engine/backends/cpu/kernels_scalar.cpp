@@ -19,6 +19,7 @@ uint64_t shiftmax_reciprocal(uint64_t d, int M) {
 }
 
 void finish(const Kernels& k, const Finish& f) {
+    for (int i = 0; i < f.lines; ++i) __builtin_prefetch(f.fetch + 64 * i, 0, 2);
     switch (f.to) {
         case Finish::To::nothing:
             break;
@@ -30,6 +31,10 @@ void finish(const Kernels& k, const Finish& f) {
             break;
         case Finish::To::sum:
             k.residual_add(f.acc, f.rows, f.cols, f.q, f.stream, f.old, f.i16, f.ld);
+            break;
+        case Finish::To::shiftmax:
+            f.logits->upper = k.shiftmax(f.logits->x, f.logits->ld, f.logits->rows, f.logits->n, f.logits->q,
+                                         f.logits->low, f.logits->high);
             break;
     }
 }

@@ -11,7 +11,7 @@ namespace ivit::cpu {
 namespace {
 
 // Rows that share a pass over the weights: as many as half a second-level cache holds.
-int64_t chunk_rows(int64_t K) { return std::clamp<int64_t>((256 << 10) / K, 8 * tile_rows, 64 * tile_rows); }
+int64_t chunk_rows(int64_t K) { return std::clamp<int64_t>((320 << 10) / K, 8 * tile_rows, 64 * tile_rows); }
 
 // What becomes of the accumulators of a tile, into *f. Those of the head, and accumulators asked for
 // themselves, are stored at once. Field by field: the copy of a struct just written waits until the writes
@@ -49,11 +49,23 @@ void output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t 
     }
 }
 
-// Part `part` of `parts` of the next panel, towards the second-level cache while this one is at work.
-void fetch(const int8_t* panel, int64_t bytes, int64_t part, int64_t parts) {
-    for (int64_t at = bytes * part / parts / 64 * 64; at < bytes * (part + 1) / parts; at += 64)
-        __builtin_prefetch(panel + at, 0, 2);
-}
+// The panel that comes next, to be fetched a share at a time while this one is at work.
+struct Ahead {
+    const int8_t* at = nullptr;
+    int lines = 0, share = 0;
+
+    Ahead() = default;
+    Ahead(const Panels& w, int64_t p, int64_t shares)
+        : at(w.panel(p)), lines(static_cast<int>(w.panel_bytes(p) / 64)) {
+        share = static_cast<int>((lines + shares - 1) / shares);
+    }
+    void next(Finish* f) {
+        f->fetch = at;
+        f->lines = std::min(share, lines);
+        at += int64_t{64} * f->lines;
+        lines -= f->lines;
+    }
+};
 
 // Rows [first, last) times panels [p0, p1).
 void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, int64_t p0, int64_t p1) {
@@ -76,39 +88,64 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
             ldx = w.K;
         }
         // Blocks as even as can be: a last one of a single row would cost as much as three.
-        const int64_t blocks = (r1 - r0 + tile_rows - 1) / tile_rows;
-        for (int64_t p = p0; p < p1; ++p)
+        const int64_t blocks = (r1 - r0 + tile_rows - 1) / tile_rows, least = (r1 - r0) / blocks,
+                      larger = (r1 - r0) % blocks;
+        for (int64_t p = p0; p < p1; ++p) {
+            // A panel that is read once comes fastest as the processor itself fetches it.
+            Ahead ahead;
+            if (blocks > 1)
+                ahead = p + 1 < p1           ? Ahead(w, p + 1, blocks)
+                        : chunk + 1 < chunks ? Ahead(w, p0, blocks)
+                        : l.next             ? Ahead(*l.next, 0, blocks)
+                                             : Ahead();
+            const int8_t* const panel = w.panel(p);
+            const int width = w.width(p), cols = w.cols(p);
+            int64_t r = r0;
             for (int64_t b = 0; b < blocks; ++b) {
-                const int64_t r = (r1 - r0) * b / blocks;
-                const int rows = static_cast<int>((r1 - r0) * (b + 1) / blocks - r);
-                if (p + 1 < p1) fetch(w.panel(p + 1), w.k4() * 4 * w.width(p + 1), b, blocks);
+                const int rows = static_cast<int>(least + (b < larger));
+                ahead.next(&before);
                 int32_t* acc = accs[tiles++ % 2];
-                k.gemm_tile(x + r * ldx, nullptr, ldx, w.panel(p), w.k4(),
-                            l.linear->init.data() + p * tile_cols, rows, w.width(p), acc, before);
-                output(l, acc, r0 + r, rows, p * tile_cols, w.cols(p), &before);
+                k.gemm_tile(x + (r - r0) * ldx, nullptr, ldx, panel, w.k4(),
+                            l.linear->init.data() + p * tile_cols, rows, width, acc, before);
+                output(l, acc, r, rows, p * tile_cols, cols, &before);
+                r += rows;
             }
+        }
     }
+    before.lines = 0;
     finish(k, before);
 }
 
 }  // namespace
 
-void linear(const Context& ctx, const Linear& l) {
-    const int64_t panels = l.linear->panels->count(), threads = ctx.pool.size();
-    if (l.norm)
-        for (Scratch& s : ctx.scratch)
-            s.rows.grow((chunk_rows(l.linear->panels->K) + 1) * l.linear->panels->K);
-    const bool by_rows = l.rows >= threads * tile_rows;
-    const int64_t parts = by_rows ? threads : std::min(threads, panels);
-    const auto job = [&](int i) {
-        if (by_rows)
-            multiply(ctx, l, l.rows * i / parts, l.rows * (i + 1) / parts, 0, panels);
-        else
-            multiply(ctx, l, 0, l.rows, panels * i / parts, panels * (i + 1) / parts);
-    };
-    ctx.pool.run(static_cast<int>(parts), std::ref(job));
+bool rows_fill(const Context& ctx, const Panels& weights, int64_t rows) {
+    // Reading a large matrix once, not once a thread, is worth waiting for each other for more rows than
+    // that.
+    return rows >= ctx.pool.size() * (weights.K * weights.N > 256 << 10 ? 4 * tile_rows : tile_rows);
+}
+
+bool linear_by_rows(const Context& ctx, const Linear& l) {
+    return rows_fill(ctx, *l.linear->panels, l.rows) || (l.gelu && l.gelu->quant->quant.shift.row_pivot);
+}
+
+void linear_part(const Context& ctx, const Linear& l, int part) {
+    const int64_t panels = l.linear->panels->count(), parts = ctx.pool.size();
+    if (l.norm) ctx.mine().rows.grow((chunk_rows(l.linear->panels->K) + 1) * l.linear->panels->K);
+    if (!linear_by_rows(ctx, l))
+        return multiply(ctx, l, 0, l.rows, panels * part / parts, panels * (part + 1) / parts);
+    const int64_t first = l.rows * part / parts, last = l.rows * (part + 1) / parts, N = l.linear->panels->N;
+    multiply(ctx, l, first, last, 0, panels);
     if (l.gelu && l.gelu->quant->quant.shift.row_pivot)
-        gelu_rows(ctx, *l.gelu, l.u8, l.rows, l.linear->panels->N);
+        gelu_rows(ctx, *l.gelu, l.u8 + first * N, last - first, N);
+}
+
+void linear_panels(const Context& ctx, const Linear& l, int64_t p0, int64_t p1) {
+    multiply(ctx, l, 0, l.rows, p0, p1);
+}
+
+void linear(const Context& ctx, const Linear& l) {
+    const auto job = [&](int part) { linear_part(ctx, l, part); };
+    ctx.pool.run(ctx.pool.size(), std::ref(job));
 }
 
 }  // namespace ivit::cpu

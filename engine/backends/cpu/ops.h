@@ -15,14 +15,19 @@ namespace ivit::cpu {
 
 // One thread's working memory.
 struct Scratch {
-    Buffer<uint8_t> rows;  // normalized rows on their way into a matrix product
-    // attention, one head: k and v packed; 6 rows of logits, of p and of p's upper bytes
+    Buffer<uint8_t> rows;     // normalized rows on their way into a matrix product
+    Buffer<uint8_t> patches;  // some patches, and what becomes of them
+    Buffer<int16_t> embedded;
+    // attention, one head: k and v packed; 6 rows of logits, of p and of p's upper bytes, those two twice
     Buffer<int8_t> k, v;
     Buffer<int32_t> k_init;
-    Buffer<uint8_t> logits, low, high;
+    Buffer<int32_t> accs;  // two tiles
+    Buffer<uint8_t> logits, low[2], high[2];
     Buffer<int16_t> wide_logits;
 };
 
+// Work is shared out in one part a thread, of the pool's size: functions that take `part` do that one, on the
+// thread that calls them; the others do all, on all threads.
 struct Context {
     const Kernels& kernels;
     ThreadPool& pool;
@@ -52,22 +57,40 @@ struct Linear {
     const int16_t* old = nullptr;
     int32_t* i32 = nullptr;  // requantized (head), or the accumulator itself
     bool accumulator = false;
+
+    const Panels* next = nullptr;  // of the product that follows, or none: its first panel is fetched early
 };
 void linear(const Context& ctx, const Linear& l);
+void linear_part(const Context& ctx, const Linear& l, int part);
+// All rows, and the columns of panels p0..p1, on the thread that calls.
+void linear_panels(const Context& ctx, const Linear& l, int64_t p0, int64_t p1);
+// Whether the parts are rows, in the same even split for all matrices of as many rows; else they are columns.
+bool rows_fill(const Context& ctx, const Panels& weights, int64_t rows);
+bool linear_by_rows(const Context& ctx, const Linear& l);
 
 // t i16 [rows, C] of stride ldt -> out u8 [rows, C]
 void layernorm(const Context& ctx, const PackedNode& norm, const int16_t* t, int64_t ldt, int64_t rows,
                int64_t C, uint8_t* out);
 
-// x u8 [rows, C] in place. Row tables when the pivot is the row's maximum.
+// On the thread that calls: x u8 [rows, C] in place. Row tables when the pivot is the row's maximum.
 void gelu_rows(const Context& ctx, const PackedNode& gelu, uint8_t* x, int64_t rows, int64_t C);
 
-// pixels u8 [batch, H, H, 3] -> out u8 [batch, patches, 3 * p * p], each patch as [3, p, p]. table: input's.
-void gather_patches(const Context& ctx, const int8_t* table, const uint8_t* pixels, int64_t batch,
-                    int64_t side, int64_t p, uint8_t* out);
-// patches i16 [batch, tokens - 1, C] -> out i16 [batch, tokens, C]
-void add_positions(const Context& ctx, const PackedNode& pos, const int16_t* patches, int64_t batch,
-                   int64_t tokens, int64_t C, int16_t* out);
+// From pixels u8 [batch, side, side, 3] to tokens i16 [batch, tokens, C]: patches of side p, their product,
+// and the positions.
+struct Embedding {
+    const int8_t* table = nullptr;  // input's
+    const PackedNode *linear = nullptr, *positions = nullptr;
+    const uint8_t* pixels = nullptr;
+    int64_t batch = 0, side = 0, p = 0, tokens = 0;
+    int16_t* out = nullptr;
+};
+// By rows or columns as a linear step of as many tokens.
+void embed_part(const Context& ctx, const Embedding& e, int part);
+bool embed_by_rows(const Context& ctx, const Embedding& e);
+// Patches i16, those of tokens first..last of [batch, tokens] -> columns c0..c1 of out i16 [batch, tokens,
+// C]. What a first token of a picture would read is not there.
+void add_positions(const PackedNode& pos, const int16_t* patches, int64_t first, int64_t last, int64_t tokens,
+                   int64_t c0, int64_t c1, int16_t* out);
 
 // acc int32 [rows, C] (a linear layer's accumulators), t i16 [rows, C] -> out i16 [rows, C]
 void residual_add(const Context& ctx, const PackedNode& add, const int32_t* acc, const int16_t* t,
@@ -79,8 +102,11 @@ struct Heads {
     int64_t d() const { return C / heads; }
 };
 // qkv u8 [batch, tokens, 3C] -> out u8 [batch, tokens, C], six rows of one head at a time.
-void attention(const Context& ctx, const Heads& shape, const PackedNode& logits, const PackedNode& softmax,
-               const PackedNode& context, const uint8_t* qkv, uint8_t* out);
+void attention_part(const Context& ctx, const Heads& shape, const PackedNode& logits,
+                    const PackedNode& softmax, const PackedNode& context, const uint8_t* qkv, uint8_t* out,
+                    int part);
+// Whether a part writes rows, those of a linear step's part.
+bool attention_by_rows(const Context& ctx, const Heads& shape);
 // Its three parts alone, one picture, in the int32 of taps.
 void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv,
                       int32_t* out);

@@ -47,11 +47,8 @@ void pack_softmax(const QuantNode& q, PackedNode* p) {
         top = std::max(top, p->e[delta]);
     }
     if (p->logit_bits > 8 || top >> 32) return;
-    while (top >> (8 * p->planes)) ++p->planes;
-    p->e_planes = Buffer<uint8_t>(p->planes * 256);
-    for (int b = 0; b < p->planes; ++b)
-        for (int64_t delta = 0; delta < 256; ++delta)
-            p->e_planes[b * 256 + delta] = static_cast<uint8_t>(p->e[delta] >> (8 * b));
+    p->all.fill(p->e, 256);
+    p->near.fill(p->e, 128);
 }
 
 // arithmetic.md, ShiftGELU, pivot row: e depends on x - c alone and e0 on c alone, so a table for each c is
@@ -73,6 +70,17 @@ void pack_gelu_rows(const QuantNode& q, PackedNode* p) {
 
 }  // namespace
 
+void PackedNode::Planes::fill(const Buffer<uint64_t>& e, int64_t distances) {
+    uint64_t bits = 0;
+    for (int64_t delta = 0; delta < distances; ++delta) bits |= e[delta];
+    while (!(bits >> shift & 1)) ++shift;  // e is at least 1
+    while (bits >> shift >> (8 * count)) ++count;
+    bytes = Buffer<uint8_t>(count * distances);
+    for (int b = 0; b < count; ++b)
+        for (int64_t delta = 0; delta < distances; ++delta)
+            bytes[b * distances + delta] = static_cast<uint8_t>(e[delta] >> shift >> (8 * b));
+}
+
 int Panels::width(int64_t p) const {
     return static_cast<int>(std::min<int64_t>(tile_cols, rounded(N - p * tile_cols, 16)));
 }
@@ -80,15 +88,22 @@ int Panels::cols(int64_t p) const {
     return static_cast<int>(std::min<int64_t>(tile_cols, N - p * tile_cols));
 }
 
-Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* from) {
+int64_t panels_size(int64_t N, int64_t K) { return rounded(rounded(N, 16) * rounded(K, 4), 64); }
+
+Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* from,
+                    const std::shared_ptr<Arena>& arena) {
     Panels w;
     w.K = K;
     w.N = N;
-    w.data.grow(rounded(N, 16) * w.k4() * 4);
+    if (arena) w.data = arena->take(panels_size(N, K));
+    if (w.data)
+        w.arena = arena;
+    else
+        w.own.grow(panels_size(N, K)), w.data = w.own.data();
     w.sums.grow(rounded(N, tile_cols));
     for (int64_t p = 0; p < w.count(); ++p) {
         const int64_t width = w.width(p), cols = w.cols(p), whole = K / 4;
-        int8_t* to = w.data.data() + p * w.k4() * 4 * tile_cols;
+        int8_t* to = w.data + p * w.k4() * 4 * tile_cols;
         // 16 columns at a time: a cache line of the panel for each k, and 16 streams to read.
         for (int64_t first = 0; first < cols; first += 16)
             for (int64_t k = 0; k < w.k4(); ++k)
@@ -136,11 +151,12 @@ LayernormView PackedNode::layernorm() const {
 }
 
 ShiftmaxView PackedNode::shiftmax() const {
-    return {e.data(), e_planes.data(), planes, quant->quant.shift.M, quant->quant.shift.k};
+    return {e.data(), all.view(), near.view(), quant->quant.shift.M, quant->quant.shift.k};
 }
 
 std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int node,
-                                            const std::shared_ptr<const PackedNode>& previous) {
+                                            const std::shared_ptr<const PackedNode>& previous,
+                                            const std::shared_ptr<Arena>& arena) {
     const auto at = static_cast<size_t>(node);
     const Node& n = model.graph->nodes[at];
     const QuantNode& q = *model.nodes[at];
@@ -160,7 +176,7 @@ std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int nod
             if (previous && previous->panels && previous->quant->weight == q.weight)
                 p->panels = previous->panels;
             else
-                p->panels = std::make_shared<Panels>(pack_weights(q.weight.data(), N, K, &q.weight));
+                p->panels = std::make_shared<Panels>(pack_weights(q.weight.data(), N, K, &q.weight, arena));
             q.weight.let_go();
             p->init = Buffer<int32_t>(rounded(N, tile_cols));
             for (int64_t c = 0; c < N; ++c)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "engine/arena.h"
 #include "engine/backends/cpu/buffer.h"
 #include "engine/backends/cpu/kernels.h"
 #include "engine/graph.h"
@@ -15,19 +16,26 @@ namespace ivit::cpu {
 // [k4][width][4].
 struct Panels {
     int64_t K = 0, N = 0;
-    Buffer<int8_t> data;
+    std::shared_ptr<Arena> arena;  // where data lies; or in `own`
+    Buffer<int8_t> own;
+    int8_t* data = nullptr;
     Buffer<int32_t> sums;  // [N rounded up to 64]: sum over k of each column
 
     int64_t k4() const { return (K + 3) / 4; }
     int64_t count() const { return (N + tile_cols - 1) / tile_cols; }
-    const int8_t* panel(int64_t p) const { return data.data() + p * k4() * 4 * tile_cols; }
+    const int8_t* panel(int64_t p) const { return data + p * k4() * 4 * tile_cols; }
+    int64_t panel_bytes(int64_t p) const { return k4() * 4 * width(p); }
     int width(int64_t p) const;  // of panel p: a multiple of 16
     int cols(int64_t p) const;   // of panel p: those that are there
 };
 
+// Bytes of an Arena that panels of [K, N] take.
+int64_t panels_size(int64_t N, int64_t K);
+
 // weight [N, K] row-major, as QuantNode holds it, which may start here: it is let go panel by panel, so that
 // the largest matrix is never there twice.
-Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* from = nullptr);
+Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* from = nullptr,
+                    const std::shared_ptr<Arena>& arena = nullptr);
 
 // Requantization constants of N columns, padded to whole panels. lo..hi: the clamp.
 class Requantizer {
@@ -68,8 +76,13 @@ struct PackedNode {
     Buffer<uint8_t>
         table;  // gelu: [256], or with the row pivot [128][256] by the row's pivot; on x + 128 both ways
     Buffer<uint64_t> e;  // softmax: by distance from the maximum, [2^logit bits], where that is at most 2^12
-    Buffer<uint8_t> e_planes;
-    int planes = 0;
+    struct Planes {
+        Buffer<uint8_t> bytes;
+        int count = 0, shift = 0;
+        void fill(const Buffer<uint64_t>& e, int64_t distances);
+        EPlanes view() const { return {bytes.data(), count, shift}; }
+    };
+    Planes all, near;  // softmax, up to 8 bits: EPlanes
     int logit_bits = 0;
     Buffer<int32_t> m, shift;  // layernorm, rounded up to 16
     Buffer<int64_t> B;
@@ -80,8 +93,10 @@ struct PackedNode {
     ShiftmaxView shiftmax() const;
 };
 
-// previous: the node's former packing or null. What did not change is taken over from it.
+// previous: the node's former packing or null. What did not change is taken over from it. arena: for weights,
+// or null.
 std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int node,
-                                            const std::shared_ptr<const PackedNode>& previous);
+                                            const std::shared_ptr<const PackedNode>& previous,
+                                            const std::shared_ptr<Arena>& arena = nullptr);
 
 }  // namespace ivit::cpu

@@ -90,6 +90,12 @@ OneDnnGemm::OneDnnGemm(const Model& model, ThreadPool& pool) {
     dnnl::stream stream(cpu());
     const Graph& graph = *model.graph;
     packed_.resize(graph.nodes.size());
+    // Packed weights may take somewhat more than the tensors: what is too much comes from elsewhere.
+    int64_t bytes = 0;
+    for (const Node& node : graph.nodes)
+        if (node.op == Op::linear || node.op == Op::patch_embed || node.op == Op::head)
+            bytes += elements(model.weight(node.weight).shape) * 4 * 9 / 8;
+    weights_ = std::make_unique<Arena>(bytes);
     for (size_t i = 0; i < graph.nodes.size(); ++i) {
         const Node& node = graph.nodes[i];
         if (node.op != Op::linear && node.op != Op::patch_embed && node.op != Op::head) continue;
@@ -124,7 +130,9 @@ OneDnnGemm::OneDnnGemm(const Model& model, ThreadPool& pool) {
             // [cols, k] as given is [k, cols] with strides swapped.
             memory given(matrix(k, n, 1, k), cpu(),
                          const_cast<float*>(weight.data.data() + columns.begin * k));
-            columns.weights = memory(p.products[0][c]->weights_desc(), cpu());
+            const memory::desc& packed = p.products[0][c]->weights_desc();
+            int8_t* const place = weights_->take(static_cast<int64_t>(packed.get_size()));
+            columns.weights = place ? memory(packed, cpu(), place) : memory(packed, cpu());
             dnnl::reorder(given, columns.weights).execute(stream, given, columns.weights);
             if (!node.bias.empty())
                 columns.bias =

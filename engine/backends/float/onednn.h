@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "engine/arena.h"
 #include "engine/backends/float/ops.h"
 
 namespace ivit::fp32 {
@@ -77,6 +78,7 @@ class OneDnnGemm : public Gemm {
         std::vector<int64_t> rows;                    // where each piece begins, then the end
         std::vector<std::vector<Product*>> products;  // [row piece][column piece]
     };
+    std::unique_ptr<Arena> weights_;
     std::map<Product::Sizes, std::unique_ptr<Product>> products_;  // shared by nodes of one shape
     std::vector<Packed> packed_;                                   // per node; empty without a weight matrix
 };

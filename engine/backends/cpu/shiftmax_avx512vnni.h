@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// AVX-512 with VBMI: Shiftmax of one row in three stages, which may run inside a matrix product: few
+// registers, tables from memory, no calls. For a shift of 32 bits (M - k + 1), where nothing has to be
+// clamped.
+#pragma once
+#include "engine/backends/cpu/avx512vnni.h"
+
+namespace ivit::cpu {
+namespace {
+
+#define vbmi_inlined __attribute__((target("avx512vbmi"), always_inline)) inline
+
+bool shiftmax_in_stages(const ShiftmaxView& q) {
+    return q.all.count > 0 && q.M - q.k + 1 == 32 && has_vbmi();
+}
+
+vbmi_inlined int horizontal_max(__m512i x) {
+    const __m256i half = _mm256_max_epu8(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+    __m128i q = _mm_max_epu8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    // vphminposuw finds the least of eight words: both bytes of each folded into one, upside down.
+    q = _mm_max_epu8(q, _mm_srli_epi16(q, 8));
+    q = _mm_xor_si128(_mm_and_si128(q, _mm_set1_epi16(0xff)), _mm_set1_epi16(0xff));
+    return 255 - (_mm_cvtsi128_si32(_mm_minpos_epu16(q)) & 0xff);
+}
+
+vbmi_inlined __m512i broadcast_byte(const uint8_t* x) { return _mm512_set1_epi8(static_cast<char>(*x)); }
+
+// The greatest of each row, and whether all rows stay within 127 of theirs.
+vbmi_inlined bool greatest(const uint8_t* x, int64_t ld, int rows, int64_t n, uint8_t* max) {
+    for (int r = 0; r < rows; ++r) {
+        const uint8_t* row = x + r * ld;
+        __m512i most = _mm512_setzero_si512();
+        int64_t i = 0;
+        for (; i + 64 <= n; i += 64) most = _mm512_max_epu8(most, _mm512_loadu_si512(row + i));
+        if (i < n) most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(lanes64(n - i), row + i));
+        max[r] = static_cast<uint8_t>(horizontal_max(most));
+    }
+    __m512i distances = _mm512_setzero_si512();
+    for (int r = 0; r < rows; ++r) {
+        const uint8_t* row = x + r * ld;
+        const __m512i top = broadcast_byte(max + r);
+        int64_t i = 0;
+        for (; i + 64 <= n; i += 64)
+            distances = _mm512_or_si512(distances, _mm512_sub_epi8(top, _mm512_loadu_si512(row + i)));
+        if (i < n)
+            distances = _mm512_or_si512(
+                distances,
+                _mm512_maskz_sub_epi8(lanes64(n - i), top, _mm512_maskz_loadu_epi8(lanes64(n - i), row + i)));
+    }
+    return _mm512_movepi8_mask(distances) == 0;
+}
+
+// table[index] for tables of 128 (blocks 2) or 256 bytes (blocks 4) in memory.
+template <int blocks>
+vbmi_inlined __m512i look_up_at(const uint8_t* table, __m512i index) {
+    const __m512i low =
+        _mm512_permutex2var_epi8(_mm512_loadu_si512(table), index, _mm512_loadu_si512(table + 64));
+    if constexpr (blocks == 2) return low;
+    const __m512i high =
+        _mm512_permutex2var_epi8(_mm512_loadu_si512(table + 128), index, _mm512_loadu_si512(table + 192));
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
+}
+
+// The sum of e over a row.
+template <int blocks>
+vbmi_inlined uint64_t sum_row(const uint8_t* x, int64_t n, const uint8_t* max, const EPlanes& e) {
+    __m512i sums = _mm512_setzero_si512();
+    const uint8_t* table = e.bytes + e.count * 64 * blocks;
+    for (int plane = 0; plane < e.count; ++plane) {
+        table -= 64 * blocks;
+        sums = _mm512_slli_epi64(sums, 8);
+        const __m512i top = broadcast_byte(max);
+        int64_t i = 0;
+        for (; i + 64 <= n; i += 64) {
+            asm volatile("" : "+r"(table));  // not to be kept in registers
+            const __m512i y = look_up_at<blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i)));
+            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(y, _mm512_setzero_si512()));
+        }
+        if (i < n) {
+            const __m512i y = look_up_at<blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i)));
+            sums = _mm512_add_epi64(
+                sums, _mm512_sad_epu8(_mm512_maskz_mov_epi8(lanes64(n - i), y), _mm512_setzero_si512()));
+        }
+    }
+    return static_cast<uint64_t>(_mm512_reduce_add_epi64(sums)) << e.shift;
+}
+
+// Where p of distance v lies among the words two packs of four products leave: low byte, high byte.
+struct ByteOrder {
+    alignas(64) uint8_t low[64], high[64];
+    constexpr ByteOrder() : low(), high() {
+        for (int v = 0; v < 64; ++v) {
+            // Two vectors of products, upper halves side by side: values 0 8 1 9 ..; packed in each 128 bits
+            // with those of the next two.
+            const int lane = v % 8 * 2 + v / 8 % 2, word = lane / 4 * 8 + v / 16 % 2 * 4 + lane % 4;
+            low[v] = static_cast<uint8_t>(v / 32 * 64 + word * 2);
+            high[v] = static_cast<uint8_t>(low[v] + 1);
+        }
+    }
+};
+constexpr ByteOrder byte_order;
+
+// p of 64 distances from e on, two packs of 32 words as ByteOrder knows them. f < 2^32.
+vbmi_inlined void words(const uint64_t* e, const uint64_t* f, __m512i* first, __m512i* second) {
+    const __m512i factor = _mm512_set1_epi64(static_cast<long long>(*f));
+    const auto pair = [&](const uint64_t* at) __attribute__((target("avx512vbmi"), always_inline)) {
+        const __m512i even = _mm512_mul_epu32(_mm512_loadu_si512(at), factor);
+        return upper(even, _mm512_mul_epu32(_mm512_loadu_si512(at + 8), factor));
+    };
+    *first = _mm512_packus_epi32(pair(e), pair(e + 16));
+    *second = _mm512_packus_epi32(pair(e + 32), pair(e + 48));
+}
+
+// The low bytes of p for a row's distances, straight from registers.
+template <int blocks>
+vbmi_inlined void low_shares(const uint8_t* x, int64_t n, const uint8_t* max, const uint64_t* e,
+                             const uint64_t* f, uint8_t* out) {
+    __m512i table[4];
+#pragma GCC unroll 4
+    for (int b = 0; b < blocks; ++b) {
+        __m512i first, second;
+        words(e + b * 64, f, &first, &second);
+        table[b] = _mm512_permutex2var_epi8(first, _mm512_load_si512(byte_order.low), second);
+        asm volatile("" : "+v"(table[b]));  // one after the other: registers are few
+    }
+    const __m512i top = broadcast_byte(max);
+    const auto at = [&](int64_t i) __attribute__((target("avx512vbmi"), always_inline)) {
+        const __m512i index = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
+        const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
+        if constexpr (blocks == 2) return low;
+        return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
+                                      _mm512_permutex2var_epi8(table[2], index, table[3]));
+    };
+    int64_t i = 0;
+    for (; i + 64 <= n; i += 64) _mm512_storeu_si512(out + i, at(i));
+    if (i < n) _mm512_mask_storeu_epi8(out + i, lanes64(n - i), at(i));
+}
+
+// The high bytes of p by distance, to memory: few rows need them.
+template <int blocks>
+vbmi_inlined void high_table(const uint64_t* e, const uint64_t* f, uint8_t* high) {
+#pragma GCC unroll 1
+    for (int b = 0; b < blocks; ++b) {
+        __m512i first, second;
+        words(e + b * 64, f, &first, &second);
+        _mm512_store_si512(high + b * 64,
+                           _mm512_permutex2var_epi8(first, _mm512_load_si512(byte_order.high), second));
+    }
+}
+
+// A row's distances through a table.
+template <int blocks>
+vbmi_inlined void look_up_row(const uint8_t* x, int64_t n, const uint8_t* max, const uint8_t* table,
+                              uint8_t* out) {
+    const __m512i top = broadcast_byte(max);
+    int64_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        asm volatile("" : "+r"(table));
+        _mm512_storeu_si512(out + i,
+                            look_up_at<blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i))));
+    }
+    if (i < n)
+        _mm512_mask_storeu_epi8(out + i, lanes64(n - i),
+                                look_up_at<blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i))));
+}
+
+// Six rows on their way.
+struct ShiftmaxStages {
+    alignas(64) uint8_t high[256];  // p's high bytes by distance, of one row
+    uint64_t f[tile_rows];
+    uint8_t max[tile_rows];
+    bool upper[tile_rows], wide[tile_rows];
+};
+
+template <int blocks>
+vbmi_inlined void sum_stage(const ShiftmaxRows& s, int r, ShiftmaxStages* at) {
+    const uint64_t d = sum_row<blocks>(s.x + r * s.ld, s.n, at->max + r, blocks == 2 ? s.q.near : s.q.all);
+    const uint64_t f = (uint64_t{1} << s.q.M) / d;
+    at->f[r] = f;
+    at->wide[r] = f >> 32;
+    // The greatest logit has the greatest share.
+    at->upper[r] = (f * s.q.e[0]) >> 32 > 255;
+}
+
+template <int blocks>
+vbmi_inlined void share_stage(const ShiftmaxRows& s, int r, const ShiftmaxStages& at) {
+    low_shares<blocks>(s.x + r * s.ld, s.n, at.max + r, s.q.e, at.f + r, s.low + r * s.ld);
+}
+
+// The upper bytes, where any row has one. Which rows do is hard to foresee: beside a product, a wrong guess
+// would throw away much of it.
+template <int blocks>
+vbmi_inlined void last_stage(ShiftmaxStages* at, ShiftmaxRows* s) {
+    s->upper = false;
+    for (int r = 0; r < s->rows; ++r) s->upper = s->upper || at->upper[r];
+    for (int r = 0; r < s->rows; ++r) {
+        const int64_t row = r * s->ld;
+        if (at->wide[r]) {
+            scalar_kernels.shiftmax(s->x + row, s->ld, 1, s->n, s->q, s->low + row, s->high + row);
+        } else if (at->upper[r]) {
+            high_table<blocks>(s->q.e, at->f + r, at->high);
+            look_up_row<blocks>(s->x + row, s->n, at->max + r, at->high, s->high + row);
+        } else if (s->upper) {
+            for (int64_t i = 0; i < s->n; i += 64)
+                _mm512_mask_storeu_epi8(s->high + row + i, lanes64(s->n - i), _mm512_setzero_si512());
+        }
+    }
+}
+
+}  // namespace
+}  // namespace ivit::cpu
