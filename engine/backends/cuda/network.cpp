@@ -22,6 +22,7 @@ namespace {
 constexpr int most_pictures = 256;    // that one captured graph takes; greater batches run in parts
 constexpr int most_norm_cols = 2048;  // layernorm.cu
 constexpr int most_graphs = 8;        // kept, one per batch size
+constexpr size_t upload_bytes = size_t{2} << 20;  // of pixels, on their way at once
 
 double now_ms() {
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
@@ -595,9 +596,13 @@ class CudaNetwork : public IntegerNetwork {
 
     void upload(std::span<const uint8_t> pixels, int n) {
         reserve(n);
-        std::memcpy(host_pixels_.as<>(), pixels.data(), pixels.size());
-        IVIT_CUDA_CHECK(cudaMemcpyAsync(pixels_.as<>(), host_pixels_.as<>(), pixels.size(),
-                                        cudaMemcpyHostToDevice, stream_));
+        // Part by part, so that the bus carries one while the processor copies the next.
+        for (size_t at = 0; at < pixels.size(); at += upload_bytes) {
+            const size_t bytes = std::min(upload_bytes, pixels.size() - at);
+            std::memcpy(host_pixels_.as<uint8_t>() + at, pixels.data() + at, bytes);
+            IVIT_CUDA_CHECK(cudaMemcpyAsync(pixels_.as<uint8_t>() + at, host_pixels_.as<uint8_t>() + at,
+                                            bytes, cudaMemcpyHostToDevice, stream_));
+        }
     }
 
     // Waits for the logits of n pictures and appends them.

@@ -745,12 +745,13 @@ std::optional<Persistent> make_persistent(std::vector<Product> products, std::ve
         if (!attention_usual(a)) return std::nullopt;
     for (const Product& p : products)
         if (p.source == Product::Source::norm && !p.norm.columns.high) return std::nullopt;
-    // Large networks are bound by how fast weights come: rather more multiprocessors for more rows.
+    // Every cluster reads all weights: where they are many, a kernel for each step, which reads them once, is
+    // sooner done (benchmarks_gpu.md).
     int64_t weight_bytes = 0;
     for (const Product& p : products) weight_bytes += int64_t{p.p.ldw} * p.p.w_rows;
+    if (forced < 0 && weight_bytes > int64_t{48} << 20) return std::nullopt;
     constexpr int shapes = static_cast<int>(std::size(cluster_shapes));
-    for (int k = 0; k < shapes; ++k) {
-        const int i = weight_bytes > int64_t{48} << 20 && k < 2 ? 1 - k : k;
+    for (int i = 0; i < shapes; ++i) {
         const ClusterShape& shape = cluster_shapes[i];
         const int tiles = (first.tokens + shape.rows - 1) / shape.rows;
         if ((forced >= 0 && forced != i) || tiles > 32) continue;
