@@ -21,7 +21,7 @@ struct Args {
     Attention p;
     CUtensorMap qkv;
     FastDiv heads;
-    int32_t items;  // heads of all pictures
+    int32_t each, more;  // heads of all pictures that a block has: one more in the first `more` blocks
 };
 
 size_t ring_bytes(const Attention& p) {
@@ -42,8 +42,8 @@ __global__ void __launch_bounds__(32 * Ring::warps, Ring::blocks)
     // Warps that have left the head in a place.
     uint32_t* const left =
         reinterpret_cast<uint32_t*>(shared + exponential_bytes + places * (3 * part_bytes + 8));
-    const int mine = (args.items - static_cast<int>(blockIdx.x) + static_cast<int>(gridDim.x) - 1) /
-                     static_cast<int>(gridDim.x);  // heads of this block: every gridDim.x-th
+    // This block's heads: every gridDim.x-th.
+    const int mine = args.each + (static_cast<int>(blockIdx.x) < args.more ? 1 : 0);
     // Brings the block's n-th head. What a box has behind the last token is the next picture's, or zeros:
     // logits of it are masked, and nothing of it is added up.
     const auto load = [&](int n) {
@@ -123,11 +123,11 @@ bool attention_sm90(const Attention& p, const Launch& at) {
     if (!copy_engine_ready() || at.arch != 90 || p.padded != Ring::D || p.tokens > Ring::tokens ||
         p.tokens < Ring::least_tokens || Ring::blocks * ring_bytes(p) > at.shared_limit || items < 2 * at.sms)
         return false;
+    const int blocks = std::min(items, Ring::blocks * at.sms);
     const Args args{p, boxes(p.qkv, p.tokens * p.batch, p.ld, p.ld, (p.tokens + 31) & ~31, Ring::D),
-                    FastDiv(p.heads), items};
+                    FastDiv(p.heads), items / blocks, items % blocks};
     start<Args>(attention_bytes(p) ? attention_ring_kernel<true> : attention_ring_kernel<false>, args,
-                dim3(static_cast<unsigned>(std::min(items, Ring::blocks * at.sms))), dim3(32 * Ring::warps),
-                ring_bytes(p), at);
+                dim3(static_cast<unsigned>(blocks)), dim3(32 * Ring::warps), ring_bytes(p), at);
     return true;
 }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hopper's copy engine and the barriers that count what it has brought: sm_90a alone. Addresses are those of
-// shared memory.
+// Hopper's copy engine and the barriers that count what it has brought: sm_90 and later. Addresses are those
+// of shared memory.
 #pragma once
 #include "engine/backends/cuda/copy_engine.h"
 #include "engine/backends/cuda/device.cuh"
 
 namespace ivit::cuda {
 
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 
 __device__ __forceinline__ void barrier_init(uint32_t barrier, int count) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");

@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "engine/backends/cuda/attention.cuh"
+#include "engine/backends/cuda/copy_engine.cuh"
 #include "engine/backends/cuda/epilogue.cuh"
 #include "engine/backends/cuda/layernorm.cuh"
 #include "engine/backends/cuda/prepare.h"
@@ -38,7 +39,8 @@ __device__ __forceinline__ uint32_t in_block(uint32_t address, int rank) {
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
     return there;
 }
-// Stores that count their bytes at a gate (below) of the block they go to, once they have arrived.
+// Stores that count their bytes at a gate of the block they go to, once they have arrived. A gate is a
+// barrier that opens when one thread has said how many bytes are to come and that many have come.
 __device__ __forceinline__ void send(uint32_t there, uint32_t gate, uint32_t v) {
     asm volatile(
         "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(there), "r"(v),
@@ -51,22 +53,6 @@ __device__ __forceinline__ void send(uint32_t there, uint32_t gate, uint2 v) {
             there),
         "r"(v.x), "r"(v.y), "r"(gate)
         : "memory");
-}
-// A gate opens when one thread has said how many bytes are to come and that many have come.
-__device__ __forceinline__ void gate_expect(uint32_t gate, int bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(gate), "r"(bytes) : "memory");
-}
-__device__ __forceinline__ void gate_wait(uint32_t gate, uint32_t parity) {
-    uint32_t done;
-    do {
-        asm volatile(
-            "{\n.reg .pred p;\n"
-            "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-            "selp.u32 %0, 1, 0, p;\n}"
-            : "=r"(done)
-            : "r"(gate), "r"(parity)
-            : "memory");
-    } while (!done);
 }
 __device__ __forceinline__ void add_release(uint32_t* counter) {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
@@ -367,19 +353,19 @@ __global__ void __launch_bounds__(threads, 1) persistent_kernel(const __grid_con
                                rows * args.hidden_units * 32, tile_subtiles * 16 * D * args.heads};
     uint32_t parities = 0;  // bit i: of gate i
     const auto pass = [&](int i) {
-        gate_wait(base + map.gates + 8 * i, parities >> i & 1);
+        barrier_wait(base + map.gates + 8 * i, parities >> i & 1);
         parities ^= 1u << i;
         if (threadIdx.x == 0)
-            gate_expect(base + map.gates + 8 * i, i == 0   ? gate_bytes[0]
-                                                  : i == 1 ? gate_bytes[1]
-                                                  : i == 2 ? gate_bytes[2]
-                                                           : gate_bytes[3]);
+            barrier_expect(base + map.gates + 8 * i, i == 0   ? gate_bytes[0]
+                                                     : i == 1 ? gate_bytes[1]
+                                                     : i == 2 ? gate_bytes[2]
+                                                              : gate_bytes[3]);
     };
     if (threadIdx.x == 0) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(base + map.gates + 8 * i) : "memory");
-            gate_expect(base + map.gates + 8 * i, gate_bytes[i]);
+            barrier_expect(base + map.gates + 8 * i, gate_bytes[i]);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
