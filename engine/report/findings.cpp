@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
+#include <utility>
 
 #include "engine/report/report_parts.h"
 
@@ -53,6 +55,16 @@ std::vector<CauseBar> cause_bars(const Json& report, const char* list, size_t mo
         bars.push_back({where.empty() ? what : where + (what == "in float" ? "" : ", " + what), gain});
     }
     return bars;
+}
+
+CauseLists cause_lists(const Json& report) {
+    CauseLists all;
+    for (const auto& [list, title] : std::initializer_list<std::pair<const char*, const char*>>{
+             {"network", "In the whole network"}, {"blocks", "One block in float"}, {"nodes", "One node"}}) {
+        all.lists.push_back({title, cause_bars(report, list, 5)});
+        for (const CauseBar& b : all.lists.back().bars) all.most_db = std::max(all.most_db, b.gain_db);
+    }
+    return all;
 }
 
 std::string report_title(const Json& r) {

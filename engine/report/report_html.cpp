@@ -152,13 +152,8 @@ std::string findings_html(const Json& report) {
     s += "</div>";
     if (!report.contains("causes")) return s;
     std::string lists;
-    const std::pair<const char*, const char*> kinds[] = {
-        {"network", "In the whole network"}, {"blocks", "One block in float"}, {"nodes", "One node"}};
-    double most = 0;
-    for (const auto& [list, title] : kinds)
-        for (const CauseBar& b : cause_bars(report, list, 5)) most = std::max(most, b.gain_db);
-    for (const auto& [list, title] : kinds) {
-        const auto bars = cause_bars(report, list, 5);
+    const CauseLists causes = cause_lists(report);
+    for (const auto& [title, bars] : causes.lists) {
         lists += fmt::format("<div class='card why'><b>{}</b>", title);
         if (bars.empty()) lists += "<div class='dim'>Nothing gains 0.05 dB.</div>";
         lists += "<div class='gain'>";
@@ -166,7 +161,7 @@ std::string findings_html(const Json& report) {
             lists += fmt::format(
                 "<span>{}</span><div><div class='bar' style='width:{:.1f}%'></div></div><span>{:+.2f} "
                 "dB</span>",
-                esc(b.name), 100 * b.gain_db / most, b.gain_db);
+                esc(b.name), 100 * b.gain_db / causes.most_db, b.gain_db);
         lists += "</div></div>";
     }
     return s + "<h2>Which layer hurts, and why</h2>" + why + "<div class='row'>" + lists +

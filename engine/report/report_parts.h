@@ -85,6 +85,17 @@ struct CauseBar {
 };
 std::vector<CauseBar> cause_bars(const Json& report, const char* list, size_t most);
 
+// The three lists of cause_bars, at most five each, as the pages show them, and the greatest gain of all.
+struct CauseLists {
+    struct List {
+        const char* title;
+        std::vector<CauseBar> bars;
+    };
+    std::vector<List> lists;
+    double most_db = 0;
+};
+CauseLists cause_lists(const Json& report);
+
 // Rows of text, "-" where there is no value, with their heads.
 struct TextTable {
     std::vector<std::string> head;

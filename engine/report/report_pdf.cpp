@@ -255,13 +255,8 @@ void first_page(Pages& p, const Json& report) {
     if (!report.contains("causes")) return;
     p.heading("Which layer hurts, and why", 13, 120);
     sentence(p, causes_sentence(report), dim);
-    const std::pair<const char*, const char*> kinds[] = {
-        {"network", "In the whole network"}, {"blocks", "One block in float"}, {"nodes", "One node"}};
-    double most = 0;
-    for (const auto& [list, title] : kinds)
-        for (const CauseBar& b : cause_bars(report, list, 5)) most = std::max(most, b.gain_db);
-    for (const auto& [list, title] : kinds) {
-        const auto bars = cause_bars(report, list, 5);
+    const CauseLists causes = cause_lists(report);
+    for (const auto& [title, bars] : causes.lists) {
         p.need(14 + 12 * static_cast<double>(bars.size()));
         p.font(8.5, true);
         p.ink(black);
@@ -278,7 +273,7 @@ void first_page(Pages& p, const Json& report) {
             p.text(margin, p.y + 8, b.name, 205);
             p.text(page_w - margin, p.y + 8, fmt::format("{:+.2f} dB", b.gain_db), 60, 1);
             p.ink(orange, 0.7);
-            p.rect(margin + 212, p.y + 2, (page_w - 2 * margin - 270) * b.gain_db / most, 6);
+            p.rect(margin + 212, p.y + 2, (page_w - 2 * margin - 270) * b.gain_db / causes.most_db, 6);
             p.y += 12;
         }
         p.y += 4;

@@ -9,21 +9,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <functional>
 
 #include "engine/backends/cpu/one_node.h"
 #include "engine/backends/cpu/steps.h"
 #include "engine/backends/integer_node.h"
+#include "engine/clock.h"
 #include "engine/error.h"
 
 namespace ivit::cpu {
 namespace {
-
-double now_ms() {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
 
 // How many steps a thread has finished.
 struct alignas(64) Progress {

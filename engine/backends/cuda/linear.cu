@@ -230,11 +230,11 @@ Tile choose_tile(const Linear& p, const Launch& at) {
     if (blocks(128, 128) >= 2 * at.sms) {
         if (!tile_fits(Tile::wgmma, p, at)) return Tile::rows128;
         // The greatest tiles, one at a time on a multiprocessor, where they fill their last round nearly too,
-        // and K is long or the epilogue waits for memory anyway.
+        // and the epilogue waits for memory anyway or K is long.
         const int64_t tiles = blocks(192, 192), rounds = (tiles + at.sms - 1) / at.sms;
         if (rounds > 1 && 10 * tiles >= 9 * rounds * at.sms) {
             if (side_fits(p, at)) return Tile::side;
-            if (p.epilogue == Epilogue::residual || p.k >= 512) return Tile::wgmma192;
+            if (p.k >= 512) return Tile::wgmma192;
         }
         return Tile::wgmma;
     }

@@ -4,17 +4,16 @@
 #include "engine/backends/cuda/network.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
 #include <map>
 #include <optional>
 
-#include "engine/backends/cuda/check.h"
+#include "engine/backends/cuda/capture.h"
 #include "engine/backends/cuda/kernels.h"
 #include "engine/backends/cuda/pack.h"
 #include "engine/backends/cuda/persistent.h"
 #include "engine/backends/cuda/plan.h"
 #include "engine/backends/integer_node.h"
+#include "engine/clock.h"
 
 namespace ivit::cuda {
 namespace {
@@ -22,12 +21,6 @@ namespace {
 constexpr int most_pictures = 256;    // that one captured graph takes; greater batches run in parts
 constexpr int most_norm_cols = 2048;  // layernorm.cu
 constexpr int most_graphs = 8;        // kept, one per batch size
-constexpr size_t upload_bytes = size_t{2} << 20;  // of pixels, on their way at once
-
-double now_ms() {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
 
 Launch describe(const cudaDeviceProp& device) {
     Launch at;
@@ -128,20 +121,7 @@ class CudaNetwork : public IntegerNetwork {
         check_pixels(graph(), pixels, batch);
         if (!all_fast()) throw Error("this network has steps that the fused kernels do not take", "cuda");
         upload(pixels, batch);
-        const GraphExec& graph_exec = captured(batch).exec;
-        for (const double begin = now_ms(); now_ms() - begin < 300;) {  // until the clocks are up
-            graph_exec.launch(stream_);
-            stream_.wait();
-        }
-        std::vector<double> ms;
-        for (int i = 0; i < runs; ++i) {
-            start_.record(stream_);
-            graph_exec.launch(stream_);
-            end_.record(stream_);
-            stream_.wait();
-            ms.push_back(end_.since(start_));
-        }
-        return ms;
+        return replay_ms(captured(batch).exec, stream_, runs);
     }
 
     std::vector<Timing> step_ms(std::span<const uint8_t> pixels, int batch, int repeats) {
@@ -149,7 +129,7 @@ class CudaNetwork : public IntegerNetwork {
         const int n = micro_batch(batch);
         std::vector<Timing> result;
         for (size_t k = 0; k < plan_.steps.size(); ++k) {
-            const GraphExec repeated = capture([&] {
+            const GraphExec repeated = capture(stream_, [&] {
                 for (int i = 0; i < repeats; ++i)
                     enqueue_step(k, n, pixels_.as<const uint8_t>(), logits_.as<>());
             });
@@ -498,25 +478,6 @@ class CudaNetwork : public IntegerNetwork {
                              logits_.as<uint8_t>() + b * logit_bytes);
     }
 
-    template <class F>
-    GraphExec capture(const F& enqueue_all) const {
-        IVIT_CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-        cudaGraph_t captured_graph = nullptr;
-        try {
-            enqueue_all();
-        } catch (...) {
-            cudaStreamEndCapture(stream_, &captured_graph);
-            if (captured_graph) cudaGraphDestroy(captured_graph);
-            throw;
-        }
-        IVIT_CUDA_CHECK(cudaStreamEndCapture(stream_, &captured_graph));
-        cudaGraphExec_t exec = nullptr;
-        const cudaError_t code = cudaGraphInstantiate(&exec, captured_graph, 0);
-        cudaGraphDestroy(captured_graph);
-        IVIT_CUDA_CHECK(code);
-        return GraphExec(exec);
-    }
-
     // What runs a batch of one size, as one kernel or as one for each step.
     struct Captured {
         std::optional<Persistent> one;
@@ -529,7 +490,7 @@ class CudaNetwork : public IntegerNetwork {
         if (static_cast<int>(graphs_.size()) >= most_graphs) graphs_.clear();
         Captured c;
         if (one_kernel_ && !forced_ && micro_batch(n) == n) c.one = as_one_kernel(n);
-        c.exec = capture([&] { c.one ? start_persistent(*c.one, at_) : enqueue(n); });
+        c.exec = capture(stream_, [&] { c.one ? start_persistent(*c.one, at_) : enqueue(n); });
         return graphs_.emplace(n, std::move(c)).first->second;
     }
 
@@ -596,13 +557,7 @@ class CudaNetwork : public IntegerNetwork {
 
     void upload(std::span<const uint8_t> pixels, int n) {
         reserve(n);
-        // Part by part, so that the bus carries one while the processor copies the next.
-        for (size_t at = 0; at < pixels.size(); at += upload_bytes) {
-            const size_t bytes = std::min(upload_bytes, pixels.size() - at);
-            std::memcpy(host_pixels_.as<uint8_t>() + at, pixels.data() + at, bytes);
-            IVIT_CUDA_CHECK(cudaMemcpyAsync(pixels_.as<uint8_t>() + at, host_pixels_.as<uint8_t>() + at,
-                                            bytes, cudaMemcpyHostToDevice, stream_));
-        }
+        cuda::upload(pixels, host_pixels_, pixels_, stream_);
     }
 
     // Waits for the logits of n pictures and appends them.

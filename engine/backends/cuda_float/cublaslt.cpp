@@ -10,8 +10,7 @@
 #include <cublasLt.h>
 #endif
 
-#include "engine/backends/cuda/check.h"
-#include "engine/backends/cuda_float/capture.h"
+#include "engine/backends/cuda/capture.h"
 
 namespace ivit::cuda_float {
 namespace {
@@ -223,7 +222,7 @@ void Product::tune(const Operands& o, void* workspace, cudaStream_t stream) {
         if (repeats == 1) {
             for (int r = 0; r < rounds; ++r) ms.push_back(timed(once));
         } else {
-            const auto graph = capture(stream, [&] {
+            const auto graph = cuda::capture(stream, [&] {
                 for (int r = 0; r < repeats; ++r) once();
             });
             graph.launch(stream);

@@ -3,16 +3,14 @@
 #include "engine/backends/cuda_float/network.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <cstring>
 #include <map>
 
-#include "engine/backends/cuda/check.h"
+#include "engine/backends/cuda/capture.h"
 #include "engine/backends/cuda/network.h"
-#include "engine/backends/cuda_float/capture.h"
 #include "engine/backends/cuda_float/cublaslt.h"
 #include "engine/backends/cuda_float/kernels.h"
+#include "engine/clock.h"
 #include "engine/error.h"
 
 namespace ivit::cuda_float {
@@ -26,11 +24,6 @@ using cuda::Stream;
 
 constexpr int most_pictures = 256;  // that one captured graph takes, as with the integers
 constexpr int most_graphs = 8;      // kept, one per batch size
-
-double now_ms() {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
 
 const char* name_of(Precision p) {
     return p == Precision::fp32 ? "cuda-fp32" : p == Precision::tf32 ? "cuda-tf32" : "cuda-fp16";
@@ -110,20 +103,7 @@ class CudaFloatNetwork : public Network {
         check(pixels, batch);
         if (batch > most_pictures) throw Error("at most 256 pictures at once", "cuda");
         upload(pixels, batch);
-        const GraphExec& all = captured(batch);
-        for (const double begin = now_ms(); now_ms() - begin < 300;) {  // until the clocks are up
-            all.launch(stream_);
-            stream_.wait();
-        }
-        std::vector<double> ms;
-        for (int i = 0; i < runs; ++i) {
-            start_.record(stream_);
-            all.launch(stream_);
-            end_.record(stream_);
-            stream_.wait();
-            ms.push_back(end_.since(start_));
-        }
-        return ms;
+        return cuda::replay_ms(captured(batch), stream_, runs);
     }
 
     void use_tanh_gelu() {
@@ -425,18 +405,17 @@ class CudaFloatNetwork : public Network {
         for (size_t k = 0; k < steps_.size(); ++k) enqueue_step(k, n, true);
         stream_.wait();
         return graphs_
-            .emplace(n, capture(stream_,
-                                [&] {
-                                    for (size_t k = 0; k < steps_.size(); ++k) enqueue_step(k, n, false);
-                                }))
+            .emplace(n, cuda::capture(stream_,
+                                      [&] {
+                                          for (size_t k = 0; k < steps_.size(); ++k)
+                                              enqueue_step(k, n, false);
+                                      }))
             .first->second;
     }
 
     void upload(std::span<const uint8_t> pixels, int n) {
         reserve(n);
-        std::memcpy(host_pixels_.as<>(), pixels.data(), pixels.size());
-        IVIT_CUDA_CHECK(cudaMemcpyAsync(pixels_.as<>(), host_pixels_.as<>(), pixels.size(),
-                                        cudaMemcpyHostToDevice, stream_));
+        cuda::upload(pixels, host_pixels_, pixels_, stream_);
     }
 
     // Waits for the logits of n pictures and appends them.

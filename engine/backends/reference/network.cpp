@@ -2,19 +2,13 @@
 // Runs a graph node by node with the loops of this folder.
 #include "engine/backends/reference/network.h"
 
-#include <chrono>
-
 #include "engine/backends/integer_node.h"
 #include "engine/backends/reference/ops.h"
+#include "engine/clock.h"
 #include "engine/error.h"
 
 namespace ivit::reference {
 namespace {
-
-double now_ms() {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
 
 void dispatch(const Args& a) {
     switch (a.node.op) {
