@@ -134,39 +134,3 @@ TEST_CASE("a layout pads every head and the row", "[cuda][arithmetic]") {
     CHECK(cuda::Layout::heads(70, 70).padded == 128);
     CHECK(cuda::Layout::flat(21).stride == 64);
 }
-
-TEST_CASE("one kernel's blocks and warps divide a product without gap or overlap", "[cuda][arithmetic]") {
-    for (int i = 0; i < 3000; ++i) {
-        const auto units = static_cast<int32_t>(uniform(1, 130)),
-                   chunks = static_cast<int32_t>(uniform(1, 60)),
-                   log_ctas = static_cast<int32_t>(uniform(0, 4)),
-                   log_split = static_cast<int32_t>(uniform(0, 3));
-        std::vector<int> times(static_cast<size_t>(units * chunks));
-        for (int32_t rank = 0; rank < 1 << log_ctas; ++rank)
-            for (int32_t own = 0; own < cuda::own_units(units, rank, log_ctas); ++own)
-                for (int32_t share = 0; share < 1 << log_split; ++share)
-                    for (int32_t c = cuda::share_begin(chunks, share, log_split);
-                         c < cuda::share_begin(chunks, share + 1, log_split); ++c)
-                        ++times.at(static_cast<size_t>((rank + (own << log_ctas)) * chunks + c));
-        INFO(units << " units, " << chunks << " chunks, " << (1 << log_ctas) << " blocks, "
-                   << (1 << log_split) << " shares");
-        REQUIRE(std::all_of(times.begin(), times.end(), [](int n) { return n == 1; }));
-    }
-    for (const int32_t rows : {16, 32}) {
-        std::set<uint32_t> seen;
-        for (int32_t r = 0; r < rows; ++r)
-            for (int32_t k = 0; k < 192; ++k) {
-                CHECK(cuda::tile_offset(rows, r, k) / 16 == cuda::tile_offset(rows, r, k & ~15) / 16);
-                seen.insert(cuda::tile_offset(rows, r, k));
-            }
-        CHECK(seen.size() == static_cast<size_t>(rows * 192));
-        CHECK(*seen.rbegin() == static_cast<uint32_t>(rows * 192 - 1));
-        // Eight neighbouring rows of one half lie in eight different groups of four banks.
-        for (int32_t r = 0; r < rows; r += 8)
-            for (const int32_t k : {0, 16}) {
-                std::set<uint32_t> banks;
-                for (int32_t i = 0; i < 8; ++i) banks.insert(cuda::tile_offset(rows, r + i, k) / 16 % 8);
-                CHECK(banks.size() == 8);
-            }
-    }
-}

@@ -125,9 +125,9 @@ void run(const std::string& arch, int batch, bool json, bool steps, const std::s
     const double top_per_s = 2e-9 * static_cast<double>(macs) * batch / l.median;
     std::printf(
         "%-24s batch %4d  at once %4d  median %9.4f ms  min %9.4f  p95 %9.4f  %8.1f pictures/s  %7.1f "
-        "TOP/s  %s\n",
+        "TOP/s\n",
         arch.c_str(), batch, cuda::pictures_at_once(*network, batch), l.median, l.min, l.p95,
-        1000.0 * batch / l.median, top_per_s, cuda::one_kernel(*network, batch).c_str());
+        1000.0 * batch / l.median, top_per_s);
     std::vector<double> whole;
     for (int i = 0; i < std::min(runs, 20) + 3; ++i) {
         const auto trace = network->run(pixels, batch, {});

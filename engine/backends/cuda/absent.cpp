@@ -20,8 +20,6 @@ std::vector<Timing> step_ms(IntegerNetwork&, std::span<const uint8_t>, int, int)
 
 int pictures_at_once(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
 
-std::string one_kernel(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
-
 Ceilings measure_ceilings() { throw Error(unavailable(), "cuda"); }
 
 void set_micro_batch(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }

@@ -25,7 +25,7 @@ __device__ __forceinline__ uint32_t swizzled_row(int r, int c) {
     return r * D + ((c ^ (r / (8 / per_row) % per_row)) << 4);
 }
 
-// Whether a Shiftmax and its requantizations are what attention_fast.cu and persistent.cu are made for.
+// Whether a Shiftmax and its requantizations are what attention_fast.cuh is made for.
 inline bool attention_usual(const Attention& p) {
     return p.M - p.k == 31 && p.entries <= most_entries && p.s_logits >= 33 && p.s_logits <= 54 &&
            p.s_context >= 33 && p.s_context <= 62;

@@ -20,7 +20,8 @@ struct Shape {
     static constexpr int least_tokens = split ? 1 : 32 * (chunks - 1) + 1;
     static size_t shared_bytes(int tokens_padded) {
         const size_t kv = 2 * static_cast<size_t>(tokens_padded) * D;
-        return kv + exponential_bytes + (split ? static_cast<size_t>(warps) * (16 * 8 + 16 * D * 4) : 0);
+        return kv + exponential_bytes +
+               (split ? static_cast<size_t>(warps) * (16 * D * 4 + 16 * 8 + 16 * 4) : 0);
     }
 };
 
@@ -83,14 +84,17 @@ inline bool attention_bytes(const Attention& p) {
     return p.top_logits - p.low_logits == 255 && uint64_t{p.greatest} * 8 < uint64_t{1} << 32;
 }
 
-// One tile: logits, Shiftmax, context. q: load_queries'. bytes: attention_bytes.
-template <class S, bool bytes>
+struct Nothing {
+    __device__ __forceinline__ void operator()() const {}
+};
+// One tile: logits, Shiftmax, context. q: load_queries'. bytes: attention_bytes. values_there(): waits for
+// the values.
+template <class S, bool bytes, class Wait = Nothing>
 __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& at, int tile,
-                                       const uint32_t (&q)[S::D / 32][4]) {
+                                       const uint32_t (&q)[S::D / 32][4], const Wait& values_there = {}) {
     constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
     const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     [[maybe_unused]] const int padded = (p.tokens + 31) & ~31;
-    const int row[2] = {16 * tile + g, 16 * tile + g + 8};
     const int first = S::split ? warp * 32 * S::chunks : 0;  // token of this warp's first logit
     // Logits count from the grid's lowest: 0 .. span.
     const int r_logits = (1 << (p.s_logits - 33)) - p.low_logits * (1 << (p.s_logits - 32));
@@ -142,20 +146,20 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
         most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 1));
         most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 2));
     }
-    int* const sums = reinterpret_cast<int*>(at.sums);  // split: [warps][16 * D]
-    unsigned long long* const rows =
-        reinterpret_cast<unsigned long long*>(sums + S::warps * 16 * D);  // split: [warps][16]
+    int4* const sums = reinterpret_cast<int4*>(at.sums);  // split: [warps][D / 8][32]
+    unsigned long long* const totals =
+        reinterpret_cast<unsigned long long*>(sums + S::warps * 4 * D);          // split: [warps][16]
+    uint32_t* const tops = reinterpret_cast<uint32_t*>(totals + S::warps * 16);  // split: [warps][16]
     if constexpr (S::split) {
         if (t == 0) {
-            rows[warp * 16 + g] = most[0];
-            rows[warp * 16 + g + 8] = most[1];
+            tops[warp * 16 + g] = most[0];
+            tops[warp * 16 + g + 8] = most[1];
         }
         __syncthreads();
 #pragma unroll
         for (int h = 0; h < 2; ++h)
-            for (int w = 0; w < S::warps; ++w)
-                most[h] = max(most[h], static_cast<uint32_t>(rows[w * 16 + g + 8 * h]));
-        __syncthreads();
+#pragma unroll
+            for (int w = 0; w < S::warps; ++w) most[h] = max(most[h], tops[w * 16 + g + 8 * h]);
     }
 
     // Exponentials of row h and their sum.
@@ -184,8 +188,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
     // 2t+1, 8+2t, 9+2t, and 16 further on, so no value changes its thread. No share passes 2^(k-1), as f
     // is rounded down.
     uint32_t low[S::chunks][4], high[S::chunks][4];
-    const auto shares = [&](int h, uint64_t sum, const uint32_t(&x)[N8][2]) {
-        const uint32_t f = quick_reciprocal(static_cast<int64_t>(sum), p.M);
+    const auto shares = [&](int h, uint32_t f, const uint32_t(&x)[N8][2]) {
 #pragma unroll
         for (int c = 0; c < S::chunks; ++c)
 #pragma unroll
@@ -205,39 +208,38 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
             const uint64_t sum = exponentials(h, x[h]);
-            if (t == 0) rows[warp * 16 + g + 8 * h] = sum;
+            if (t == 0) totals[warp * 16 + g + 8 * h] = sum;
         }
         __syncthreads();
+        // The four lanes of a row would add and divide the same numbers: even ones take row g, odd ones row
+        // g + 8.
+        uint64_t sum = 0;
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            uint64_t sum = 0;
-            for (int w = 0; w < S::warps; ++w) sum += rows[w * 16 + g + 8 * h];
-            shares(h, sum, x[h]);
-        }
+        for (int w = 0; w < S::warps; ++w) sum += totals[w * 16 + g + 8 * (t & 1)];
+        const uint32_t mine = quick_reciprocal(static_cast<int64_t>(sum), p.M);
+#pragma unroll
+        for (int h = 0; h < 2; ++h) shares(h, __shfl_sync(0xffffffff, mine, (lane & ~3) + h), x[h]);
     } else {
         // One row after the other: the exponentials of both do not fit the registers.
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
             uint32_t x[N8][2];
             const uint64_t sum = exponentials(h, x);
-            shares(h, sum, x);
+            shares(h, quick_reciprocal(static_cast<int64_t>(sum), p.M), x);
         }
     }
 
-    const auto put = [&](int d, const int(&ev)[4], const int(&od)[4]) {
+    const auto put = [&](int d, int h, const int(&o)[4]) {  // row g + 8 h, dimensions 16 d + 4 t .. + 3
+        const int row = 16 * tile + g + 8 * h;
+        if (row >= p.tokens) return;
+        int y[4];
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            if (row[h] >= p.tokens) continue;
-            const int o[4] = {ev[2 * h], od[2 * h], ev[2 * h + 1], od[2 * h + 1]};
-            int y[4];
-#pragma unroll
-            for (int e = 0; e < 4; ++e)
-                y[e] =
-                    clamp32(scale_top(o[e], p.m_context, r_context, s_context), p.low_context, p.top_context);
-            *reinterpret_cast<uint32_t*>(at.out + static_cast<int64_t>(row[h]) * p.ldo + 16 * d + 4 * t) =
-                pack4(y[0], y[1], y[2], y[3]);
-        }
+        for (int e = 0; e < 4; ++e)
+            y[e] = clamp32(scale_top(o[e], p.m_context, r_context, s_context), p.low_context, p.top_context);
+        *reinterpret_cast<uint32_t*>(at.out + static_cast<int64_t>(row) * p.ldo + 16 * d + 4 * t) =
+            pack4(y[0], y[1], y[2], y[3]);
     };
+    values_there();
     // Sixteen dimensions at a time: even[] holds 4t + {0, 2} of rows g and g + 8, odd[] 4t + {1, 3}; the
     // high plane apart, as it counts 256 times.
 #pragma unroll
@@ -256,31 +258,29 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
             mma_u8(odd_high, high[c], o0, o1);
         }
 #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-            even[e] += even_high[e] * 256;
-            odd[e] += odd_high[e] * 256;
-        }
-        if constexpr (S::split) {
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                sums[warp * 16 * D + (d * 8 + e) * 32 + lane] = even[e];
-                sums[warp * 16 * D + (d * 8 + 4 + e) * 32 + lane] = odd[e];
-            }
-        } else {
-            put(d, even, odd);
+        for (int h = 0; h < 2; ++h) {
+            const int o[4] = {even[2 * h] + even_high[2 * h] * 256, odd[2 * h] + odd_high[2 * h] * 256,
+                              even[2 * h + 1] + even_high[2 * h + 1] * 256,
+                              odd[2 * h + 1] + odd_high[2 * h + 1] * 256};
+            if constexpr (S::split)
+                sums[(warp * (D / 8) + 2 * d + h) * 32 + lane] = make_int4(o[0], o[1], o[2], o[3]);
+            else
+                put(d, h, o);
         }
     }
     if constexpr (S::split) {
         __syncthreads();
-        for (int d = warp; d < D / 16; d += S::warps) {
-            int ev[4] = {}, od[4] = {};
-            for (int w = 0; w < S::warps; ++w)
+        for (int i = warp; i < D / 8; i += S::warps) {
+            int o[4] = {};
 #pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    ev[e] += sums[w * 16 * D + (d * 8 + e) * 32 + lane];
-                    od[e] += sums[w * 16 * D + (d * 8 + 4 + e) * 32 + lane];
-                }
-            put(d, ev, od);
+            for (int w = 0; w < S::warps; ++w) {
+                const int4 add = sums[(w * (D / 8) + i) * 32 + lane];
+                o[0] += add.x;
+                o[1] += add.y;
+                o[2] += add.z;
+                o[3] += add.w;
+            }
+            put(i >> 1, i & 1, o);
         }
         if (at.again) __syncthreads();
     }

@@ -89,7 +89,9 @@ __device__ __forceinline__ void wait_for_inputs() {
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
-// The next kernel may start; it still waits for our end where it reads.
+// The next kernel may start; it still waits for our end where it reads. Long kernels say so at once. Short
+// ones say it after wait_for_inputs, as blocks that start much too early take room and time from what is
+// still at work.
 __device__ __forceinline__ void let_next_start() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -157,19 +159,28 @@ __device__ __forceinline__ uint64_t warp_sum64(uint64_t v) {
 #endif
 }
 
-// ---- Starting kernels.
+// ---- Starting kernels. cluster: so many blocks, neighbours in x, run at the same time.
 template <class Args>
-void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at) {
+void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at,
+           int cluster = 1) {
     cudaLaunchConfig_t config{};
     config.gridDim = grid;
     config.blockDim = block;
     config.dynamicSmemBytes = shared;
     config.stream = at.stream;
-    cudaLaunchAttribute overlap{};
-    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    overlap.val.programmaticStreamSerializationAllowed = 1;
-    config.attrs = &overlap;
-    config.numAttrs = at.overlap ? 1 : 0;
+    cudaLaunchAttribute attributes[2] = {};
+    config.attrs = attributes;
+    const auto add = [&](cudaLaunchAttributeID id) -> cudaLaunchAttributeValue& {
+        attributes[config.numAttrs].id = id;
+        return attributes[config.numAttrs++].val;
+    };
+    if (at.overlap)
+        add(cudaLaunchAttributeProgrammaticStreamSerialization).programmaticStreamSerializationAllowed = 1;
+    if (cluster > 1) {
+        auto& size = add(cudaLaunchAttributeClusterDimension).clusterDim;
+        size.x = static_cast<unsigned>(cluster);
+        size.y = size.z = 1;
+    }
     IVIT_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args));
 }
 

@@ -105,10 +105,10 @@ struct RowGelu {
 };
 
 // What Linear kernels there are: tile sizes for few rows and for many.
-enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma, wgmma192, panel, side };
-constexpr int tiles = 9;
+enum class Tile : int { rows16, rows32, rows64, rows128, wgmma64, wgmma, wgmma192, panel, side, split };
+constexpr int tiles = 10;
 constexpr const char* tile_names[tiles] = {"rows16", "rows32",   "rows64", "rows128", "wgmma64",
-                                           "wgmma",  "wgmma192", "panel",  "side"};
+                                           "wgmma",  "wgmma192", "panel",  "side",    "split"};
 bool tile_fits(Tile tile, const Linear& p, const Launch& at);
 Tile choose_tile(const Linear& p, const Launch& at);
 

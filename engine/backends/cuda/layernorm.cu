@@ -88,21 +88,75 @@ __global__ void __launch_bounds__(32 * warps, R* I <= 6 ? 4 : 2)
     }
 }
 
-// Calls f with the kernel for rows of `cols` channels and what a block has at once: of few rows, with more
-// warps that are each done sooner, or many.
+// Few short rows: each thread has eight channels of one, whose W warps add up over shared memory. What counts
+// is the way from the first instruction to the last.
+template <int W>
+__global__ void __launch_bounds__(32 * warps) layernorm_few_kernel(const __grid_constant__ Args a) {
+    constexpr int rows = warps / W;  // of a block
+    __shared__ unsigned long long all_squares[warps];
+    __shared__ int all_sums[warps];
+    const int warp = threadIdx.x >> 5, row = blockIdx.x * rows + warp / W, c = 8 * (threadIdx.x % (32 * W));
+    const bool there = row < a.rows && c < a.p.cols;
+    Columns8 q;
+    if (there) q = Columns8::ask(a.p.columns, c);
+    wait_for_inputs();
+    let_next_start();
+    const uint4 x =
+        there ? *reinterpret_cast<const uint4*>(layernorm_input(a.p, row) + c) : make_uint4(0, 0, 0, 0);
+    const uint32_t two[4] = {x.x, x.y, x.z, x.w};
+    int sum = 0;
+    int64_t squares = 0;
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+        const int first = static_cast<int16_t>(two[e]), second = static_cast<int>(two[e]) >> 16;
+        sum += first + second;
+        squares = multiply_add(first, first, squares);
+        squares = multiply_add(second, second, squares);
+    }
+    sum = warp_sum(sum);
+    uint64_t all = warp_sum64(static_cast<uint64_t>(squares));
+    if constexpr (W > 1) {
+        if (lane_id() == 0) {
+            all_sums[warp] = sum;
+            all_squares[warp] = all;
+        }
+        __syncthreads();
+        sum = 0;
+        all = 0;
+#pragma unroll
+        for (int w = 0; w < W; ++w) {
+            sum += all_sums[warp / W * W + w];
+            all += all_squares[warp / W * W + w];
+        }
+    }
+    const int mean = layernorm_mean(a.p, sum);
+    // The sum of (x - mean)^2.
+    const int64_t v = static_cast<int64_t>(all) - 2 * static_cast<int64_t>(mean) * sum +
+                      static_cast<int64_t>(a.p.cols) * (static_cast<int64_t>(mean) * mean);
+    const uint32_t f = quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
+    if (there)
+        *reinterpret_cast<uint2*>(a.out + static_cast<int64_t>(row) * a.ldo + c) =
+            a.p.columns.high ? normalize8<true>(a.p, q, x, mean, f) : normalize8<false>(a.p, q, x, mean, f);
+}
+
+// Calls f with the kernel for rows of `cols` channels and what a block has at once.
 template <class F>
 void with_kernel(int cols, bool few, const F& f) {
-    if (cols <= 192) return f(few ? layernorm_kernel<8, 3, 1> : layernorm_kernel<8, 3, 2>, few ? 16 : 32);
-    if (cols <= 384) return f(few ? layernorm_kernel<16, 3, 1> : layernorm_kernel<16, 3, 2>, few ? 8 : 16);
-    if (cols <= 768) return f(few ? layernorm_kernel<32, 3, 1> : layernorm_kernel<32, 3, 2>, few ? 4 : 8);
-    if (cols <= 1024) return f(few ? layernorm_kernel<32, 4, 1> : layernorm_kernel<32, 4, 2>, few ? 4 : 8);
+    if (few && cols <= 256) return f(layernorm_few_kernel<1>, warps);
+    if (few && cols <= 512) return f(layernorm_few_kernel<2>, warps / 2);
+    if (few && cols <= 768) return f(layernorm_kernel<32, 3, 1>, 4);
+    if (few && cols <= 1024) return f(layernorm_kernel<32, 4, 1>, 4);
+    if (cols <= 192) return f(layernorm_kernel<8, 3, 2>, 32);
+    if (cols <= 384) return f(layernorm_kernel<16, 3, 2>, 16);
+    if (cols <= 768) return f(layernorm_kernel<32, 3, 2>, 8);
+    if (cols <= 1024) return f(layernorm_kernel<32, 4, 2>, 8);
     f(layernorm_kernel<32, 8, 1>, 4);  // up to 2048: see network.cpp
 }
 
 }  // namespace
 
 void prepare_layernorm(const Launch& at) {
-    for (const int cols : {192, 384, 768, 1024, 2048})
+    for (const int cols : {192, 256, 384, 512, 768, 1024, 2048})
         for (const bool few : {false, true})
             with_kernel(cols, few, [&](auto kernel, int) { allow_shared(kernel, 0, at); });
 }

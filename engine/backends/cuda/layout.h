@@ -64,22 +64,6 @@ IVIT_HD int32_t paired_row(int32_t channel) {
 }
 IVIT_HD int32_t plain_row(int32_t channel) { return channel; }
 
-// ---- How persistent.cu divides a product.
-// Units of a product that block `rank` of 2^log_ctas has: rank + i * ctas for i below it.
-IVIT_HD int32_t own_units(int32_t units, int32_t rank, int32_t log_ctas) {
-    return (units - rank + (1 << log_ctas) - 1) >> log_ctas;
-}
-// First chunk of a warp's share of K; its last is before the first of the next share.
-IVIT_HD int32_t share_begin(int32_t chunks, int32_t share, int32_t log_split) {
-    return share * chunks >> log_split;
-}
-// A product's inputs in shared memory: tiles of 32 bytes of K, [rows, 32] each, 16-byte halves swapped in
-// every second group of four rows, so that eight rows of one half hit eight different banks.
-IVIT_HD uint32_t tile_offset(int32_t rows, int32_t row, int32_t k) {
-    return static_cast<uint32_t>((k >> 5) * rows * 32 + row * 32 + (((k >> 4 ^ row >> 2) & 1) << 4) +
-                                 (k & 15));
-}
-
 // ---- Arithmetic.
 IVIT_HD uint32_t high_word(uint32_t a, uint32_t b) {
 #ifdef __CUDA_ARCH__

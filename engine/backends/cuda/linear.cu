@@ -63,7 +63,6 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
     };
 
     // Weights and tables are nobody's output: their loads start before the kernel before us has ended.
-    let_next_start();
 #pragma unroll
     for (int i = 0; i < S::stages - 1; ++i)
         if (i < steps) load_w(i);
@@ -75,6 +74,7 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
     uint4 old[S::TM / 16][2];
     if (S::early && finishes) q = Columns8(p.columns, c);
     wait_for_inputs();
+    let_next_start();
     const auto row_of = [&](int i, int half) { return row0 + wm * S::TM + 16 * i + 8 * half + g; };
     const auto fetch_old = [&](int i, int half) {
         return p.epilogue == Epilogue::residual && row_of(i, half) < p.rows ? residual8(p, row_of(i, half), c)
@@ -214,6 +214,7 @@ void prepare_linear(const Launch& at) {
 bool tile_fits(Tile tile, const Linear& p, const Launch& at) {
     if (tile == Tile::panel) return panel_fits(p, at);
     if (tile == Tile::side) return side_fits(p, at);
+    if (tile == Tile::split) return split_fits(p, at);
     if (tile >= Tile::wgmma64) return wgmma_fits(p, at);
     size_t bytes = 0;
     with_shape(tile, [&]<class S>(S) { bytes = S::shared_bytes(p); });
@@ -238,6 +239,7 @@ Tile choose_tile(const Linear& p, const Launch& at) {
         }
         return Tile::wgmma;
     }
+    if (tile_fits(Tile::split, p, at)) return Tile::split;
     if (tile_fits(Tile::wgmma64, p, at)) return Tile::wgmma64;
     if (blocks(128, 128) >= at.sms) return Tile::rows128;
     if (blocks(64, 64) >= 2 * at.sms) return Tile::rows64;
@@ -249,6 +251,7 @@ Tile choose_tile(const Linear& p, const Launch& at) {
 void linear(const Linear& p, Tile tile, const Launch& at) {
     if (tile == Tile::panel) return linear_panel(p, at);
     if (tile == Tile::side) return linear_side(p, at);
+    if (tile == Tile::split) return linear_split(p, at);
     if (tile >= Tile::wgmma64) return linear_wgmma(p, tile, at);
     with_shape(tile, [&]<class S>(S) { run<S>(p, at); });
 }

@@ -58,7 +58,8 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
     const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     const int steps = (p.k + BK - 1) / BK;
 
-    let_next_start();
+    constexpr bool early = BM > 64;
+    if (early) let_next_start();
     if (threadIdx.x == 0) {
         for (int i = 0; i < stages; ++i) {
             barrier_init(full + 8 * i, 1);
@@ -119,6 +120,7 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
         if constexpr (S::reassigns) asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
         if (!S::apart && threadIdx.x == 0) bring();
         wait_for_inputs();
+        if (!early) let_next_start();
         uint32_t n = 0;  // stages used so far
         const auto release = [&](uint32_t stage) {
             if (lane == 0) barrier_arrive(empty + 8 * stage);
@@ -258,8 +260,8 @@ void prepare_kernels(const Launch& at) {
     prepare_wgmma(at);
     prepare_panel(at);
     prepare_side(at);
+    prepare_split(at);
     prepare_attention_sm90(at);
-    prepare_persistent(at);
 }
 
 }  // namespace ivit::cuda

@@ -18,4 +18,8 @@ void linear_panel(const Linear& p, const Launch& at);
 bool side_fits(const Linear& p, const Launch& at);
 void linear_side(const Linear& p, const Launch& at);
 
+// linear_split.cu: any product with columns that are `high`, for few rows.
+bool split_fits(const Linear& p, const Launch& at);
+void linear_split(const Linear& p, const Launch& at);
+
 }  // namespace ivit::cuda

@@ -10,7 +10,6 @@
 #include "engine/backends/cuda/capture.h"
 #include "engine/backends/cuda/kernels.h"
 #include "engine/backends/cuda/pack.h"
-#include "engine/backends/cuda/persistent.h"
 #include "engine/backends/cuda/plan.h"
 #include "engine/backends/integer_node.h"
 #include "engine/clock.h"
@@ -79,7 +78,7 @@ class CudaNetwork : public IntegerNetwork {
                 if (options.time_nodes) {
                     run_timed(n, *trace);
                 } else {
-                    const GraphExec& all = captured(n).exec;
+                    const GraphExec& all = captured(n);
                     start_.record(stream_);
                     all.launch(stream_);
                     end_.record(stream_);
@@ -121,7 +120,7 @@ class CudaNetwork : public IntegerNetwork {
         check_pixels(graph(), pixels, batch);
         if (!all_fast()) throw Error("this network has steps that the fused kernels do not take", "cuda");
         upload(pixels, batch);
-        return replay_ms(captured(batch).exec, stream_, runs);
+        return replay_ms(captured(batch), stream_, runs);
     }
 
     std::vector<Timing> step_ms(std::span<const uint8_t> pixels, int batch, int repeats) {
@@ -156,21 +155,10 @@ class CudaNetwork : public IntegerNetwork {
 
     void force_tile(const std::string& name) {
         forced_.reset();
-        forced_shape_ = -1;
-        one_kernel_ = name != "steps";
-        for (int i = 0; i < tiles && !name.empty(); ++i)
+        for (int i = 0; i < tiles; ++i)
             if (name == tile_names[i]) forced_ = static_cast<Tile>(i);
-        for (size_t i = 0; i < std::size(cluster_shapes) && !name.empty(); ++i)
-            if (name == cluster_shapes[i].name) forced_shape_ = static_cast<int>(i);
-        if (!name.empty() && one_kernel_ && !forced_ && forced_shape_ < 0)
-            throw Error("there is no tile called '" + name + "'", "cuda");
+        if (!name.empty() && !forced_) throw Error("there is no tile called '" + name + "'", "cuda");
         graphs_.clear();
-    }
-
-    std::string one_kernel(int batch) {
-        if (!all_fast()) return "";
-        const Captured& c = captured(batch);
-        return c.one ? cluster_shapes[c.one->shape].name : "";
     }
 
     const std::map<const QuantNode*, std::shared_ptr<const PackedNode>>& shared_nodes() const {
@@ -478,81 +466,13 @@ class CudaNetwork : public IntegerNetwork {
                              logits_.as<uint8_t>() + b * logit_bytes);
     }
 
-    // What runs a batch of one size, as one kernel or as one for each step.
-    struct Captured {
-        std::optional<Persistent> one;
-        GraphExec exec;
-    };
-    const Captured& captured(int n) {
+    // The network on n pictures.
+    const GraphExec& captured(int n) {
         reserve(n);
         const auto found = graphs_.find(n);
         if (found != graphs_.end()) return found->second;
         if (static_cast<int>(graphs_.size()) >= most_graphs) graphs_.clear();
-        Captured c;
-        if (one_kernel_ && !forced_ && micro_batch(n) == n) c.one = as_one_kernel(n);
-        c.exec = capture(stream_, [&] { c.one ? start_persistent(*c.one, at_) : enqueue(n); });
-        return graphs_.emplace(n, std::move(c)).first->second;
-    }
-
-    // The network as one kernel for n pictures, where it is what that kernel knows: patches, then blocks that
-    // read and write one residual stream, then the head on the class token.
-    std::optional<Persistent> as_one_kernel(int n) const {
-        std::vector<Product> products;
-        std::vector<Attention> attentions;
-        int stream = -1;
-        const auto& steps = plan_.steps;
-        for (size_t k = 0; k < steps.size(); ++k) {
-            const Step& step = steps[k];
-            const Prepared& prepared = prepared_[k];
-            if (!prepared.fast || prepared.gelu.table) return std::nullopt;
-            const StepKind before = k == 0 ? StepKind::single : steps[k - 1].kind;
-            const bool last = k + 1 == steps.size();
-            const auto reads = [&](int i, size_t which) { return node(i).inputs.at(which); };
-            const auto reads_previous = [&] { return reads(step.first, 0) == steps[k - 1].last; };
-            Product product;
-            product.p = prepared.linear;
-            switch (step.kind) {
-                case StepKind::patch_embed:
-                    if (k != 0) return std::nullopt;
-                    product.source = Product::Source::patches;
-                    stream = step.last;
-                    break;
-                case StepKind::linear:
-                case StepKind::head:
-                    if (stream < 0 || reads(step.first, 0) != stream) return std::nullopt;
-                    if (last != (step.kind == StepKind::head) || (last && step.out.rows != 1))
-                        return std::nullopt;
-                    if (!last && steps[k + 1].kind != (prepared.linear.epilogue == Epilogue::gelu
-                                                           ? StepKind::residual
-                                                           : StepKind::attention))
-                        return std::nullopt;
-                    product.source = Product::Source::norm;
-                    product.norm = prepared.norm;
-                    product.first_tile = last;
-                    if (last) product.p.out = logits_.as<>();
-                    break;
-                case StepKind::attention:
-                    if (before != StepKind::linear || !reads_previous() || last) return std::nullopt;
-                    if (steps[k + 1].kind != StepKind::residual) return std::nullopt;
-                    products.back().attention = static_cast<int32_t>(attentions.size());
-                    attentions.push_back(prepared.attention);
-                    continue;
-                case StepKind::residual:
-                    if ((before != StepKind::attention && before != StepKind::linear) || !reads_previous() ||
-                        reads(step.last, 1) != stream || last)
-                        return std::nullopt;
-                    product.source = Product::Source::ready;
-                    stream = step.last;
-                    break;
-                case StepKind::single:
-                    return std::nullopt;
-            }
-            products.push_back(product);
-        }
-        if (steps.empty() || steps.back().kind != StepKind::head) return std::nullopt;
-        Patches from = prepared_.front().patches;
-        from.pixels = pixels_.as<const uint8_t>();
-        return make_persistent(std::move(products), std::move(attentions), from, n, forced_shape_, at_);
+        return graphs_.emplace(n, capture(stream_, [&] { enqueue(n); })).first->second;
     }
 
     void upload(std::span<const uint8_t> pixels, int n) {
@@ -781,9 +701,7 @@ class CudaNetwork : public IntegerNetwork {
     PinnedBuffer host_pixels_, host_logits_;
     std::vector<DeviceBuffer> slots_;
     std::optional<Tile> forced_;
-    bool one_kernel_ = true;          // where it fits
-    int forced_shape_ = -1;           // index into cluster_shapes
-    std::map<int, Captured> graphs_;  // by batch size
+    std::map<int, GraphExec> graphs_;  // by batch size
     std::multimap<size_t, DeviceBuffer> wide_;
     Event start_, end_;
 };
@@ -849,8 +767,6 @@ std::vector<Timing> step_ms(IntegerNetwork& network, std::span<const uint8_t> pi
 int pictures_at_once(IntegerNetwork& network, int batch) { return ours(network).pictures_at_once(batch); }
 
 void force_tile(IntegerNetwork& network, const std::string& name) { ours(network).force_tile(name); }
-
-std::string one_kernel(IntegerNetwork& network, int batch) { return ours(network).one_kernel(batch); }
 
 void set_micro_batch(IntegerNetwork& network, int pictures) { ours(network).set_micro_batch(pictures); }
 

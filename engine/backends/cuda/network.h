@@ -27,17 +27,11 @@ std::vector<Timing> step_ms(IntegerNetwork& network, std::span<const uint8_t> pi
 // Pictures of a batch that go through the network together: the others follow them.
 int pictures_at_once(IntegerNetwork& network, int batch);
 
-// The shape of the clusters that run `batch` pictures as one kernel, or empty: a kernel for each step.
-std::string one_kernel(IntegerNetwork& network, int batch);
-
 // Pictures that go through the network together, 0: up to 256. For benchmarks.
 void set_micro_batch(IntegerNetwork& network, int pictures);
 
-// The kernel every matrix product that it fits goes through, by name ("rows16", "rows32", "rows64",
-// "rows128", "wgmma64", "wgmma", "wgmma192"), a kernel for each step; "steps": the best kernel for each step;
-// or the shape of the clusters that run a whole network as one kernel where that fits ("persistent16x8",
-// "persistent32x16", "persistent16x4": rows by blocks); empty: the best. Bits do not depend on it. For tests
-// and benchmarks. Throws Error for an unknown name.
+// The kernel every matrix product that it fits goes through, by its name in tile_names (kernels.h); empty:
+// the best for each. Bits do not depend on it. For tests and benchmarks. Throws Error for an unknown name.
 void force_tile(IntegerNetwork& network, const std::string& name);
 
 }  // namespace ivit::cuda

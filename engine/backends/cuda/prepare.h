@@ -15,6 +15,6 @@ void prepare_attention_sm90(const Launch& at);
 void prepare_wgmma(const Launch& at);
 void prepare_panel(const Launch& at);
 void prepare_side(const Launch& at);
-void prepare_persistent(const Launch& at);
+void prepare_split(const Launch& at);
 
 }  // namespace ivit::cuda

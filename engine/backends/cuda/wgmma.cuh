@@ -32,6 +32,9 @@ __device__ __forceinline__ uint32_t descriptor(uint32_t address) { return (addre
 
 // d = A [64, 32] . W [N, 32]^T, plus what is in d where `accumulate`; N = 2 x the accumulators. d[4j + {0,
 // 1}]: row g, columns 8j + 2t, + 1; d[4j + {2, 3}]: row g + 8.
+__device__ __forceinline__ void multiply(int (&d)[16], uint32_t a, uint32_t w, int accumulate) {
+    IVIT_WGMMA("32", IVIT_TEXT_0, IVIT_D16(d, 0), "16", "17", "18");
+}
 __device__ __forceinline__ void multiply(int (&d)[32], uint32_t a, uint32_t w, int accumulate) {
     IVIT_WGMMA("64", IVIT_TEXT_0 ", " IVIT_TEXT_16, IVIT_D16(d, 0) IVIT_AND IVIT_D16(d, 16), "32", "33",
                "34");
