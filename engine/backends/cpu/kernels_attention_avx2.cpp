@@ -194,37 +194,44 @@ void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
     for (; i < n; ++i) x[i] = table[x[i]];
 }
 
-void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {
-    if (d % 32) return scalar_kernels.pack_k(rows, ld, count, d, panel, width, init);
+void pack_k(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width, int32_t* init) {
+    if (d % 32) return scalar_kernels.pack_k(rows, ld, part, d, panel, width, init);
     const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
     const __m256i ones8 = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
     for (int half = 0; half < 16; half += 8) {
+        const __m256i columns = _mm256_setr_epi32(half, half + 1, half + 2, half + 3, half + 4, half + 5,
+                                                  half + 6, half + 7),
+                      mine = _mm256_and_si256(_mm256_cmpgt_epi32(columns, _mm256_set1_epi32(part.first - 1)),
+                                              _mm256_cmpgt_epi32(_mm256_set1_epi32(part.end), columns));
+        const auto put = [&](void* to, __m256i x) { _mm256_maskstore_epi32(static_cast<int*>(to), mine, x); };
         __m256i sums = _mm256_setzero_si256();
         for (int64_t c = 0; c < d; c += 32) {
             __m256i a[8];
 #pragma GCC unroll 8
             for (int j = 0; j < 8; ++j)
-                a[j] = half + j < count ? _mm256_xor_si256(load(rows + (half + j) * ld + c), flip)
-                                        : _mm256_setzero_si256();
+                a[j] = part.first <= half + j && half + j < part.last
+                           ? _mm256_xor_si256(load(rows + (half + j) * ld + c), flip)
+                           : _mm256_setzero_si256();
             transpose8(a);
 #pragma GCC unroll 8
             for (int w = 0; w < 8; ++w) {
-                store(panel + ((c / 4 + w) * width + half) * 4, a[w]);
+                put(panel + ((c / 4 + w) * width + half) * 4, a[w]);
                 sums = _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(ones8, a[w]), ones16));
             }
         }
-        store(init + half, _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 7)));
+        put(init + half, _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 7)));
     }
 }
 
-void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width) {
-    if (cols % 32) return scalar_kernels.pack_v(rows, ld, count, cols, group, width);
+void pack_v(const uint8_t* rows, int64_t ld, Part part, int cols, int8_t* group, int width) {
+    if (cols % 32 || part.first > 0 || part.end < 4)
+        return scalar_kernels.pack_v(rows, ld, part, cols, group, width);
     const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
     for (int c = 0; c < cols; c += 32, group += 128) {
         __m256i a[4];
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j)
-            a[j] = j < count ? _mm256_xor_si256(load(rows + j * ld + c), flip) : _mm256_setzero_si256();
+            a[j] = j < part.last ? _mm256_xor_si256(load(rows + j * ld + c), flip) : _mm256_setzero_si256();
         const __m256i b0 = _mm256_unpacklo_epi8(a[0], a[1]), b1 = _mm256_unpackhi_epi8(a[0], a[1]);
         const __m256i b2 = _mm256_unpacklo_epi8(a[2], a[3]), b3 = _mm256_unpackhi_epi8(a[2], a[3]);
         const __m256i r0 = _mm256_unpacklo_epi16(b0, b2), r1 = _mm256_unpackhi_epi16(b0, b2);
