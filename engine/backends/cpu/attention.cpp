@@ -158,10 +158,13 @@ class Head {
 // Calls block(picture, head, row, rows) for blocks of rows first..last of one head.
 template <typename Block>
 void blocks_of(int64_t picture, int64_t head, int64_t first, int64_t last, const Block& block) {
+    // As even as can be, the larger ones first: each change costs a branch that nobody foresees.
     const int64_t count = (last - first + tile_rows - 1) / tile_rows;
-    for (int64_t b = 0; b < count; ++b) {
-        const int64_t row = first + (last - first) * b / count;
-        block(picture, head, row, static_cast<int>(first + (last - first) * (b + 1) / count - row));
+    const int64_t least = count ? (last - first) / count : 0, larger = count ? (last - first) % count : 0;
+    for (int64_t b = 0, row = first; b < count; ++b) {
+        const int rows = static_cast<int>(least + (b < larger));
+        block(picture, head, row, rows);
+        row += rows;
     }
 }
 

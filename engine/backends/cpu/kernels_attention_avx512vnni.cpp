@@ -12,6 +12,8 @@ template <int blocks>
 vbmi_inlined __m512i look_up(const __m512i (&table)[4], __m512i index) {
     const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
     if constexpr (blocks == 2) return low;
+    if constexpr (blocks == 3)
+        return _mm512_mask_permutexvar_epi8(low, _mm512_movepi8_mask(index), index, table[2]);
     return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
                                   _mm512_permutex2var_epi8(table[2], index, table[3]));
 }
@@ -88,12 +90,15 @@ namespace {
 __attribute__((target("avx512vbmi"))) bool shiftmax_vbmi(const uint8_t* x, int64_t ld, int rows, int64_t n,
                                                          const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
     ShiftmaxStages at;
-    const bool near = greatest(x, ld, rows, n, at.max);
-    if (!shiftmax_in_stages(q))
-        return near ? any_shift<2>(x, ld, rows, n, at.max, q, low, high)
-                    : any_shift<4>(x, ld, rows, n, at.max, q, low, high);
     ShiftmaxRows s{x, ld, rows, n, q, low, high, false};
-    near ? in_stages<2>(&s, &at) : in_stages<4>(&s, &at);
+    by_blocks(
+        greatest(x, ld, rows, n, at.max), [&]<int blocks>() __attribute__((target("avx512vbmi"),
+                                                                           always_inline)) {
+            if (shiftmax_in_stages(q))
+                in_stages<blocks>(&s, &at);
+            else
+                s.upper = any_shift<blocks>(x, ld, rows, n, at.max, q, low, high);
+        });
     return s.upper;
 }
 
