@@ -169,10 +169,18 @@ void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tabl
         }
 }
 
+void add_constant(const int16_t* x, const int32_t* constant, int64_t n, int32_t lo, int32_t hi,
+                  int16_t* out) {
+    for (int64_t i = 0; i < n; ++i) {
+        const int32_t y = constant[i] + (x ? x[i] : 0);
+        out[i] = static_cast<int16_t>(y < lo ? lo : y > hi ? hi : y);
+    }
+}
+
 }  // namespace
 
-const Kernels scalar_kernels = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm, shiftmax,
-                                pack_k,    pack_v,     lookup,      patch,        nullptr,   0};
+const Kernels scalar_kernels = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm, shiftmax, pack_k,
+                                pack_v,    lookup,     patch,       add_constant, nullptr,   0};
 
 const Kernels& kernels(Isa isa) {
     switch (isa) {

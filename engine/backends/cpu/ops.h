@@ -89,8 +89,8 @@ void embed_part(const Context& ctx, const Embedding& e, int part);
 bool embed_by_rows(const Context& ctx, const Embedding& e);
 // Patches i16, those of tokens first..last of [batch, tokens] -> columns c0..c1 of out i16 [batch, tokens,
 // C]. What a first token of a picture would read is not there.
-void add_positions(const PackedNode& pos, const int16_t* patches, int64_t first, int64_t last, int64_t tokens,
-                   int64_t c0, int64_t c1, int16_t* out);
+void add_positions(const Kernels& kernels, const PackedNode& pos, const int16_t* patches, int64_t first,
+                   int64_t last, int64_t tokens, int64_t c0, int64_t c1, int16_t* out);
 
 // acc int32 [rows, C] (a linear layer's accumulators), t i16 [rows, C] -> out i16 [rows, C]
 void residual_add(const Context& ctx, const PackedNode& add, const int32_t* acc, const int16_t* t,

@@ -234,9 +234,10 @@ vbmi_inlined void last_stage(ShiftmaxStages* at, ShiftmaxRows* s) {
     for (int r = 0; r < s->rows; ++r) s->upper = s->upper || at->upper[r];
     for (int r = 0; r < s->rows; ++r) {
         const int64_t row = r * s->ld;
-        if (at->wide[r]) {
-            scalar_kernels.shiftmax(s->x + row, s->ld, 1, s->n, s->q, s->low + row, s->high + row);
-        } else if (at->upper[r]) {
+        if (at->wide[r] &&
+            scalar_kernels.shiftmax(s->x + row, s->ld, 1, s->n, s->q, s->low + row, s->high + row))
+            continue;
+        if (at->upper[r]) {
             high_table<blocks>(s->q.e, at->f + r, at->high);
             look_up_row<blocks>(s->x + row, s->n, at->max + r, at->high, s->high + row);
         } else if (s->upper) {
