@@ -10,7 +10,7 @@
 namespace ivit::cpu {
 namespace {
 
-int64_t rounded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+constexpr auto rounded = KeysValues::rounded;
 int width_of(int64_t N, int64_t p) {
     return static_cast<int>(std::min<int64_t>(tile_cols, rounded(N - p * tile_cols, 16)));
 }
@@ -27,51 +27,55 @@ int k_width(int64_t tokens, int64_t at) {
 
 constexpr int32_t zeros[tile_cols] = {};
 
-// One head of one picture: k and v as panels. Rows of qkv have stride 3C.
+// Rows first..last - 1 of tokens among those of a group of `size` that begins at `group`.
+Part part_of(int64_t group, int64_t size, int64_t first, int64_t last, int64_t tokens) {
+    const auto within = [&](int64_t row) {
+        return static_cast<int>(std::clamp<int64_t>(row - group, 0, size));
+    };
+    return {within(first), within(last), last == tokens ? static_cast<int>(size) : within(last)};
+}
+
+// k of tokens [first, last) of a head: the right-hand matrix [d, tokens]. What is past the last token is
+// zero. k: row 0 of stride ld.
+void pack_k(const Kernels& kernels, const Heads& shape, const uint8_t* k, int64_t ld, int64_t first,
+            int64_t last, const HeadPanels& to) {
+    const int64_t d4 = (shape.d() + 3) / 4, tokens = shape.tokens;
+    for (int64_t at = 0, width = 0; at < last; at += width) {
+        width = k_width(tokens, at);
+        for (int64_t j = std::max(at, first / 16 * 16); j < std::min(at + width, last); j += 16)
+            kernels.pack_k(k + j * ld, ld, part_of(j, 16, first, last, tokens), shape.d(),
+                           to.k + at * d4 * 4 + (j - at) * 4, static_cast<int>(width), to.k_init + j);
+    }
+}
+
+// v of tokens [first, last): the right-hand matrix [tokens, d].
+void pack_v(const Kernels& kernels, const Heads& shape, const uint8_t* v, int64_t ld, int64_t first,
+            int64_t last, const HeadPanels& to) {
+    const int64_t d = shape.d(), t4 = (shape.tokens + 3) / 4;
+    for (int64_t p = 0; p * tile_cols < d; ++p)
+        for (int64_t j = first / 4; 4 * j < last; ++j)
+            kernels.pack_v(v + 4 * j * ld + p * tile_cols, ld, part_of(4 * j, 4, first, last, shape.tokens),
+                           cols_of(d, p), to.v + (p * tile_cols * t4 + j * width_of(d, p)) * 4,
+                           width_of(d, p));
+}
+
+// A head in working memory.
+HeadPanels own_panels(const Context& ctx, const Heads& shape) {
+    return ctx.mine().head.head({1, shape.tokens, shape.d(), 1}, 0);
+}
+
+// One head of one picture. Rows of qkv have stride 3C.
 class Head {
   public:
-    Head(const Context& ctx, const Heads& shape, const uint8_t* qkv, int64_t head)
+    Head(const Context& ctx, const Heads& shape, const uint8_t* qkv, int64_t head, const HeadPanels& panels)
         : k_(ctx.kernels),
           s_(ctx.mine()),
+          panels_(panels),
           tokens_(shape.tokens),
           d_(shape.d()),
           ld_(3 * shape.C),
           q_(qkv + head * d_),
           rows_stride_(rounded(tokens_, 64)) {}
-
-    // k as the right-hand matrix [d, tokens]; the tokens past the end are zero.
-    void pack_k(int64_t C) {
-        const int64_t d4 = (d_ + 3) / 4;
-        for (int64_t first = 0; first < tokens_; first += k_width(tokens_, first)) {
-            const int width = k_width(tokens_, first);
-            for (int64_t j = first; j < std::min(tokens_, first + width); j += 16)
-                k_.pack_k(q_ + C + j * ld_, ld_, static_cast<int>(std::min<int64_t>(16, tokens_ - j)), d_,
-                          s_.k.data() + first * d4 * 4 + (j - first) * 4, width, s_.k_init.data() + j);
-        }
-    }
-
-    // v as the right-hand matrix [tokens, d].
-    void pack_v(int64_t C) {
-        const int64_t t4 = (tokens_ + 3) / 4;
-        for (int64_t p = 0; p * tile_cols < d_; ++p) {
-            const int width = width_of(d_, p), cols = cols_of(d_, p);
-            int8_t* panel = s_.v.data() + p * tile_cols * t4 * 4;
-            for (int64_t j = 0; j < t4; ++j)
-                k_.pack_v(q_ + 2 * C + 4 * j * ld_ + p * tile_cols, ld_,
-                          static_cast<int>(std::min<int64_t>(4, tokens_ - 4 * j)), cols,
-                          panel + j * width * 4, width);
-        }
-    }
-
-    // k and v of tokens [first, last) towards the second-level cache: other threads made most of them, and
-    // rows that lie 3C bytes apart are not what a processor fetches by itself.
-    void fetch(int64_t C, int64_t first, int64_t last) const {
-        for (int64_t j = first; j < last; ++j)
-            for (int64_t c = 0; c < d_; c += 64) {
-                __builtin_prefetch(q_ + C + j * ld_ + c, 0, 2);
-                __builtin_prefetch(q_ + 2 * C + j * ld_ + c, 0, 2);
-            }
-    }
 
     // Logits of rows [row, row + rows) into scratch: u8 up to 8 bits, int16 beyond. *before, which may hold
     // accumulators in memory of their own, is finished on the way.
@@ -81,8 +85,8 @@ class Head {
         for (int64_t at = 0, width = 0, side = 0; at < tokens_; at += width, side = 1 - side) {
             width = k_width(tokens_, at);
             int32_t* acc = s_.accs.data() + side * tile_rows * tile_cols;
-            k_.gemm_tile(q_ + row * ld_, nullptr, ld_, s_.k.data() + at * d4 * 4, d4, s_.k_init.data() + at,
-                         rows, static_cast<int>(width), acc, *before);
+            k_.gemm_tile(q_ + row * ld_, nullptr, ld_, panels_.k + at * d4 * 4, d4, panels_.k_init + at, rows,
+                         static_cast<int>(width), acc, *before);
             before->to = wide ? Finish::To::i16 : Finish::To::u8;
             before->acc = acc;
             before->rows = rows;
@@ -117,15 +121,15 @@ class Head {
         job->upper = true;
     }
 
-    // p . v -> out u8 [rows, d] of stride ldo. *before as for logits; the last panel's accumulators, in acc
-    // [tile_rows][tile_cols], are left in it.
-    void context(const PackedNode& node, const ShiftmaxRows& p, uint8_t* out, int64_t ldo, int32_t* acc,
-                 Finish* before) {
+    // p . v -> out u8 [rows, d] of stride ldo. v: this head's, or that of the one before. *before as for
+    // logits; the last panel's accumulators, in acc [tile_rows][tile_cols], are left in it.
+    void context(const PackedNode& node, const ShiftmaxRows& p, const int8_t* v, uint8_t* out, int64_t ldo,
+                 int32_t* acc, Finish* before) {
         const int64_t t4 = (tokens_ + 3) / 4;
         for (int64_t c = 0; c < d_; c += tile_cols) {
             // Where no p has an upper byte, half the work is not there.
-            k_.gemm_tile(p.low, p.upper ? p.high : nullptr, rows_stride_, s_.v.data() + c * t4 * 4, t4, zeros,
-                         p.rows, width_of(d_, c / tile_cols), acc, *before);
+            k_.gemm_tile(p.low, p.upper ? p.high : nullptr, rows_stride_, v + c * t4 * 4, t4, zeros, p.rows,
+                         width_of(d_, c / tile_cols), acc, *before);
             before->to = Finish::To::u8;
             before->acc = acc;
             before->rows = p.rows;
@@ -145,6 +149,7 @@ class Head {
   private:
     const Kernels& k_;
     Scratch& s_;
+    HeadPanels panels_;
     int64_t tokens_, d_, ld_;
     const uint8_t* q_;
     int64_t rows_stride_;
@@ -153,35 +158,43 @@ class Head {
 // Calls block(picture, head, row, rows) for blocks of rows first..last of one head.
 template <typename Block>
 void blocks_of(int64_t picture, int64_t head, int64_t first, int64_t last, const Block& block) {
+    // As even as can be, the larger ones first: each change costs a branch that nobody foresees.
     const int64_t count = (last - first + tile_rows - 1) / tile_rows;
-    for (int64_t b = 0; b < count; ++b) {
-        const int64_t row = first + (last - first) * b / count;
-        block(picture, head, row, static_cast<int>(first + (last - first) * (b + 1) / count - row));
+    const int64_t least = count ? (last - first) / count : 0, larger = count ? (last - first) % count : 0;
+    for (int64_t b = 0, row = first; b < count; ++b) {
+        const int rows = static_cast<int>(least + (b < larger));
+        block(picture, head, row, rows);
+        row += rows;
     }
 }
 
-// Calls start(picture, head) before the first block of each head a part comes to, and block(picture, head,
-// row, rows) for all of its rows.
-template <typename Start, typename Block>
-void for_blocks(const Context& ctx, const Heads& shape, int part, const Start& start, const Block& block) {
-    const int64_t rows = shape.batch * shape.tokens, parts = ctx.pool.size();
-    // Each thread the rows that are its own in the matrix products before and after, too: they are in its
-    // caches.
-    if (attention_by_rows(ctx, shape)) {
-        int64_t at = rows * part / parts;
-        const int64_t end = rows * (part + 1) / parts;
-        while (at < end) {
-            const int64_t picture = at / shape.tokens, row = at % shape.tokens;
-            const int64_t stop = std::min(end, (picture + 1) * shape.tokens) - picture * shape.tokens;
-            for (int64_t head = 0; head < shape.heads; ++head) {
-                start(picture, head);
-                blocks_of(picture, head, row, stop, block);
-            }
-            at += stop - row;
-        }
-        return;
+// Calls rows(picture, first, last) for the rows of each picture that a linear step's part has.
+template <typename Rows>
+void pictures_of(const Context& ctx, const Heads& shape, int part, const Rows& rows) {
+    const int64_t count = shape.batch * shape.tokens, parts = ctx.pool.size();
+    int64_t at = count * part / parts;
+    const int64_t end = count * (part + 1) / parts;
+    while (at < end) {
+        const int64_t picture = at / shape.tokens, row = at % shape.tokens;
+        const int64_t last = std::min(end, (picture + 1) * shape.tokens) - picture * shape.tokens;
+        rows(picture, row, last);
+        at += last - row;
     }
-    // Few rows each: sharing out the heads saves packing each head in every thread.
+}
+
+// Calls block(picture, head, row, rows) for all of these, head by head.
+template <typename Block>
+void blocks_by_rows(const Context& ctx, const Heads& shape, int part, const Block& block) {
+    pictures_of(ctx, shape, part, [&](int64_t picture, int64_t first, int64_t last) {
+        for (int64_t head = 0; head < shape.heads; ++head) blocks_of(picture, head, first, last, block);
+    });
+}
+
+// The same for a part that is rows of heads, with start(picture, head) before the first block of each head.
+template <typename Start, typename Block>
+void blocks_by_heads(const Context& ctx, const Heads& shape, int part, const Start& start,
+                     const Block& block) {
+    const int64_t rows = shape.batch * shape.tokens, parts = ctx.pool.size();
     int64_t at = rows * shape.heads * part / parts;
     const int64_t end = rows * shape.heads * (part + 1) / parts;
     while (at < end) {
@@ -195,7 +208,7 @@ void for_blocks(const Context& ctx, const Heads& shape, int part, const Start& s
 
 template <typename Start, typename Block>
 void for_all_blocks(const Context& ctx, const Heads& shape, const Start& start, const Block& block) {
-    const auto job = [&](int part) { for_blocks(ctx, shape, part, start, block); };
+    const auto job = [&](int part) { blocks_by_heads(ctx, shape, part, start, block); };
     ctx.pool.run(ctx.pool.size(), std::ref(job));
 }
 
@@ -203,10 +216,8 @@ void for_all_blocks(const Context& ctx, const Heads& shape, const Start& start, 
 
 void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d) {
     for (Scratch& s : scratch) {
-        s.k.grow(rounded(tokens, 16) * rounded(d, 4));
-        s.k_init.grow(rounded(tokens, tile_cols) + tile_cols);
+        s.head.grow({1, tokens, d, 1});
         s.accs.grow(2 * tile_rows * tile_cols);
-        s.v.grow(rounded(tokens, 4) * rounded(d, 16));
         s.logits.grow(tile_rows * rounded(tokens, 64));
         s.wide_logits.grow(tile_rows * rounded(tokens, 64));
         for (int side = 0; side < 2; ++side) {
@@ -216,54 +227,77 @@ void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d)
     }
 }
 
-bool attention_by_rows(const Context& ctx, const Heads& shape) {
-    return shape.batch * shape.tokens >= 64 * ctx.pool.size();
+void pack_heads_part(const Context& ctx, const Heads& shape, const uint8_t* qkv, KeysValues* panels,
+                     int part) {
+    const int64_t ld = 3 * shape.C;
+    pictures_of(ctx, shape, part, [&](int64_t picture, int64_t first, int64_t last) {
+        for (int64_t head = 0; head < shape.heads; ++head) {
+            const HeadPanels to = panels->head(shape, picture * shape.heads + head);
+            const uint8_t* k = qkv + picture * shape.tokens * ld + shape.C + head * shape.d();
+            pack_k(ctx.kernels, shape, k, ld, first, last, to);
+            pack_v(ctx.kernels, shape, k + shape.C, ld, first, last, to);
+        }
+    });
 }
 
 // One block behind the other: the products of one run beside Shiftmax of the next and the requantization of
 // the one before.
 void attention_part(const Context& ctx, const Heads& shape, const PackedNode& logits,
-                    const PackedNode& softmax, const PackedNode& context, const uint8_t* qkv, uint8_t* out,
-                    int part) {
-    const int64_t picture = shape.tokens * shape.C;
+                    const PackedNode& softmax, const PackedNode& context, const uint8_t* qkv,
+                    KeysValues* panels, uint8_t* out, int part) {
+    const int64_t ld = 3 * shape.C;
     alignas(64) int32_t acc[tile_rows * tile_cols];
     ShiftmaxRows p[2];
     p[0].q = p[1].q = softmax.shiftmax();
-    uint8_t* to[2] = {};
+    // The block before: where its rows go, and v of its head.
+    uint8_t* to = nullptr;
+    const int8_t* v = nullptr;
     Finish before;
-    int side = 0;         // of the block at hand
-    int64_t fetched = 0;  // tokens of the next head
-    bool pack = false;    // v waits until the last block of the head before has read its own
-    const auto start = [&](int64_t b, int64_t h) {
-        Head head(ctx, shape, qkv + b * 3 * picture, h);
-        if (!to[0] && !to[1]) head.fetch(shape.C, 0, shape.tokens);
-        head.pack_k(shape.C);
-        pack = true;
-        fetched = 0;
-    };
-    const auto block = [&](int64_t b, int64_t h, int64_t row, int rows) {
-        Head head(ctx, shape, qkv + b * 3 * picture, h);
-        if (h + 1 < shape.heads) {
-            const int64_t until = std::min(shape.tokens, fetched + tile_rows * (ctx.pool.size() + 1));
-            Head(ctx, shape, qkv + b * 3 * picture, h + 1).fetch(shape.C, fetched, until);
-            fetched = until;
-        }
+    int side = 0;  // of the block at hand
+    const auto block = [&](Head& head, int64_t b, int64_t h, int64_t row, int rows) {
         head.logits(logits, row, rows, &before);
         head.softmax(softmax, rows, side, &p[side], &before);
-        to[side] = out + b * picture + row * shape.C + h * shape.d();
-        if (to[1 - side]) {
-            head.context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
+        if (to) {
+            head.context(context, p[1 - side], v, to, shape.C, acc, &before);
         } else {
             finish(ctx.kernels, before);
             before.to = Finish::To::nothing;
         }
-        if (pack) head.pack_v(shape.C);
-        pack = false;
+        to = out + (b * shape.tokens + row) * shape.C + h * shape.d();
         side = 1 - side;
     };
-    for_blocks(ctx, shape, part, start, block);
-    if (!to[1 - side]) return;
-    Head(ctx, shape, qkv, 0).context(context, p[1 - side], to[1 - side], shape.C, acc, &before);
+    const auto head_of = [&](int64_t b, int64_t h, const HeadPanels& of) {
+        return Head(ctx, shape, qkv + b * shape.tokens * ld, h, of);
+    };
+    if (panels) {
+        blocks_by_rows(ctx, shape, part, [&](int64_t b, int64_t h, int64_t row, int rows) {
+            const HeadPanels of = panels->head(shape, b * shape.heads + h);
+            Head head = head_of(b, h, of);
+            block(head, b, h, row, rows);
+            v = of.v;
+        });
+    } else {
+        const HeadPanels of = own_panels(ctx, shape);
+        bool pack = false;  // v waits until the last block of the head before has read its own
+        v = of.v;
+        blocks_by_heads(
+            ctx, shape, part,
+            [&](int64_t b, int64_t h) {
+                pack_k(ctx.kernels, shape, qkv + b * shape.tokens * ld + shape.C + h * shape.d(), ld, 0,
+                       shape.tokens, of);
+                pack = true;
+            },
+            [&](int64_t b, int64_t h, int64_t row, int rows) {
+                Head head = head_of(b, h, of);
+                block(head, b, h, row, rows);
+                if (pack)
+                    pack_v(ctx.kernels, shape, qkv + b * shape.tokens * ld + 2 * shape.C + h * shape.d(), ld,
+                           0, shape.tokens, of);
+                pack = false;
+            });
+    }
+    if (!to) return;
+    head_of(0, 0, {}).context(context, p[1 - side], v, to, shape.C, acc, &before);
     finish(ctx.kernels, before);
 }
 
@@ -271,9 +305,13 @@ void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& 
                       int32_t* out) {
     const bool wide = logits.quant->out.bits > 8;
     for_all_blocks(
-        ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_k(shape.C); },
+        ctx, shape,
+        [&](int64_t, int64_t h) {
+            pack_k(ctx.kernels, shape, qkv + shape.C + h * shape.d(), 3 * shape.C, 0, shape.tokens,
+                   own_panels(ctx, shape));
+        },
         [&](int64_t, int64_t h, int64_t row, int rows) {
-            Head head(ctx, shape, qkv, h);
+            Head head(ctx, shape, qkv, h, own_panels(ctx, shape));
             Finish before;
             head.logits(logits, row, rows, &before);
             const Scratch& s = ctx.mine();
@@ -292,7 +330,7 @@ void attention_softmax(const Context& ctx, const Heads& shape, const PackedNode&
     for_all_blocks(
         ctx, shape, [](int64_t, int64_t) {},
         [&](int64_t, int64_t h, int64_t row, int rows) {
-            Head head(ctx, shape, nullptr, 0);
+            Head head(ctx, shape, nullptr, 0, {});
             Scratch& s = ctx.mine();
             const int64_t first = (h * shape.tokens + row) * shape.tokens;
             for (int r = 0; r < rows; ++r)
@@ -321,9 +359,13 @@ void attention_context(const Context& ctx, const Heads& shape, const PackedNode&
     const int64_t N = shape.tokens, C = shape.C, d = shape.d();
     const QuantNode& q = *context.quant;
     for_all_blocks(
-        ctx, shape, [&](int64_t, int64_t h) { Head(ctx, shape, qkv, h).pack_v(C); },
+        ctx, shape,
+        [&](int64_t, int64_t h) {
+            pack_v(ctx.kernels, shape, qkv + 2 * C + h * d, 3 * C, 0, N, own_panels(ctx, shape));
+        },
         [&](int64_t, int64_t h, int64_t row, int rows) {
-            Head head(ctx, shape, qkv, h);
+            const HeadPanels panels = own_panels(ctx, shape);
+            Head head(ctx, shape, qkv, h, panels);
             Scratch& s = ctx.mine();
             const int32_t* from = p + (h * N + row) * N;
             int64_t sums[tile_rows] = {};
@@ -342,7 +384,7 @@ void attention_context(const Context& ctx, const Heads& shape, const PackedNode&
             both.high = s.high[0].data();
             both.upper = true;
             Finish before;
-            head.context(context, both, y.data(), d, tile, &before);
+            head.context(context, both, panels.v, y.data(), d, tile, &before);
             finish(ctx.kernels, before);
             for (int r = 0; r < rows; ++r)
                 for (int64_t c = 0; c < d; ++c) {

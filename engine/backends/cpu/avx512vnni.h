@@ -23,10 +23,11 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
 void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q, uint8_t* out);
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
               uint8_t* high);
-void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init);
-void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width);
+void pack_k(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width, int32_t* init);
+void pack_v(const uint8_t* rows, int64_t ld, Part part, int cols, int8_t* group, int width);
 void lookup(const uint8_t* table, uint8_t* x, int64_t n);
 void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tables, uint8_t* out);
+void add_constant(const int16_t* x, const int32_t* constant, int64_t n, int32_t lo, int32_t hi, int16_t* out);
 int32_t multiply_only(int64_t rounds);
 }  // namespace avx512
 

@@ -15,21 +15,16 @@ int64_t patches_before(int64_t token, int64_t tokens) { return token - (token + 
 
 }  // namespace
 
-void add_positions(const PackedNode& pos, const int16_t* patches, int64_t first, int64_t last, int64_t tokens,
-                   int64_t c0, int64_t c1, int16_t* out) {
+void add_positions(const Kernels& kernels, const PackedNode& pos, const int16_t* patches, int64_t first,
+                   int64_t last, int64_t tokens, int64_t c0, int64_t c1, int16_t* out) {
     const auto lo = static_cast<int32_t>(pos.quant->out.low()),
                hi = static_cast<int32_t>(pos.quant->out.high());
     const int64_t C = pos.constant.size() / tokens;
     for (int64_t row = first; row < last; ++row) {
-        const int32_t* constant = pos.constant.data() + row % tokens * C;
-        int16_t* to = out + row * C;
-        if (row % tokens == 0) {
-            for (int64_t c = c0; c < c1; ++c) to[c] = static_cast<int16_t>(std::clamp(constant[c], lo, hi));
-            continue;
-        }
-        const int16_t* from = patches + (patches_before(row, tokens) - patches_before(first, tokens)) * C;
-        for (int64_t c = c0; c < c1; ++c)
-            to[c] = static_cast<int16_t>(std::clamp(from[c] + constant[c], lo, hi));
+        const int64_t patch = patches_before(row, tokens) - patches_before(first, tokens);
+        kernels.add_constant(row % tokens ? patches + patch * C + c0 : nullptr,
+                             pos.constant.data() + row % tokens * C + c0, c1 - c0, lo, hi,
+                             out + row * C + c0);
     }
 }
 
@@ -68,7 +63,7 @@ void embed_part(const Context& ctx, const Embedding& e, int part) {
         l.ldx = w.K;
         l.i16 = s.embedded.data();
         linear_panels(ctx, l, p0, p1);
-        add_positions(*e.positions, s.embedded.data(), t0, t1, e.tokens, p0 * tile_cols,
+        add_positions(ctx.kernels, *e.positions, s.embedded.data(), t0, t1, e.tokens, p0 * tile_cols,
                       std::min(p1 * tile_cols, w.N), e.out);
     }
 }

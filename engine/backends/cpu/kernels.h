@@ -87,6 +87,11 @@ struct Finish {
     ShiftmaxRows* logits = nullptr;  // shiftmax, which needs no accumulators
 };
 
+// Rows first..last - 1 of a group are there, those up to `end` are zero, the others somebody else's.
+struct Part {
+    int first, last, end;
+};
+
 struct Kernels {
     // a u8 [rows, 4 * k4] of stride lda, b one packed panel s8 [k4][width][4]
     // -> acc int32 [rows][tile_cols] = init[c] + sum over k of a[r][k] * b[k][c], modulo 2^32.
@@ -115,18 +120,23 @@ struct Kernels {
     // high byte is not zero; where none is they are not written.
     bool (*shiftmax)(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
                      uint8_t* high);
-    // Rows of k, u8 [count, d] of stride ld, into columns 0..count-1 of a panel [ceil(d / 4)][width][4], and
-    // init[j] = -128 * (sum of row j). count <= 16; columns count..15 become zero.
-    void (*pack_k)(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width,
+    // Rows of k, u8 [16, d] of stride ld, into columns of a panel [ceil(d / 4)][width][4], and init[j] = -128
+    // * (sum of row j). Of both those of `part` alone are written.
+    void (*pack_k)(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width,
                    int32_t* init);
-    // Four rows of v, u8 [count, cols] of stride ld, into one group of four k of a panel: [width][4]. count
-    // <= 4, cols <= width; what is missing becomes zero.
-    void (*pack_v)(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width);
+    // Rows of v, u8 [4, cols] of stride ld, into one group of four k of a panel, [width][4]: those of `part`.
+    // Columns cols..width - 1 become zero.
+    void (*pack_v)(const uint8_t* rows, int64_t ld, Part part, int cols, int8_t* group, int width);
     // x u8 [n] -> x through table [256], in place
     void (*lookup)(const uint8_t* table, uint8_t* x, int64_t n);
     // One patch of a picture: pixels u8 [p, p, 3] of stride `stride` bytes, tables [3][256] -> out u8 [3, p,
     // p]. arithmetic.md, Input.
     void (*patch)(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tables, uint8_t* out);
+
+    // x i16 [n] + constant, which has at most 18 bits, clamped to lo..hi of at most 16 bits -> out. Without
+    // x, the constant alone. arithmetic.md, Positions.
+    void (*add_constant)(const int16_t* x, const int32_t* constant, int64_t n, int32_t lo, int32_t hi,
+                         int16_t* out);
 
     // `rounds` times twelve independent multiply-accumulate instructions of gemm_tile's on registers alone:
     // what no product can pass. Yields some number of theirs. Null where gemm_tile has none

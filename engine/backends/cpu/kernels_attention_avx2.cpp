@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// AVX2: tables of bytes, 16 entries at a time; Shiftmax, which lives on them, and attention's right-hand
-// matrices.
+// AVX2: tables of bytes, 16 entries at a time; Shiftmax and patches, which live on them, attention's
+// right-hand matrices, and positions.
 #include <immintrin.h>
 
 #include "engine/backends/cpu/avx2.h"
@@ -194,37 +194,44 @@ void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
     for (; i < n; ++i) x[i] = table[x[i]];
 }
 
-void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {
-    if (d % 32) return scalar_kernels.pack_k(rows, ld, count, d, panel, width, init);
+void pack_k(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width, int32_t* init) {
+    if (d % 32) return scalar_kernels.pack_k(rows, ld, part, d, panel, width, init);
     const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
     const __m256i ones8 = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
     for (int half = 0; half < 16; half += 8) {
+        const __m256i columns = _mm256_setr_epi32(half, half + 1, half + 2, half + 3, half + 4, half + 5,
+                                                  half + 6, half + 7),
+                      mine = _mm256_and_si256(_mm256_cmpgt_epi32(columns, _mm256_set1_epi32(part.first - 1)),
+                                              _mm256_cmpgt_epi32(_mm256_set1_epi32(part.end), columns));
+        const auto put = [&](void* to, __m256i x) { _mm256_maskstore_epi32(static_cast<int*>(to), mine, x); };
         __m256i sums = _mm256_setzero_si256();
         for (int64_t c = 0; c < d; c += 32) {
             __m256i a[8];
 #pragma GCC unroll 8
             for (int j = 0; j < 8; ++j)
-                a[j] = half + j < count ? _mm256_xor_si256(load(rows + (half + j) * ld + c), flip)
-                                        : _mm256_setzero_si256();
+                a[j] = part.first <= half + j && half + j < part.last
+                           ? _mm256_xor_si256(load(rows + (half + j) * ld + c), flip)
+                           : _mm256_setzero_si256();
             transpose8(a);
 #pragma GCC unroll 8
             for (int w = 0; w < 8; ++w) {
-                store(panel + ((c / 4 + w) * width + half) * 4, a[w]);
+                put(panel + ((c / 4 + w) * width + half) * 4, a[w]);
                 sums = _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(ones8, a[w]), ones16));
             }
         }
-        store(init + half, _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 7)));
+        put(init + half, _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 7)));
     }
 }
 
-void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width) {
-    if (cols % 32) return scalar_kernels.pack_v(rows, ld, count, cols, group, width);
+void pack_v(const uint8_t* rows, int64_t ld, Part part, int cols, int8_t* group, int width) {
+    if (cols % 32 || part.first > 0 || part.end < 4)
+        return scalar_kernels.pack_v(rows, ld, part, cols, group, width);
     const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
     for (int c = 0; c < cols; c += 32, group += 128) {
         __m256i a[4];
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j)
-            a[j] = j < count ? _mm256_xor_si256(load(rows + j * ld + c), flip) : _mm256_setzero_si256();
+            a[j] = j < part.last ? _mm256_xor_si256(load(rows + j * ld + c), flip) : _mm256_setzero_si256();
         const __m256i b0 = _mm256_unpacklo_epi8(a[0], a[1]), b1 = _mm256_unpackhi_epi8(a[0], a[1]);
         const __m256i b2 = _mm256_unpacklo_epi8(a[2], a[3]), b3 = _mm256_unpackhi_epi8(a[2], a[3]);
         const __m256i r0 = _mm256_unpacklo_epi16(b0, b2), r1 = _mm256_unpackhi_epi16(b0, b2);
@@ -234,6 +241,65 @@ void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group,
         store(group + 64, _mm256_permute2x128_si256(r0, r1, 0x31));
         store(group + 96, _mm256_permute2x128_si256(r2, r3, 0x31));
     }
+}
+
+// ---- Patches ----
+
+namespace {
+
+// Which of 48 interleaved bytes are colour c of 16 pixels, for each 16 of them: [3][3][16].
+struct Planar {
+    alignas(16) uint8_t from[3][3][16];
+    constexpr Planar() : from() {
+        for (int c = 0; c < 3; ++c)
+            for (int x = 0; x < 16; ++x)
+                for (int part = 0; part < 3; ++part) {
+                    const int at = 3 * x + c - 16 * part;
+                    from[c][part][x] = static_cast<uint8_t>(at >= 0 && at < 16 ? at : 0x80);
+                }
+    }
+};
+constexpr Planar planar;
+
+__m128i colour(const uint8_t* row, int c) {
+    __m128i all = _mm_setzero_si128();
+#pragma GCC unroll 3
+    for (int part = 0; part < 3; ++part) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 16 * part));
+        const __m128i order = _mm_load_si128(reinterpret_cast<const __m128i*>(planar.from[c][part]));
+        all = _mm_or_si128(all, _mm_shuffle_epi8(bytes, order));
+    }
+    return all;
+}
+
+}  // namespace
+
+void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tables, uint8_t* out) {
+    if (p != 16) return scalar_kernels.patch(pixels, stride, p, tables, out);
+    for (int c = 0; c < 3; ++c)
+        for (int y = 0; y < 16; y += 2, out += 32) {
+            const uint8_t* row = pixels + y * stride;
+            __m256i through[1];
+            look_up<1>(tables + 256 * c, 0, 16, _mm256_set_m128i(colour(row + stride, c), colour(row, c)),
+                       through);
+            store(out, through[0]);
+        }
+}
+
+void add_constant(const int16_t* x, const int32_t* constant, int64_t n, int32_t lo, int32_t hi,
+                  int16_t* out) {
+    const __m256i low = _mm256_set1_epi32(lo), high = _mm256_set1_epi32(hi);
+    const auto eight = [&](int64_t i) {
+        __m256i y = load(constant + i);
+        if (x)
+            y = _mm256_add_epi32(
+                y, _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i))));
+        return _mm256_min_epi32(_mm256_max_epi32(y, low), high);
+    };
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        store(out + i, _mm256_permute4x64_epi64(_mm256_packs_epi32(eight(i), eight(i + 8)), 0xD8));
+    scalar_kernels.add_constant(x ? x + i : nullptr, constant + i, n - i, lo, hi, out + i);
 }
 
 }  // namespace ivit::cpu::avx2

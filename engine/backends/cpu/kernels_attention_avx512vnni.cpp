@@ -12,6 +12,8 @@ template <int blocks>
 vbmi_inlined __m512i look_up(const __m512i (&table)[4], __m512i index) {
     const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
     if constexpr (blocks == 2) return low;
+    if constexpr (blocks == 3)
+        return _mm512_mask_permutexvar_epi8(low, _mm512_movepi8_mask(index), index, table[2]);
     return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
                                   _mm512_permutex2var_epi8(table[2], index, table[3]));
 }
@@ -88,12 +90,15 @@ namespace {
 __attribute__((target("avx512vbmi"))) bool shiftmax_vbmi(const uint8_t* x, int64_t ld, int rows, int64_t n,
                                                          const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
     ShiftmaxStages at;
-    const bool near = greatest(x, ld, rows, n, at.max);
-    if (!shiftmax_in_stages(q))
-        return near ? any_shift<2>(x, ld, rows, n, at.max, q, low, high)
-                    : any_shift<4>(x, ld, rows, n, at.max, q, low, high);
     ShiftmaxRows s{x, ld, rows, n, q, low, high, false};
-    near ? in_stages<2>(&s, &at) : in_stages<4>(&s, &at);
+    by_blocks(
+        greatest(x, ld, rows, n, at.max), [&]<int blocks>() __attribute__((target("avx512vbmi"),
+                                                                           always_inline)) {
+            if (shiftmax_in_stages(q))
+                in_stages<blocks>(&s, &at);
+            else
+                s.upper = any_shift<blocks>(x, ld, rows, n, at.max, q, low, high);
+        });
     return s.upper;
 }
 
@@ -107,19 +112,21 @@ bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxV
 
 // ---- Attention's right-hand matrices ----
 
-void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {
-    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80)), ones = _mm512_set1_epi8(1);
+void pack_k(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width, int32_t* init) {
+    const __m512i ones = _mm512_set1_epi8(1);
+    const __mmask16 there = lanes16(part.last), mine = lanes16(part.end) & ~lanes16(part.first);
     __m512i sums = _mm512_setzero_si512();
     for (int64_t c = 0; c < d; c += 64) {
         const __mmask64 valid = lanes64(d - c);
+        const __m512i flip = _mm512_maskz_set1_epi8(valid, static_cast<char>(0x80));
         __m512i a[16], b[16];
+        // Rows that are not there: any other in their place.
 #pragma GCC unroll 16
-        for (int j = 0; j < 16; ++j)
-            a[j] = j < count
-                       ? _mm512_maskz_mov_epi8(
-                             valid, _mm512_xor_si512(_mm512_maskz_loadu_epi8(valid, rows + j * ld + c), flip))
-                       : _mm512_setzero_si512();
-            // The transpose of 16 x 16 words: rows of k become columns of the panel.
+        for (int j = 0; j < 16; ++j) {
+            const int row = j < part.first ? part.first : j < part.last ? j : part.last - 1;
+            a[j] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(valid, rows + row * ld + c), flip);
+        }
+        // The transpose of 16 x 16 words: rows of k become columns of the panel.
 #pragma GCC unroll 8
         for (int j = 0; j < 16; j += 2) {
             b[j] = _mm512_unpacklo_epi32(a[j], a[j + 1]);
@@ -146,22 +153,24 @@ void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel
         }
 #pragma GCC unroll 16
         for (int w = 0; w < 16; ++w) {
+            b[w] = _mm512_maskz_mov_epi32(there, b[w]);
             sums = _mm512_dpbusd_epi32(sums, ones, b[w]);
-            if (c + 4 * w < d) _mm512_storeu_si512(panel + (c / 4 + w) * width * 4, b[w]);
+            if (c + 4 * w < d) _mm512_mask_storeu_epi32(panel + (c / 4 + w) * width * 4, mine, b[w]);
         }
     }
-    _mm512_storeu_si512(init, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sums, 7)));
+    _mm512_mask_storeu_epi32(init, mine,
+                             _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(sums, 7)));
 }
 
-void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width) {
-    const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));
+void pack_v(const uint8_t* rows, int64_t ld, Part part, int cols, int8_t* group, int width) {
     const __mmask64 valid = lanes64(cols);
+    const __m512i flip = _mm512_maskz_set1_epi8(valid, static_cast<char>(0x80));
     __m512i a[4], b[4];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j)
-        a[j] = j < count ? _mm512_maskz_mov_epi8(
-                               valid, _mm512_xor_si512(_mm512_maskz_loadu_epi8(valid, rows + j * ld), flip))
-                         : _mm512_setzero_si512();
+        a[j] = j >= part.first && j < part.last
+                   ? _mm512_xor_si512(_mm512_maskz_loadu_epi8(valid, rows + j * ld), flip)
+                   : _mm512_setzero_si512();
     b[0] = _mm512_unpacklo_epi8(a[0], a[1]);
     b[1] = _mm512_unpackhi_epi8(a[0], a[1]);
     b[2] = _mm512_unpacklo_epi8(a[2], a[3]);
@@ -177,7 +186,13 @@ void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group,
     b[1] = _mm512_shuffle_i32x4(r0, r2, 0xDD);
     b[2] = _mm512_shuffle_i32x4(r1, r3, 0x88);
     b[3] = _mm512_shuffle_i32x4(r1, r3, 0xDD);
-    for (int v = 0; v < width / 16; ++v) _mm512_storeu_si512(group + v * 64, b[v]);
+    if (part.first == 0 && part.end == 4) {
+        for (int v = 0; v < width / 16; ++v) _mm512_storeu_si512(group + v * 64, b[v]);
+        return;
+    }
+    const uint64_t mine = (uint64_t{1} << part.end) - (uint64_t{1} << part.first);
+    for (int v = 0; v < width / 16; ++v)
+        _mm512_mask_storeu_epi8(group + v * 64, mine * 0x1111111111111111, b[v]);
 }
 
 }  // namespace ivit::cpu::avx512

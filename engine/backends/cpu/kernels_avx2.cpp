@@ -299,9 +299,9 @@ int32_t multiply_only(int64_t rounds) {
 }  // namespace
 
 const Kernels& avx2_kernels() {
-    static const Kernels k = {gemm_tile,    requant_u8,           requant_i16,   residual_add,
-                              layernorm,    avx2::shiftmax,       avx2::pack_k,  avx2::pack_v,
-                              avx2::lookup, scalar_kernels.patch, multiply_only, 12 * 16};
+    static const Kernels k = {gemm_tile,          requant_u8,    requant_i16,  residual_add, layernorm,
+                              avx2::shiftmax,     avx2::pack_k,  avx2::pack_v, avx2::lookup, avx2::patch,
+                              avx2::add_constant, multiply_only, 12 * 16};
     return k;
 }
 

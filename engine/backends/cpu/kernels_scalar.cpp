@@ -138,12 +138,12 @@ bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxV
     return upper;
 }
 
-void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel, int width, int32_t* init) {
+void pack_k(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width, int32_t* init) {
     const int64_t d4 = (d + 3) / 4;
-    for (int j = 0; j < 16; ++j) {
+    for (int j = part.first; j < part.end; ++j) {
         int32_t sum = 0;
         for (int64_t c = 0; c < d4 * 4; ++c) {
-            const int x = j < count && c < d ? rows[j * ld + c] - 128 : 0;
+            const int x = j < part.last && c < d ? rows[j * ld + c] - 128 : 0;
             panel[(c / 4 * width + j) * 4 + c % 4] = static_cast<int8_t>(x);
             sum += x;
         }
@@ -151,10 +151,10 @@ void pack_k(const uint8_t* rows, int64_t ld, int count, int64_t d, int8_t* panel
     }
 }
 
-void pack_v(const uint8_t* rows, int64_t ld, int count, int cols, int8_t* group, int width) {
+void pack_v(const uint8_t* rows, int64_t ld, Part part, int cols, int8_t* group, int width) {
     for (int c = 0; c < width; ++c)
-        for (int j = 0; j < 4; ++j)
-            group[c * 4 + j] = static_cast<int8_t>(j < count && c < cols ? rows[j * ld + c] - 128 : 0);
+        for (int j = part.first; j < part.end; ++j)
+            group[c * 4 + j] = static_cast<int8_t>(j < part.last && c < cols ? rows[j * ld + c] - 128 : 0);
 }
 
 void lookup(const uint8_t* table, uint8_t* x, int64_t n) {
@@ -169,10 +169,18 @@ void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tabl
         }
 }
 
+void add_constant(const int16_t* x, const int32_t* constant, int64_t n, int32_t lo, int32_t hi,
+                  int16_t* out) {
+    for (int64_t i = 0; i < n; ++i) {
+        const int32_t y = constant[i] + (x ? x[i] : 0);
+        out[i] = static_cast<int16_t>(y < lo ? lo : y > hi ? hi : y);
+    }
+}
+
 }  // namespace
 
-const Kernels scalar_kernels = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm, shiftmax,
-                                pack_k,    pack_v,     lookup,      patch,        nullptr,   0};
+const Kernels scalar_kernels = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm, shiftmax, pack_k,
+                                pack_v,    lookup,     patch,       add_constant, nullptr,   0};
 
 const Kernels& kernels(Isa isa) {
     switch (isa) {

@@ -112,12 +112,13 @@ class CpuNetwork : public IntegerNetwork {
         prepared_ = batch;
         for (Slot& s : plan_.slots) s.grow(batch);
         own_.clear();
-        for (const Step& step : plan_.steps) own_.push_back(own(step, batch));
+        for (const Step& step : plan_.steps) own_.push_back(own(step, batch));  // attention after its qkv
         find_waits(plan_.steps, own_, &waits_);
         for (const Step& step : plan_.steps)
             if (step.fused == Fused::attention) {
                 const Heads h = heads(step.last, batch);
                 reserve_attention(scratch_, h.tokens, h.d());
+                if (KeysValues* panels = panels_of(step)) panels->grow(h);
             }
     }
 
@@ -193,11 +194,24 @@ class CpuNetwork : public IntegerNetwork {
                 return {rows && (l.norm || l.linear->panels->K % 4 == 0), rows};
             }
             case Fused::attention:  // reads k and v of all rows
-                return {false, attention_by_rows(ctx_, heads(step.last, batch))};
+                return {false, step.qkv >= 0 && own_[static_cast<size_t>(step.qkv)].writes};
             case Fused::none:
                 break;
         }
         return {false, false};
+    }
+
+    // Where all of attention's k and v are packed, each row by the thread that made it; null: each thread
+    // packs what it needs.
+    KeysValues* panels_of(const Step& attention) {
+        const bool by_rows = own_[static_cast<size_t>(&attention - plan_.steps.data())].writes;
+        return by_rows ? &slot_of(node(attention.first).inputs[0]).panels : nullptr;
+    }
+
+    void pack_heads(const Step& qkv, int batch, int part) {
+        const Step& attention = plan_.steps[static_cast<size_t>(qkv.attention)];
+        if (KeysValues* panels = panels_of(attention))
+            pack_heads_part(ctx_, heads(attention.last, batch), slot_of(qkv.last).u8.data(), panels, part);
     }
 
     void run_part(const Step& step, const uint8_t* pixels, int batch, int part) {
@@ -206,11 +220,13 @@ class CpuNetwork : public IntegerNetwork {
                 return embed_part(ctx_, embedding(step, pixels, batch), part);
             case Fused::norm_linear:
             case Fused::linear_add:
-                return linear_part(ctx_, product(step, batch), part);
+                linear_part(ctx_, product(step, batch), part);
+                if (step.attention >= 0) pack_heads(step, batch, part);
+                return;
             case Fused::attention:
                 return attention_part(ctx_, heads(step.last, batch), packed(step.first),
                                       packed(step.first + 1), packed(step.last),
-                                      slot_of(node(step.first).inputs[0]).u8.data(),
+                                      slot_of(node(step.first).inputs[0]).u8.data(), panels_of(step),
                                       slot_of(step.last).u8.data(), part);
             case Fused::none:
                 break;
@@ -335,6 +351,7 @@ class CpuNetwork : public IntegerNetwork {
             }
             narrow(outputs.back().data, b * slot_elements(step.last), &slot_of(step.last));
         }
+        for (int part = 0; step.attention >= 0 && part < pool_->size(); ++part) pack_heads(step, batch, part);
     }
 
     std::shared_ptr<const QuantizedModel> model_;

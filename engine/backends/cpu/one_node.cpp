@@ -71,7 +71,7 @@ IntTensor run_one_node(const Context& ctx, const QuantizedModel& model, int i, c
         }
         case Op::pos_embed: {
             Buffer<int16_t> x = to_i16(*inputs[0]), y(count);
-            add_positions(p, x.data(), 0, rows, rows, 0, C, y.data());
+            add_positions(ctx.kernels, p, x.data(), 0, rows, rows, 0, C, y.data());
             from_i16(y, &out.data);
             break;
         }

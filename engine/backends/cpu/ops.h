@@ -8,6 +8,7 @@
 
 #include "engine/backends/cpu/buffer.h"
 #include "engine/backends/cpu/kernels.h"
+#include "engine/backends/cpu/keys_values.h"
 #include "engine/backends/cpu/packed_node.h"
 #include "engine/thread_pool.h"
 
@@ -18,9 +19,8 @@ struct Scratch {
     Buffer<uint8_t> rows;     // normalized rows on their way into a matrix product
     Buffer<uint8_t> patches;  // some patches, and what becomes of them
     Buffer<int16_t> embedded;
-    // attention, one head: k and v packed; 6 rows of logits, of p and of p's upper bytes, those two twice
-    Buffer<int8_t> k, v;
-    Buffer<int32_t> k_init;
+    // attention, one head; 6 rows of logits, of p and of p's upper bytes, those two twice
+    KeysValues head;
     Buffer<int32_t> accs;  // two tiles
     Buffer<uint8_t> logits, low[2], high[2];
     Buffer<int16_t> wide_logits;
@@ -89,24 +89,22 @@ void embed_part(const Context& ctx, const Embedding& e, int part);
 bool embed_by_rows(const Context& ctx, const Embedding& e);
 // Patches i16, those of tokens first..last of [batch, tokens] -> columns c0..c1 of out i16 [batch, tokens,
 // C]. What a first token of a picture would read is not there.
-void add_positions(const PackedNode& pos, const int16_t* patches, int64_t first, int64_t last, int64_t tokens,
-                   int64_t c0, int64_t c1, int16_t* out);
+void add_positions(const Kernels& kernels, const PackedNode& pos, const int16_t* patches, int64_t first,
+                   int64_t last, int64_t tokens, int64_t c0, int64_t c1, int16_t* out);
 
 // acc int32 [rows, C] (a linear layer's accumulators), t i16 [rows, C] -> out i16 [rows, C]
 void residual_add(const Context& ctx, const PackedNode& add, const int32_t* acc, const int16_t* t,
                   int64_t rows, int64_t C, int16_t* out);
 
-// The shape of attention: C = heads * d.
-struct Heads {
-    int64_t batch, tokens, C, heads;
-    int64_t d() const { return C / heads; }
-};
-// qkv u8 [batch, tokens, 3C] -> out u8 [batch, tokens, C], six rows of one head at a time.
+// qkv u8 [batch, tokens, 3C] -> out u8 [batch, tokens, C], six rows of one head at a time. With `panels`,
+// those of all of qkv, a part is rows, the same as a linear step's. Without, it is rows of heads, which the
+// part packs for itself.
 void attention_part(const Context& ctx, const Heads& shape, const PackedNode& logits,
-                    const PackedNode& softmax, const PackedNode& context, const uint8_t* qkv, uint8_t* out,
-                    int part);
-// Whether a part writes rows, those of a linear step's part.
-bool attention_by_rows(const Context& ctx, const Heads& shape);
+                    const PackedNode& softmax, const PackedNode& context, const uint8_t* qkv,
+                    KeysValues* panels, uint8_t* out, int part);
+// k and v of a part's rows into panels.
+void pack_heads_part(const Context& ctx, const Heads& shape, const uint8_t* qkv, KeysValues* panels,
+                     int part);
 // Its three parts alone, one picture, in the int32 of taps.
 void attention_logits(const Context& ctx, const Heads& shape, const PackedNode& logits, const uint8_t* qkv,
                       int32_t* out);

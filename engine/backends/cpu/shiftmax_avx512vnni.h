@@ -25,8 +25,8 @@ vbmi_inlined int horizontal_max(__m512i x) {
 
 vbmi_inlined __m512i broadcast_byte(const uint8_t* x) { return _mm512_set1_epi8(static_cast<char>(*x)); }
 
-// The greatest of each row, and whether all rows stay within 127 of theirs.
-vbmi_inlined bool greatest(const uint8_t* x, int64_t ld, int rows, int64_t n, uint8_t* max) {
+// The greatest of each row, and how many blocks of 64 the distances from it take: 2, 3 or 4.
+vbmi_inlined int greatest(const uint8_t* x, int64_t ld, int rows, int64_t n, uint8_t* max) {
     for (int r = 0; r < rows; ++r) {
         const uint8_t* row = x + r * ld;
         __m512i most = _mm512_setzero_si512();
@@ -41,33 +41,59 @@ vbmi_inlined bool greatest(const uint8_t* x, int64_t ld, int rows, int64_t n, ui
         const __m512i top = broadcast_byte(max + r);
         int64_t i = 0;
         for (; i + 64 <= n; i += 64)
-            distances = _mm512_or_si512(distances, _mm512_sub_epi8(top, _mm512_loadu_si512(row + i)));
+            distances = _mm512_max_epu8(distances, _mm512_sub_epi8(top, _mm512_loadu_si512(row + i)));
         if (i < n)
-            distances = _mm512_or_si512(
+            distances = _mm512_max_epu8(
                 distances,
                 _mm512_maskz_sub_epi8(lanes64(n - i), top, _mm512_maskz_loadu_epi8(lanes64(n - i), row + i)));
     }
-    return _mm512_movepi8_mask(distances) == 0;
+    if (_mm512_movepi8_mask(distances) == 0) return 2;
+    return _mm512_cmpge_epu8_mask(distances, _mm512_set1_epi8(static_cast<char>(192))) == 0 ? 3 : 4;
 }
 
-// table[index] for tables of 128 (blocks 2) or 256 bytes (blocks 4) in memory.
+// table[index] for tables of 64 * blocks bytes in memory.
 template <int blocks>
 vbmi_inlined __m512i look_up_at(const uint8_t* table, __m512i index) {
     const __m512i low =
         _mm512_permutex2var_epi8(_mm512_loadu_si512(table), index, _mm512_loadu_si512(table + 64));
     if constexpr (blocks == 2) return low;
+    if constexpr (blocks == 3)
+        return _mm512_mask_permutexvar_epi8(low, _mm512_movepi8_mask(index), index,
+                                            _mm512_loadu_si512(table + 128));
     const __m512i high =
         _mm512_permutex2var_epi8(_mm512_loadu_si512(table + 128), index, _mm512_loadu_si512(table + 192));
     return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
 }
 
-// The sum of e over a row.
+// The sum of e over a row, e in two planes. n <= 8192.
+template <int blocks>
+vbmi_inlined uint64_t sum_row_of_two(const uint8_t* x, int64_t n, const uint8_t* max, const EPlanes& e) {
+    constexpr int plane = blocks == 2 ? 128 : 256;
+    const __m512i top = broadcast_byte(max), ones = _mm512_set1_epi8(1);
+    __m512i low = _mm512_setzero_si512(), high = low;
+    const uint8_t* table = e.bytes;
+    const auto add = [&](int64_t i, __m512i one) __attribute__((target("avx512vbmi"), always_inline)) {
+        asm volatile("" : "+r"(table));  // not to be kept in registers
+        const __m512i index = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
+        low = _mm512_dpbusd_epi32(low, look_up_at<blocks>(table, index), one);
+        high = _mm512_dpbusd_epi32(high, look_up_at<blocks>(table + plane, index), one);
+    };
+    int64_t i = 0;
+    for (; i + 64 <= n; i += 64) add(i, ones);
+    if (i < n) add(i, _mm512_maskz_mov_epi8(lanes64(n - i), ones));
+    const __m512i sums = _mm512_add_epi32(low, _mm512_slli_epi32(high, 8));
+    return static_cast<uint64_t>(static_cast<uint32_t>(_mm512_reduce_add_epi32(sums))) << e.shift;
+}
+
+// The same in any number of planes.
 template <int blocks>
 vbmi_inlined uint64_t sum_row(const uint8_t* x, int64_t n, const uint8_t* max, const EPlanes& e) {
+    if (e.count == 2 && n <= 8192) return sum_row_of_two<blocks>(x, n, max, e);
+    constexpr int bytes = blocks == 2 ? 128 : 256;
     __m512i sums = _mm512_setzero_si512();
-    const uint8_t* table = e.bytes + e.count * 64 * blocks;
+    const uint8_t* table = e.bytes + e.count * bytes;
     for (int plane = 0; plane < e.count; ++plane) {
-        table -= 64 * blocks;
+        table -= bytes;
         sums = _mm512_slli_epi64(sums, 8);
         const __m512i top = broadcast_byte(max);
         int64_t i = 0;
@@ -128,6 +154,8 @@ vbmi_inlined void low_shares(const uint8_t* x, int64_t n, const uint8_t* max, co
         const __m512i index = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
         const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
         if constexpr (blocks == 2) return low;
+        if constexpr (blocks == 3)
+            return _mm512_mask_permutexvar_epi8(low, _mm512_movepi8_mask(index), index, table[2]);
         return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
                                       _mm512_permutex2var_epi8(table[2], index, table[3]));
     };
@@ -164,6 +192,17 @@ vbmi_inlined void look_up_row(const uint8_t* x, int64_t n, const uint8_t* max, c
                                 look_up_at<blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i))));
 }
 
+// Calls with_blocks.operator()<blocks>(): inside a product a branch, not a call.
+template <typename WithBlocks>
+vbmi_inlined void by_blocks(int blocks, const WithBlocks& with_blocks) {
+    if (blocks == 3)
+        with_blocks.template operator()<3>();
+    else if (blocks == 2)
+        with_blocks.template operator()<2>();
+    else
+        with_blocks.template operator()<4>();
+}
+
 // Six rows on their way.
 struct ShiftmaxStages {
     alignas(64) uint8_t high[256];  // p's high bytes by distance, of one row
@@ -195,9 +234,10 @@ vbmi_inlined void last_stage(ShiftmaxStages* at, ShiftmaxRows* s) {
     for (int r = 0; r < s->rows; ++r) s->upper = s->upper || at->upper[r];
     for (int r = 0; r < s->rows; ++r) {
         const int64_t row = r * s->ld;
-        if (at->wide[r]) {
-            scalar_kernels.shiftmax(s->x + row, s->ld, 1, s->n, s->q, s->low + row, s->high + row);
-        } else if (at->upper[r]) {
+        if (at->wide[r] &&
+            scalar_kernels.shiftmax(s->x + row, s->ld, 1, s->n, s->q, s->low + row, s->high + row))
+            continue;
+        if (at->upper[r]) {
             high_table<blocks>(s->q.e, at->f + r, at->high);
             look_up_row<blocks>(s->x + row, s->n, at->max + r, at->high, s->high + row);
         } else if (s->upper) {

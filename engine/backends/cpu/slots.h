@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/backends/cpu/buffer.h"
+#include "engine/backends/cpu/keys_values.h"
 #include "engine/graph.h"
 
 namespace ivit::cpu {
@@ -20,6 +21,7 @@ struct Slot {
     Buffer<uint8_t> u8;
     Buffer<int16_t> i16;
     Buffer<int32_t> i32;
+    KeysValues panels;  // of qkv: what attention makes of it, where its parts are rows
 
     void grow(int64_t batch);
     int64_t picture_bytes() const;

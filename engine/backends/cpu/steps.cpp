@@ -57,7 +57,7 @@ Plan make_plan(const Graph& graph) {
                 free_after[s] >= (in_place ? step.last + 1 : step.first)))
             ++s;
         if (s == plan.slots.size()) {
-            plan.slots.push_back({kind_of(n), count, {}, {}, {}});
+            plan.slots.push_back({kind_of(n), count, {}, {}, {}, {}});
             free_after.push_back(0);
         }
         free_after[s] = until;
@@ -67,6 +67,13 @@ Plan make_plan(const Graph& graph) {
             for (const int in : graph.nodes[static_cast<size_t>(j)].inputs)
                 if (in < step.first) step.reads.push_back(plan.slot_index[static_cast<size_t>(in)]);
     }
+    for (size_t a = 0; a < plan.steps.size(); ++a)
+        for (size_t e = 0; e < a && plan.steps[a].fused == Fused::attention; ++e) {
+            if (graph.nodes[static_cast<size_t>(plan.steps[a].first)].inputs[0] != plan.steps[e].last)
+                continue;
+            plan.steps[e].attention = static_cast<int>(a);
+            plan.steps[a].qkv = static_cast<int>(e);
+        }
     return plan;
 }
 

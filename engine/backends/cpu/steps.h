@@ -16,6 +16,8 @@ struct Step {
     int first, last;
     std::vector<int> reads = {};  // slots; the output's own where it is added to
     int writes = -1;
+    int attention = -1;  // of a step whose output attention reads as qkv: that step
+    int qkv = -1;        // of attention: the step whose output it reads
 };
 
 struct Plan {
