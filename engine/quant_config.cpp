@@ -176,7 +176,7 @@ QuantRule rule_from_json(const std::string& glob, const Json& j, bool glob_is_fi
         try {
             r.bits = BitSpec::parse(j.get<std::string>());
         } catch (const Error& e) {
-            throw Error(e.what(), where, e.hint());
+            throw Error(e.what(), where, e.hint() + R"(, or an object such as {"mode": "float"})");
         }
         return r;
     }
@@ -583,7 +583,8 @@ std::vector<NodeQuant> resolve(const QuantConfig& c, const Graph& g) {
             gelu |= node.op == Op::gelu;
         }
         if (matches.empty()) {
-            throw Error("matches no node of this model", rule_name(r), "`ivit info` lists the nodes by name");
+            throw Error("matches no node of this model", rule_name(r),
+                        "`ivit info --json` lists the nodes by name");
         }
         if ((r.n || r.k || r.M || r.t) && !shift) {
             throw Error("sets n, k, M or t but matches no softmax and no GELU", rule_name(r));

@@ -277,7 +277,8 @@ class Loader {
             std::string text = std::to_string(info.crop_pct);
             text.erase(text.find_last_not_of('0') + 1);
             if (text.back() == '.') text.pop_back();
-            assume("crop: the central " + text + " of the picture's shorter side");
+            assume(whole ? "crop: a square of the picture's shorter side"
+                         : "crop: a square of " + text + " of the picture's shorter side");
         }
         if (!settings_.labels.empty()) {
             info.labels = settings_.labels;
