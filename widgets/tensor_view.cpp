@@ -72,6 +72,9 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
     bar->addWidget(layout_);
     bar->addWidget(contrast_);
     bar->addWidget(colours_);
+    // Shown once a tensor needs them; a window that opens with all of them is wider than a small screen.
+    for (QWidget* w : std::initializer_list<QWidget*>{channel_label_, channel_, token_label_, token_})
+        w->hide();
     auto* column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);
     column->setSpacing(0);
