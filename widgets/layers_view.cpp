@@ -58,7 +58,7 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
 
     plot_->setObjectName("sqnr_plot");
     plot_->setAccessibleName(QStringLiteral("SQNR along depth"));
-    plot_->setMinimumSize(175, 120);  // its legend breaks into lines where it must
+    plot_->setMinimumSize(160, 120);  // its legend breaks into lines where it must
     plot_->installEventFilter(this);
     plot_->setToolTip(QStringLiteral("<p>%1</p><p>%2</p><p>Click a point to select its node.</p>")
                           .arg(metrics::metric(Id::sqnr_cumulative).definition.toHtmlEscaped(),
@@ -115,9 +115,9 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     auto* worst = new QPushButton(QStringLiteral("Worst first"));
     worst->setToolTip(QStringLiteral("Sort by the coloured metric, worst first"));
     worst->setAccessibleName(worst->text());
-    auto* order = new QPushButton(QStringLiteral("Execution order"));
+    auto* order = new QPushButton(QStringLiteral("In order"));
     order->setToolTip(QStringLiteral("Back to the order in which the network runs"));
-    order->setAccessibleName(order->text());
+    order->setAccessibleName(QStringLiteral("Execution order"));
     bar->addWidget(label);
     bar->addWidget(colour_by_);
     bar->addWidget(worst);

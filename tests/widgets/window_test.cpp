@@ -317,6 +317,7 @@ TEST_CASE("window: fits a small screen, with the middle as its largest part", "[
     for (int i = 0; i < w.tabs()->count(); ++i) {
         w.tabs()->setCurrentIndex(i);
         QTest::qWait(20);
+        INFO(w.tabs()->tabText(i).toStdString() << " " << w.width());
         CHECK(w.size() == QSize(1024, 700));
     }
     w.findChild<QAction*>("W4A8")->trigger();  // the ghost joins the plot's legend
