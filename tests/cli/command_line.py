@@ -134,7 +134,7 @@ class Evaluate(Case):
         with open(self.at("q.json"), "w") as f:
             json.dump({"default": "W4A8", "rules": {"blocks.0.*": {"mode": "float"}}}, f)
         doc = json.loads(self.ivit("evaluate", "set", "-q", "q.json", "-q", "W8A8", "--json"))
-        self.assertEqual([c["quant"] for c in doc["configurations"]], ["W4A8 + 1 rule", "W8A8"])
+        self.assertEqual([c["quant"] for c in doc["configurations"]], ["W4A8 except blocks.0.* float", "W8A8"])
 
     def test_killed_anywhere(self):
         self.pictures(24)
