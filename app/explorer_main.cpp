@@ -71,7 +71,8 @@ int main(int argc, char** argv) {
         "screenshot", "Save a picture of the window when all results are there, and quit.", "FILE");
     const QCommandLineOption empty("empty", "Open neither the bundled model nor its samples.");
     parser.addOptions({model, arch, quant, backend, theme, tab, node, size, screenshot, empty});
-    parser.addPositionalArgument("IMAGE", "Pictures or folders of pictures.", "[IMAGE...]");
+    parser.addPositionalArgument("FILE", "Pictures, folders of pictures, a checkpoint, a configuration.",
+                                 "[FILE...]");
     parser.process(*app);
 
     const QStringList sides = parser.value(size).split('x'), themes{"system", "light", "dark"};
@@ -118,9 +119,19 @@ int main(int argc, char** argv) {
         fprintf(stderr, "ivit-explorer: %s\n", e.what());
         return 2;
     }
-    QStringList pictures = parser.positionalArguments();
+    // A checkpoint or a configuration among the pictures is what it would be if it were dropped.
+    QStringList pictures, configs;
+    QString checkpoint;
+    for (const QString& file : parser.positionalArguments()) {
+        if (file.endsWith(QStringLiteral(".safetensors"), Qt::CaseInsensitive))
+            checkpoint = file;
+        else
+            (file.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive) ? configs : pictures) << file;
+    }
     try {
-        if (parser.isSet(model) || parser.isSet(arch)) {
+        if (!checkpoint.isEmpty()) {
+            window.open_model(checkpoint);
+        } else if (parser.isSet(model) || parser.isSet(arch)) {
             window.open_model(parser.value(parser.isSet(model) ? model : arch));
         } else if (!parser.isSet(empty)) {
             window.open_model(QString::fromStdString(ivit::bundled_model().string()));
@@ -133,6 +144,7 @@ int main(int argc, char** argv) {
         bench.say(QString::fromUtf8(e.what()), true);  // no assets: an empty window that says so
     }
     bench.open_pictures(pictures);
+    for (const QString& file : configs) window.quantization()->load_config(file);
     if (parser.isSet(node)) {
         const std::string name = parser.value(node).toStdString();
         QObject::connect(&bench, &Workbench::model_changed, &window, [&bench, name] {

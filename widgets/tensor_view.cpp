@@ -45,6 +45,8 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
     layout_->addItem(QStringLiteral("patches as a picture"));
     layout_->setMinimumContentsLength(9);
     layout_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+    layout_->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+    layout_->setMaximumWidth(layout_->fontMetrics().horizontalAdvance(layout_->itemText(1)) + 44);
     layout_->setAccessibleName(QStringLiteral("Layout"));
     layout_->setObjectName("tensor_layout");
     layout_->setToolTip(QStringLiteral(
@@ -71,7 +73,7 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
     bar->addWidget(channel_);
     bar->addWidget(token_label_);
     bar->addWidget(token_);
-    bar->addWidget(layout_);
+    bar->addWidget(layout_, 1);
     bar->addWidget(contrast_);
     bar->addWidget(colours_);
     // Shown once a tensor needs them; a window that opens with all of them is wider than a small screen.

@@ -541,6 +541,7 @@ class Words(Case):
             self.assertIn("it is truncated", doc["skipped"][0]["error"])
         self.assertNotIn(broken, doc["reproduce"][0])
         self.assertIn("**Left out**: broken.jpg: ", read(self.at("r.md")))
+        self.assertIn("1 picture could not be read and is left out.", read(self.at("r.md")).split("##")[0])
         self.assertEqual(json.loads(read(self.at("r.json")))["skipped"], doc["skipped"])
         self.assertIn(b"every value is the same", self.ivit("replay", "r.json"))
         self.refused("it is truncated", "report", broken, "-o", "none.html")
