@@ -142,7 +142,9 @@ Finding of_evaluation(const Json& report, const Json& c) {
     const double change = real(c["top1"]) - real(e["float"]["top1"]);
     return {fmt::format("Top-1 {} % instead of {} %", number(real(c["top1"]), 4),
                         number(real(e["float"]["top1"]), 4)),
-            fmt::format("{:+.2f} points over {} pictures; {}.", change, images, agreement), change < -1};
+            fmt::format("{:+.2f} points over {} picture{}; {}.", change, images, images == 1 ? "" : "s",
+                        agreement),
+            change < -1};
 }
 
 // Where is it worst, and is that node to blame?

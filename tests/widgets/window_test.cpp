@@ -314,6 +314,7 @@ TEST_CASE("window: fits a small screen, with the middle as its largest part", "[
     QTest::qWait(50);
     CHECK(w.size() == QSize(1024, 700));
     CHECK(w.tabs()->height() > w.layers()->height());
+    CHECK(w.tabs()->tabBar()->sizeHint().width() <= w.tabs()->width());  // every view's name is there
     for (int i = 0; i < w.tabs()->count(); ++i) {
         w.tabs()->setCurrentIndex(i);
         QTest::qWait(20);
