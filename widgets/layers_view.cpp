@@ -288,6 +288,7 @@ void LayersView::refresh_plot() {
     QColor back = QGuiApplication::palette().color(QPalette::Base);
     back.setAlpha(215);
     readout_->setBrush(back);
+    const bool alone = c && c->cumulative.empty();
     if (mark) {
         marker_->setPen(QPen(QGuiApplication::palette().color(QPalette::Highlight), 1.4));
         marker_->start->setTypeX(QCPItemPosition::ptPlotCoords);
@@ -305,15 +306,19 @@ void LayersView::refresh_plot() {
             text += QStringLiteral("  ") + numbers::change(*now - *before, QStringLiteral("dB"));
         // On two lines where the plot is narrow.
         const QString line = name + QStringLiteral("  ") + text;
-        const bool fits = QFontMetrics(readout_->font()).horizontalAdvance(line) < plot_->width() - 80;
-        readout_->setText(fits ? line : name + QStringLiteral("\n") + text);
+        const QFontMetrics font(readout_->font());
+        const int room = plot_->width() - 80;
+        readout_->setText(font.horizontalAdvance(line) < room
+                              ? line
+                              : font.elidedText(name, Qt::ElideLeft, room) + QStringLiteral("\n") + text);
     } else if (n == 0) {
         readout_->setText(QStringLiteral("Nothing has been run yet."));
         readout_->setColor(theme.muted());
-    } else if (c && c->cumulative.empty()) {
-        readout_->setVisible(true);
+    }
+    if (alone) {
         readout_->setText(QStringLiteral(
-            "A quantized model without its float checkpoint has nothing to be compared with."));
+            "A quantized model without its float\ncheckpoint has nothing to be\ncompared with."));
+        readout_->setColor(theme.muted());
     }
     plot_->replot(QCustomPlot::rpQueuedReplot);
 }

@@ -177,7 +177,9 @@ void add_evaluate(CLI::App& program, Run& run) {
             Options one = *o;
             one.quant = e->quants[0];
             Setup s = prepare(one, first);
-            if (!s.floats) throw Error("evaluating needs the float checkpoint beside the integers", o->model);
+            if (!s.floats)
+                throw Error("evaluating needs the float checkpoint beside the integers", o->model,
+                            "keep the checkpoint where it was when the model was quantized");
             std::vector<std::unique_ptr<IntegerNetwork>> more;
             std::vector<IntegerNetwork*> networks = {s.integers.get()};
             for (size_t i = 1; i < e->quants.size(); ++i) {

@@ -318,7 +318,9 @@ void add_report(CLI::App& program, Run& run) {
             }
             Pictures pictures(r->images, open(*o));
             Setup s = prepare(*o, [&] { return pictures.first(); });
-            if (!s.floats) throw Error("a report needs the float checkpoint beside the integers", o->model);
+            if (!s.floats)
+                throw Error("a report needs the float checkpoint beside the integers", o->model,
+                            "keep the checkpoint where it was when the model was quantized");
             const auto inputs = compare_all(s, pictures);
             ReportOptions options;
             options.skipped = pictures.skipped();

@@ -326,6 +326,24 @@ TEST_CASE("window: fits a small screen, with the middle as its largest part", "[
     CHECK(w.minimumSizeHint().width() <= 1024);
 }
 
+TEST_CASE("window: a quantized model without its checkpoint says what it cannot do", "[window]") {
+    Opened o(1);
+    MainWindow& w = o.window;
+    ivit::QuantizedModel q = *w.bench().shown().comparison()->model;
+    q.info.source = "/gone.safetensors";
+    const QString file = o.folder.dir.filePath("alone.safetensors");
+    ivit::save(q, file.toStdString());
+    w.open_model(file);
+    REQUIRE(o.settled());
+    REQUIRE(w.bench().shown().comparison()->cumulative.empty());
+    bool said = false;
+    for (int i = 0; i < w.layers()->plot()->itemCount(); ++i) {
+        const auto* text = qobject_cast<QCPItemText*>(w.layers()->plot()->item(i));
+        said |= text && text->visible() && text->text().contains("nothing to be\ncompared with");
+    }
+    CHECK(said);
+}
+
 TEST_CASE("window: 2000 files, switching models while calibrating, closing in the middle", "[window]") {
     Folder folder;
     {
