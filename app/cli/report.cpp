@@ -303,7 +303,8 @@ void add_report(CLI::App& program, Run& run) {
     add_common(*c, *o);
     c->add_option("image", r->images, "picture files")->required();
     c->add_option("--output,-o", r->outputs, "file to write, by its extension; may be given several times")
-        ->required();
+        ->required()
+        ->allow_extra_args(false);  // or it would take the pictures after it
     c->add_option("--head", r->head,
                   "head whose maps are shown, e.g. blocks.3.attn.softmax:2 (default: the worst by KL)");
     c->add_option("--evaluation", r->evaluation, "JSON written by `ivit evaluate`, to be told in the report");
@@ -377,7 +378,8 @@ void add_replay(CLI::App& program, Run& run) {
     auto images = std::make_shared<std::vector<std::string>>();
     c->add_option("report", *file, "report.json")->required();
     c->add_option("--model,-m", o->model, "the checkpoint, when it is not where it was");
-    c->add_option("--image", *images, "a picture, when it is not where it was");
+    c->add_option("--image", *images, "a picture, when it is not where it was; may be given several times")
+        ->allow_extra_args(false);
     o->backend = "recorded";
     c->add_option("--backend,-b", o->backend, "recorded, auto, reference, cpu or cuda")
         ->capture_default_str();

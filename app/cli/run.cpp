@@ -36,7 +36,10 @@ void add_run(CLI::App& program, Run& run) {
     c->add_option("image", *image, "picture file");
     c->add_option("--dump", *dump,
                   "safetensors file for the taps: NODE as I32 [1, ...], NODE.scale as F64 [groups]");
-    c->add_option("--taps", *taps, "globs on node names, e.g. 'blocks.*.attn.softmax' (default: all)");
+    c->add_option(
+         "--taps", *taps,
+         "glob on node names, e.g. 'blocks.*.attn.softmax'; may be given several times (default: all)")
+        ->allow_extra_args(false);
     c->callback([=, &run] {
         if (!o->arch.empty() && image->empty()) std::swap(o->model, *image);  // the one word there is
         if (o->model.empty() && o->arch.empty()) throw CLI::RequiredError("model");

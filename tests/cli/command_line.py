@@ -575,6 +575,13 @@ class Words(Case):
         self.assertEqual(json.loads(self.ivit("info", "saved", "--json"))["architecture"],
                          json.loads(self.ivit("info", "--json"))["architecture"])
 
+    def test_an_option_does_not_take_the_words_after_its_own(self):
+        bundled = json.loads(self.ivit("info", "--json"))["model"]["source"]
+        self.assertEqual(self.ivit("report", "--runs", "0", "-o", "a.json", "-o", "a.md", self.picture).split(), [b"a.json", b"a.md"])
+        self.assertIn(b"every value is the same", self.ivit("replay", "--image", self.picture, "a.json"))
+        doc = json.loads(self.ivit("run", "--dump", "t.safetensors", "--taps", "*.softmax", "--taps", "head", bundled, self.picture, "--json"))
+        self.assertEqual(len(doc["taps"]), 13)
+
     def test_run_takes_an_architecture(self):
         doc = json.loads(self.ivit("run", "--arch", "deit_tiny_patch16_32", self.picture, "--json"))
         self.assertEqual(doc["file"], self.picture)
