@@ -582,6 +582,12 @@ class Words(Case):
         doc = json.loads(self.ivit("run", "--dump", "t.safetensors", "--taps", "*.softmax", "--taps", "head", bundled, self.picture, "--json"))
         self.assertEqual(len(doc["taps"]), 13)
 
+    def test_a_selftest_without_expectations_does_not_pass(self):
+        for content in ({}, {"shiftmax": []}, {"format": "ivit-report"}):
+            with open(self.at("golden.json"), "w") as f:
+                json.dump(content, f)
+            self.refused("the golden file holds no expectation", "selftest", "--golden", "golden.json")
+
     def test_run_takes_an_architecture(self):
         doc = json.loads(self.ivit("run", "--arch", "deit_tiny_patch16_32", self.picture, "--json"))
         self.assertEqual(doc["file"], self.picture)
