@@ -41,7 +41,7 @@ struct LatencySampler::Job {
     LatencySamples samples;
     std::vector<std::vector<double>> integer_nodes, float_nodes;  // [node][run]
     int warm_up = 5;
-    int repeats = 2;  // how often half of the runs are taken anew, should they scatter
+    int repeats = 6;  // how often half of the runs are taken anew, should they scatter
     std::chrono::steady_clock::time_point told =
         std::chrono::steady_clock::now();  // when samples were last posted
 
