@@ -6,6 +6,11 @@
 #include <QIcon>
 #include <QTimer>
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
 #include "engine/error.h"
 #include "engine/open_model.h"
 #include "widgets/gl_canvas.h"
@@ -13,9 +18,33 @@
 #include "widgets/quantization_view.h"
 #include "widgets/theme.h"
 
+namespace {
+
+bool given(int argc, char** argv, std::initializer_list<const char*> words) {
+    return std::any_of(argv + 1, argv + argc, [&](const char* a) {
+        return std::any_of(words.begin(), words.end(), [&](const char* w) { return std::strcmp(a, w) == 0; });
+    });
+}
+
+int wrong(const QString& sentence) {
+    fprintf(stderr, "ivit-explorer: %s\n", qPrintable(sentence));
+    return 2;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+    // What is only said needs no display; without one Qt would abort.
+    const bool only_said = given(argc, argv, {"-h", "--help", "--help-all", "-v", "--version"});
+    if (!only_said && !std::getenv("DISPLAY") && !std::getenv("WAYLAND_DISPLAY") &&
+        !std::getenv("QT_QPA_PLATFORM")) {
+        return wrong(
+            QStringLiteral("there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set)\n"
+                           "      `ivit report PHOTO -o report.html` does the job without one"));
+    }
     GlCanvas::set_default_format();
-    QApplication app(argc, argv);
+    const std::unique_ptr<QCoreApplication> app(only_said ? new QCoreApplication(argc, argv)
+                                                          : new QApplication(argc, argv));
     QCoreApplication::setOrganizationName("ivit");
     QCoreApplication::setApplicationName("ivit-explorer");
     QCoreApplication::setApplicationVersion(IVIT_VERSION);
@@ -42,22 +71,38 @@ int main(int argc, char** argv) {
         "screenshot", "Save a picture of the window when all results are there, and quit.", "FILE");
     const QCommandLineOption empty("empty", "Open neither the bundled model nor its samples.");
     parser.addOptions({model, arch, quant, backend, theme, tab, node, size, screenshot, empty});
-    parser.addPositionalArgument("IMAGE", "Pictures or folders of pictures.", "[IMAGE...]");
-    parser.process(app);
+    parser.addPositionalArgument("FILE", "Pictures, folders of pictures, a checkpoint, a configuration.",
+                                 "[FILE...]");
+    parser.process(*app);
+
+    const QStringList sides = parser.value(size).split('x'), themes{"system", "light", "dark"};
+    const QSize wanted = sides.size() == 2 ? QSize(sides[0].toInt(), sides[1].toInt()) : QSize();
+    if (parser.isSet(size) && (wanted.width() < 1 || wanted.height() < 1))
+        return wrong(QStringLiteral("--size: '%1' is not a size such as 1280x800").arg(parser.value(size)));
+    if (parser.isSet(theme) && !themes.contains(parser.value(theme)))
+        return wrong(
+            QStringLiteral("--theme: '%1' is none of system, light and dark").arg(parser.value(theme)));
+    if (parser.isSet(model) && parser.isSet(arch))
+        return wrong(QStringLiteral("--model and --arch exclude each other"));
+
+    QStringList backends{"auto"};
+    for (const ivit::BackendEntry& b : ivit::backends()) backends << QString::fromStdString(b.name);
+    if (parser.isSet(backend) && !backends.contains(parser.value(backend)))
+        return wrong(QStringLiteral("--backend: '%1' is none of %2")
+                         .arg(parser.value(backend), backends.join(QStringLiteral(", "))));
 
     Theme::instance();
     MainWindow window;
-    if (parser.isSet(size)) {
-        const QStringList sides = parser.value(size).split('x');
-        if (sides.size() == 2 && sides[0].toInt() > 0 && sides[1].toInt() > 0)
-            window.resize(sides[0].toInt(), sides[1].toInt());
-    }
-    if (parser.isSet(theme)) {
-        const QString t = parser.value(theme);
-        Theme::instance().set_choice(t == "dark"    ? Theme::Choice::dark
-                                     : t == "light" ? Theme::Choice::light
-                                                    : Theme::Choice::system);
-    }
+    if (parser.isSet(tab) &&
+        (parser.value(tab).toInt() < 1 || parser.value(tab).toInt() > window.tabs()->count()))
+        return wrong(QStringLiteral("--tab: '%1' is not a number from 1 to %2")
+                         .arg(parser.value(tab))
+                         .arg(window.tabs()->count()));
+    if (parser.isSet(size)) window.take_size(wanted);
+    if (parser.isSet(theme))
+        Theme::instance().set_choice(parser.value(theme) == "dark"    ? Theme::Choice::dark
+                                     : parser.value(theme) == "light" ? Theme::Choice::light
+                                                                      : Theme::Choice::system);
     window.show();
 
     Workbench& bench = window.bench();
@@ -74,9 +119,19 @@ int main(int argc, char** argv) {
         fprintf(stderr, "ivit-explorer: %s\n", e.what());
         return 2;
     }
-    QStringList pictures = parser.positionalArguments();
+    // A checkpoint or a configuration among the pictures is what it would be if it were dropped.
+    QStringList pictures, configs;
+    QString checkpoint;
+    for (const QString& file : parser.positionalArguments()) {
+        if (file.endsWith(QStringLiteral(".safetensors"), Qt::CaseInsensitive))
+            checkpoint = file;
+        else
+            (file.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive) ? configs : pictures) << file;
+    }
     try {
-        if (parser.isSet(model) || parser.isSet(arch)) {
+        if (!checkpoint.isEmpty()) {
+            window.open_model(checkpoint);
+        } else if (parser.isSet(model) || parser.isSet(arch)) {
             window.open_model(parser.value(parser.isSet(model) ? model : arch));
         } else if (!parser.isSet(empty)) {
             window.open_model(QString::fromStdString(ivit::bundled_model().string()));
@@ -89,6 +144,7 @@ int main(int argc, char** argv) {
         bench.say(QString::fromUtf8(e.what()), true);  // no assets: an empty window that says so
     }
     bench.open_pictures(pictures);
+    for (const QString& file : configs) window.quantization()->load_config(file);
     if (parser.isSet(node)) {
         const std::string name = parser.value(node).toStdString();
         QObject::connect(&bench, &Workbench::model_changed, &window, [&bench, name] {

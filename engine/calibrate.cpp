@@ -89,17 +89,32 @@ Calibration calibrate(const Model& model, int64_t count, const std::function<Pix
         std::clamp<int64_t>((int64_t{16} << 20) / std::max<int64_t>(tapped, 1), 1, 16);
 
     Pixels pixels;
+    int64_t used = 0;
     for (int64_t done = 0; done < count;) {
-        const int64_t batch = std::min(batch_limit, count - done);
+        const int64_t asked = std::min(batch_limit, count - done);
+        int64_t batch = 0;
         pixels.clear();
-        for (int64_t b = 0; b < batch; ++b) {
+        for (int64_t b = 0; b < asked; ++b) {
             const Pixels picture = next(done + b);
+            if (picture.empty()) continue;
             if (picture.size() != picture_bytes) {
                 throw Error(fmt::format("calibration picture {} has {} bytes, the model takes {}",
                                         done + b + 1, picture.size(), picture_bytes));
             }
             pixels.insert(pixels.end(), picture.begin(), picture.end());
+            ++batch;
         }
+        const auto report = [&] {
+            for (int64_t b = 0; b < asked; ++b) {
+                ++done;
+                if (progress && !progress(done, count)) throw Cancelled();
+            }
+        };
+        if (batch == 0) {
+            report();
+            continue;
+        }
+        used += batch;
         const auto trace = network->run(pixels, static_cast<int>(batch), options);
 
         std::vector<char> finite(work.size(), 1);  // not vector<bool>: written from several threads
@@ -118,16 +133,14 @@ Calibration calibrate(const Model& model, int64_t count, const std::function<Pix
                             graph.nodes[static_cast<size_t>(work[w].node)].name);
             }
         }
-        for (int64_t b = 0; b < batch; ++b) {
-            ++done;
-            if (progress && !progress(done, count)) throw Cancelled();
-        }
+        report();
     }
+    if (used == 0) throw Error("none of the calibration's pictures can be read");
 
     Calibration result;
     result.method = method;
-    result.pictures = count;
-    result.source = fmt::format("{} picture{}", count, count == 1 ? "" : "s");
+    result.pictures = used;
+    result.source = fmt::format("{} picture{}", used, used == 1 ? "" : "s");
     std::vector<std::pair<const MagnitudeHistogram*, SiteRange*>> ranges;
     for (const auto& [name, groups] : histograms) {
         auto& site = result.sites[name];

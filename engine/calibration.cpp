@@ -17,6 +17,8 @@ namespace {
 constexpr int least_bits = 4, most_bits = 16;  // of SiteRange::mse
 // From here on a grid's steps are so fine that clipping a tail gains nothing and costs what it clips.
 constexpr int wide_bits = 12;
+// Below it a site counts as one that never fired: on so fine a grid I0 of its exponential would pass 62 bits.
+constexpr double next_to_nothing = 1e-7;
 
 }  // namespace
 
@@ -45,7 +47,7 @@ double SiteRange::clip(RangeMethod m, int bits) const {
         if (m == RangeMethod::percentile) c = percentile;
         if (m == RangeMethod::mse && bits < static_cast<int>(mse.size())) c = mse[static_cast<size_t>(bits)];
     }
-    return c > 0 ? c : 1;
+    return c > next_to_nothing ? c : 1;
 }
 
 double Calibration::clip(const std::string& node, int group, int bits) const {

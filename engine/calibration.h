@@ -24,9 +24,9 @@ struct SiteRange {
     double percentile = 0;  // the 99.99th percentile of magnitudes
     std::vector<double>
         mse;  // [17] by bit-width 4..16: the clip with the least squared rounding + clipping error
-    // The magnitude the grid's greatest integer stands for, > 0 always: a site that never fired gets 1. From
-    // 12 bits on (the residual stream) every method takes minmax: steps are so fine that clipping gains
-    // nothing.
+    // The magnitude the grid's greatest integer stands for, > 0 always: a site that never fired (or stayed
+    // below 1e-7) gets 1. From 12 bits on (the residual stream) every method takes minmax: steps are so fine
+    // that clipping gains nothing.
     double clip(RangeMethod m, int bits) const;
 };
 
@@ -53,7 +53,8 @@ using Progress = std::function<bool(int64_t, int64_t)>;
 
 // Runs the float network over `pictures` and gathers all three kinds of range at once, so that changing the
 // method or a bit-width later needs no second run. Memory: one histogram per site, whatever the number of
-// pictures. next(i) yields picture i of `count`.
+// pictures. next(i) yields picture i of `count`; an empty one was left out, and is not counted in `pictures`.
+// Throws Error when all of them were.
 Calibration calibrate(const Model& model, int64_t count, const std::function<Pixels(int64_t)>& next,
                       RangeMethod method, int threads, const Progress& progress = {});
 

@@ -92,7 +92,8 @@ NodeError node_error(const IntTensor& q, const FloatTensor& fp) {
     e.bits = q.grid.bits;
     if (q.grid.bits < 32) {
         e.saturation = static_cast<double>(at_limit) / n;
-        e.range_used = static_cast<double>(magnitude) / static_cast<double>(high);
+        // The least integer is one further out than the greatest: that is all of the range, not more.
+        e.range_used = std::min(1.0, static_cast<double>(magnitude) / static_cast<double>(high));
     }
     return e;
 }

@@ -131,7 +131,8 @@ void read_labels(Dataset& d, const fs::path& labels, const Classes& classes) {
             index = classes.find(label.substr(0, 9), labels);
         if (index < 0) {
             if (in.first() && !picture) continue;  // a header of other words
-            throw Error(in.where() + " names '" + label + "', which is no class of the model",
+            throw Error(in.where() + " names '" + label.substr(0, 60) + (label.size() > 60 ? "..." : "") +
+                            "', which is no class of the model",
                         labels.string());
         }
         if (!picture) {

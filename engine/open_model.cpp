@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/open_model.h"
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -19,12 +21,15 @@ fs::path calibration_path(const fs::path& model) {
 
 Calibration read_calibration(const fs::path& file, const Graph& graph) {
     std::ifstream in(file, std::ios::binary);
-    if (!in) throw Error("cannot open the calibration file", file.string());
+    if (!in)
+        throw Error(std::string("cannot open the ranges: ") + std::strerror(errno), file.string(),
+                    "name a folder of pictures, or what `ivit calibrate` wrote");
     nlohmann::json j;
     try {
         j = nlohmann::json::parse(in);
     } catch (const nlohmann::json::exception&) {
-        throw Error("the calibration file is not JSON", file.string());
+        throw Error("these ranges are not JSON", file.string(),
+                    "name a folder of pictures, or what `ivit calibrate` wrote");
     }
     Calibration c;
     try {
@@ -39,10 +44,17 @@ Calibration read_calibration(const fs::path& file, const Graph& graph) {
         if (ranged && (site == c.sites.end() || static_cast<int>(site->second.size()) != n.groups))
             throw Error("the ranges are of another model: nothing for " + n.name, file.string());
     }
+    for (const auto& [name, ranges] : c.sites)
+        if (graph.find(name) < 0)
+            throw Error("the ranges are of another model: this one has no " + name, file.string());
     return c;
 }
 
 OpenedModel open_model(const fs::path& file) {
+    std::error_code unknown;
+    if (const fs::path inside = file / "model.safetensors";
+        fs::is_directory(file, unknown) && fs::is_regular_file(inside, unknown))
+        return open_model(inside);  // a folder as transformers saves one
     OpenedModel o;
     if (is_quantized(file)) {
         auto q = load_quantized(file);

@@ -22,8 +22,9 @@ struct OpenedModel {
     const std::shared_ptr<const Graph>& graph() const { return quantized ? quantized->graph : model->graph; }
 };
 
-// A checkpoint or a quantized model. A quantized model's float source is opened too when the file it was made
-// from is still where it was and has the same SHA-256. Throws Error.
+// A checkpoint, a folder with one called model.safetensors, or a quantized model. A quantized model's float
+// source is opened too when the file it was made from is still where it was and has the same SHA-256. Throws
+// Error.
 OpenedModel open_model(const std::filesystem::path& file);
 
 // Where a checkpoint's ranges are kept: model.safetensors -> model.calibration.json.

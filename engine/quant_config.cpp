@@ -176,7 +176,7 @@ QuantRule rule_from_json(const std::string& glob, const Json& j, bool glob_is_fi
         try {
             r.bits = BitSpec::parse(j.get<std::string>());
         } catch (const Error& e) {
-            throw Error(e.what(), where, e.hint());
+            throw Error(e.what(), where, e.hint() + R"(, or an object such as {"mode": "float"})");
         }
         return r;
     }
@@ -215,6 +215,28 @@ Json rule_to_json(const QuantRule& r) {
         return pair_text(r.bits);
     }
     return j;
+}
+
+// "blocks.2.* float", "*.softmax activation 8", "blocks.*.mlp.fc2 W4A8".
+std::string rule_text(const QuantRule& r) {
+    std::string text = r.glob;
+    const Json j = rule_to_json(r);
+    if (j.is_string()) return text + " " + j.get<std::string>();
+    for (const auto& [key, value] : j.items())
+        text += (key == "mode" ? " " : " " + key + " ") +
+                (value.is_string() ? value.get<std::string>() : value.dump());
+    return text;
+}
+
+// ", Shiftmax n 10 t 0": where an operator is not as its preset has it. Shiftmax's k is named elsewhere.
+std::string changed(const char* name, const ShiftParams& p, const ShiftParams& preset, bool gelu) {
+    std::string text;
+    if (p.n != preset.n) text += fmt::format(" n {}", p.n);
+    if (gelu && p.k != preset.k) text += fmt::format(" k {}", p.k);
+    if (p.M != preset.M) text += fmt::format(" M {}", p.M);
+    if (p.t != preset.t) text += fmt::format(" t {}", p.t);
+    if (gelu && p.row_pivot != preset.row_pivot) text += std::string(" pivot ") + pivot_text(p.row_pivot);
+    return text.empty() ? text : fmt::format(", {}{}", name, text);
 }
 
 // nlohmann keeps the last of two equal keys without a word; here that would drop somebody's rule.
@@ -561,8 +583,17 @@ std::string QuantConfig::label() const {
     if (shiftmax.k != usual.shiftmax.k) text += fmt::format(", softmax {}", shiftmax.k);
     if (!(patch_embed == usual.patch_embed)) text += ", patches " + pair_text(patch_embed);
     if (!(head == usual.head)) text += ", head " + pair_text(head);
-    if (!rules.empty()) text += fmt::format(" + {} rule{}", rules.size(), rules.size() == 1 ? "" : "s");
-    return text;
+    QuantConfig named;
+    named.set_preset(preset);
+    text += changed("Shiftmax", shiftmax, named.shiftmax, false);
+    text += changed("ShiftGELU", shiftgelu, named.shiftgelu, true);
+    if (rules.empty()) return text;
+    // What they say while that is short; else how many there are.
+    std::string said = " except";
+    for (const QuantRule& r : rules) said += (&r == &rules.front() ? " " : ", ") + rule_text(r);
+    constexpr size_t shown = 48;
+    if (said.size() <= shown) return text + said;
+    return text + fmt::format(" with {} exception{}", rules.size(), rules.size() == 1 ? "" : "s");
 }
 
 std::vector<NodeQuant> resolve(const QuantConfig& c, const Graph& g) {
@@ -583,7 +614,8 @@ std::vector<NodeQuant> resolve(const QuantConfig& c, const Graph& g) {
             gelu |= node.op == Op::gelu;
         }
         if (matches.empty()) {
-            throw Error("matches no node of this model", rule_name(r), "`ivit info` lists the nodes by name");
+            throw Error("matches no node of this model", rule_name(r),
+                        "`ivit info --json` lists the nodes by name");
         }
         if ((r.n || r.k || r.M || r.t) && !shift) {
             throw Error("sets n, k, M or t but matches no softmax and no GELU", rule_name(r));

@@ -75,7 +75,9 @@ struct QuantConfig {
     static QuantConfig from_json(const nlohmann::ordered_json& j);
     static QuantConfig from_json(const nlohmann::json& j) = delete;
     nlohmann::ordered_json to_json() const;  // complete: every default spelled out
-    std::string label() const;  // "W4A8", "W8A8/8, softmax 8", "W4A8 + 2 rules": short, for tables and titles
+    // Short, for tables and titles: "W4A8", "W8A8/8, softmax 8", "W8A8, Shiftmax n 10", "W4A8 except *.act
+    // exact", "W4A8 with 72 exceptions".
+    std::string label() const;
 };
 
 // What the config means for one node.

@@ -307,7 +307,8 @@ std::shared_ptr<const Safetensors> Safetensors::open(const std::filesystem::path
     const bool known = ::fstat(fd, &st) == 0;
     if (!known || !S_ISREG(st.st_mode) || st.st_size < 8) {
         ::close(fd);
-        if (known && S_ISDIR(st.st_mode)) throw Error("this is a folder, expected a safetensors file", name);
+        if (known && S_ISDIR(st.st_mode))
+            throw Error("this is a folder without a model.safetensors", name, "name the checkpoint's file");
         if (!known || !S_ISREG(st.st_mode)) throw Error("this is not a regular file", name);
         throw Error("the file has " + std::to_string(st.st_size) + " bytes, too few for a safetensors header",
                     name);
@@ -340,6 +341,11 @@ std::shared_ptr<const Safetensors> Safetensors::parse(std::span<const std::byte>
     uint64_t header = 0;
     for (int i = 0; i < 8; ++i) header |= static_cast<uint64_t>(bytes[static_cast<size_t>(i)]) << (8 * i);
     const uint64_t rest = bytes.size() - 8;
+    const std::string start(reinterpret_cast<const char*>(bytes.data()), 2);
+    if (header > rest && (start == "PK" || start[0] == '\x80'))
+        throw Error("this is a PyTorch file, expected safetensors", name,
+                    "save it anew in Python: safetensors.torch.save_file(model.state_dict(), "
+                    "\"model.safetensors\")");
     if (header > rest)
         throw Error("the header claims " + std::to_string(header) + " bytes, but only " +
                         std::to_string(rest) + " follow (this is no safetensors file, or one cut short)",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/selftest.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "engine/backend.h"
@@ -219,6 +221,11 @@ void check_dyadic(const json& cases, Checker& check) {
 
 std::vector<SelftestResult> selftest(const json& golden) {
     if (!golden.is_object()) throw Error("the golden file is not a JSON object");
+    const auto sections = {"dyadic", "shift_exp", "requant", "shiftmax", "shiftgelu", "layernorm"};
+    if (std::none_of(sections.begin(), sections.end(),
+                     [&](const char* s) { return golden.contains(s) && !golden.at(s).empty(); }))
+        throw Error("the golden file holds no expectation", {},
+                    fmt::format("it has the form of golden_ops.json: {}", fmt::join(sections, ", ")));
     const auto section = [&](const char* name) {
         return golden.contains(name) ? golden.at(name) : json::array();
     };

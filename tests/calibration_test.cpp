@@ -154,6 +154,8 @@ TEST_CASE("calibration: clips") {
     for (RangeMethod m : {RangeMethod::minmax, RangeMethod::percentile, RangeMethod::mse}) {
         CHECK(some_range(5).clip(m, 16) == 5.0);  // wide grids keep their tails
         CHECK(SiteRange{}.clip(m, 8) == 1.0);     // never fired
+        CHECK(some_range(1e-30).clip(m, 8) == 1.0);
+        CHECK(some_range(1e-30).clip(m, 16) == 1.0);
     }
     CHECK_THROWS_AS(c.clip("nowhere", 0, 8), Error);
     CHECK_THROWS_AS(c.clip("input", 1, 8), Error);
@@ -280,6 +282,23 @@ TEST_CASE("calibration: progress, cancelling and bad pictures") {
     CHECK_THROWS_WITH(calibrate(
                           *model, 1, [](int64_t) { return Pixels(7); }, RangeMethod::mse, 1),
                       "calibration picture 1 has 7 bytes, the model takes 768");
+    // Pictures that could not be read are left out, whole batches of them too.
+    std::vector<int64_t> told;
+    const auto every_third = [&](int64_t i) { return i % 3 == 1 ? picture(i / 3) : Pixels(); };
+    Calibration some = calibrate(*model, 60, every_third, RangeMethod::mse, 1, [&](int64_t done, int64_t) {
+        told.push_back(done);
+        return true;
+    });
+    CHECK(told.size() == 60);
+    CHECK(told.back() == 60);
+    CHECK(some.pictures == 20);
+    CHECK(some.source == "20 pictures");
+    CHECK(some.to_json() == calibrate(*model, 20, picture, RangeMethod::mse, 1).to_json());
+    const auto late = [&](int64_t i) { return i == 39 ? picture(0) : Pixels(); };
+    CHECK(calibrate(*model, 40, late, RangeMethod::mse, 1).source == "1 picture");
+    CHECK_THROWS_WITH(calibrate(
+                          *model, 40, [](int64_t) { return Pixels(); }, RangeMethod::mse, 1),
+                      "none of the calibration's pictures can be read");
     auto broken = std::make_shared<Model>(*model);
     auto w = std::make_shared<FloatTensor>(model->weight("blocks.0.norm1.bias"));
     w->data[3] = std::numeric_limits<float>::infinity();

@@ -413,6 +413,12 @@ TEST_CASE("checkpoint: settings from Hugging Face's config.json and preprocessor
     CHECK(model->info.crop_pct == 0.8);
     CHECK(model->info.labels[3] == "d");
     CHECK(model->info.assumptions.empty());
+    // One that matters is not passed over in silence: the integers have none.
+    json coarse = config;
+    coarse["layer_norm_eps"] = 1e-3;
+    const auto with = load(huggingface(), {{"format", "pt"}}, coarse, preprocessor)->info.assumptions;
+    REQUIRE(with.size() == 1);
+    CHECK_THAT(with[0], Catch::Contains("LayerNorm epsilon: 0.001 in float, none in integers"));
 
     preprocessor = json::parse(
         R"({"do_normalize": true, "size": 8, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");

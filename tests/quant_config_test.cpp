@@ -290,7 +290,22 @@ TEST_CASE("quant config: round trip and label") {
     CHECK(QuantConfig::from_spec("w4a8/16").label() == "W4A8");
     CHECK(QuantConfig::from_spec("w8a8/8").label() == "W8A8/8");
     CHECK(QuantConfig::from_json(Json::parse(R"({"default": "W4A8", "rules": {"a": "W8A8", "b": "W8A8"}})"))
-              .label() == "W4A8 + 2 rules");
+              .label() == "W4A8 except a W8A8, b W8A8");
+    const auto label = [](const char* json) { return QuantConfig::from_json(Json::parse(json)).label(); };
+    CHECK(label(R"({"rules": {"*.softmax": {"mode": "exact"}}})") == "W8A8 except *.softmax exact");
+    CHECK(label(R"({"rules": {"blocks.3.mlp.act": {"n": 20, "pivot": "row"}}})") ==
+          "W8A8 except blocks.3.mlp.act n 20 pivot row");
+    // Too long to say: their number.
+    QuantConfig many;
+    for (int i = 0; i < 72; ++i)
+        many.rules.push_back(
+            {"blocks." + std::to_string(i) + ".mlp.fc1", {4, 8, {}}, {}, {}, {}, {}, {}, {}});
+    CHECK(many.label() == "W8A8 with 72 exceptions");
+    // An operator that is not its preset's is told.
+    CHECK(label(R"({"shiftmax": {"n": 10, "t": 0}})") == "W8A8, Shiftmax n 10 t 0");
+    CHECK(label(R"({"preset": "paper", "shiftgelu": {"k": 6, "M": 40, "pivot": "zero"}})") ==
+          "W8A8, ShiftGELU k 6 M 40 pivot zero");
+    CHECK(label(R"({"preset": "paper"})") == "W8A8");
     CHECK(
         QuantConfig::from_json(Json::parse(R"({"softmax": 8, "logits": 12, "residual": 8, "head": "W4A8"})"))
             .label() == "W8A8/8, logits 12, softmax 8, head W4A8");

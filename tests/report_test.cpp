@@ -216,6 +216,17 @@ TEST_CASE("what a change brings is what it brings when somebody makes it", "[rep
     CHECK(c.logits_sqnr_db == Approx(logits_db(config)).epsilon(1e-12));
     for (const Change& x : c.network)
         if (x.what == "weights at 8 bits") CHECK(x.logits_sqnr_db == Approx(logits_db(QuantConfig())));
+    // Each is one rule, as a person would write it.
+    for (const auto* list : {&c.network, &c.blocks})
+        for (const Change& x : *list) {
+            INFO(x.where << " " << x.what);
+            REQUIRE(x.rules.size() == 1);
+            QuantConfig with = made().effective.config;
+            with.rules.push_back(x.rules[0]);
+            CHECK(x.logits_sqnr_db == Approx(logits_db(with)));
+        }
+    for (const Change& x : c.network)
+        if (x.what == "exact GELU") CHECK(x.rules[0].glob == "*.act");
     for (const Change& x : c.blocks) {
         config.rules = {{x.where + ".*", {}, Mode::float_ops, {}, {}, {}, {}, {}}};
         CHECK(x.logits_sqnr_db == Approx(logits_db(config)));
@@ -235,7 +246,7 @@ TEST_CASE("the first screen says whether it matters, where and why", "[report]")
     REQUIRE(f.size() == 5);
     CHECK_THAT(f[0].headline, Contains("of 2 pictures"));
     CHECK(f[1].headline == "Top-1 0 % instead of 100.0 %");
-    CHECK_THAT(f[1].text, Contains("-100.00 points over 1 pictures"));
+    CHECK_THAT(f[1].text, Contains("-100.00 points over 1 picture;"));
     CHECK(f[1].bad);
     CHECK_THAT(f[2].headline, Contains("Worst at "));
     CHECK_THAT(f[3].headline, Contains("4.00 times as fast"));

@@ -165,25 +165,36 @@ void AttentionPanels::draw_legend(QPainter& p, double most, double most_differen
     const Theme& theme = Theme::instance();
     p.setFont(theme.figures(11));
     const QFontMetrics fm(p.font());
-    const int y = height() - legend + 12, bar = std::clamp(width() / 5, 50, 160);
-    int x = gap;
-    const auto scale = [&](const Colormap& map, const QString& low, const QString& high,
-                           const QString& unit) {
-        p.setPen(theme.muted());
-        p.drawText(x, y + 9, low);
-        x += fm.horizontalAdvance(low) + 5;
-        QImage line(Colormap::size, 1, QImage::Format_RGB32);
-        for (int i = 0; i < Colormap::size; ++i) line.setPixel(i, 0, map.at(i / (Colormap::size - 1.0)));
-        p.drawImage(QRect(x, y, bar, 10), line);
-        x += bar + 5;
-        p.drawText(x, y + 9, high + unit);
-        x += fm.horizontalAdvance(high + unit) + 24;
+    struct Scale {
+        const Colormap* map;
+        QString low, high;  // with its unit
     };
-    scale(Colormap::viridis(), QStringLiteral("0"), numbers::significant(most), QStringLiteral(" attention"));
+    std::vector<Scale> scales{{&Colormap::viridis(), QStringLiteral("0"),
+                               numbers::significant(most) + QStringLiteral(" attention")}};
     if (!scene_.float_row.empty()) {
-        scale(signed_map(), QChar(0x2212) + numbers::significant(most_difference),
-              QStringLiteral("+") + numbers::significant(most_difference),
-              QStringLiteral(" integer − float"));
+        const QString d = numbers::significant(most_difference);
+        scales.push_back(
+            {&signed_map(), QChar(0x2212) + d, QStringLiteral("+") + d + QStringLiteral(" integer − float")});
+    }
+    // The bars get what the words leave.
+    constexpr int margin = 5, between = 24;
+    int words = 2 * gap + between * (static_cast<int>(scales.size()) - 1);
+    for (const Scale& s : scales)
+        words += fm.horizontalAdvance(s.low) + fm.horizontalAdvance(s.high) + 2 * margin;
+    const int y = height() - legend + 12,
+              bar = std::clamp((width() - words) / static_cast<int>(scales.size()), 24,
+                               std::clamp(width() / 5, 50, 160));
+    int x = gap;
+    for (const Scale& s : scales) {
+        p.setPen(theme.muted());
+        p.drawText(x, y + 9, s.low);
+        x += fm.horizontalAdvance(s.low) + margin;
+        QImage line(Colormap::size, 1, QImage::Format_RGB32);
+        for (int i = 0; i < Colormap::size; ++i) line.setPixel(i, 0, s.map->at(i / (Colormap::size - 1.0)));
+        p.drawImage(QRect(x, y, bar, 10), line);
+        x += bar + margin;
+        p.drawText(x, y + 9, s.high);
+        x += fm.horizontalAdvance(s.high) + between;
     }
 }
 

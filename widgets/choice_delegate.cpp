@@ -3,19 +3,40 @@
 
 #include <QComboBox>
 #include <QEvent>
+#include <functional>
+#include <utility>
 
 #include "widgets/models/quant_tree_model.h"
 
+namespace {
+
+// Tells when its list has gone, so that the cell's editor goes with it: one Esc, one click elsewhere.
+class CellBox : public QComboBox {
+  public:
+    using QComboBox::QComboBox;
+    std::function<void()> gone;
+    void hidePopup() override {
+        QComboBox::hidePopup();
+        // After the choice, which Qt announces once the list has gone.
+        QMetaObject::invokeMethod(
+            this,
+            [this] {
+                if (gone) std::exchange(gone, nullptr)();
+            },
+            Qt::QueuedConnection);
+    }
+};
+
+}  // namespace
+
 QWidget* ChoiceDelegate::createEditor(QWidget* parent, const QStyleOptionViewItem&,
                                       const QModelIndex& index) const {
-    auto* box = new QComboBox(parent);
+    auto* self = const_cast<ChoiceDelegate*>(this);
+    auto* box = new CellBox(parent);
     box->addItems(index.data(QuantTreeModel::choices_role).toStringList());
     box->setAccessibleName(index.data(QuantTreeModel::glob_role).toString());
-    QObject::connect(box, &QComboBox::activated, box, [this, box] {
-        auto* self = const_cast<ChoiceDelegate*>(this);
-        emit self->commitData(box);
-        emit self->closeEditor(box);
-    });
+    QObject::connect(box, &QComboBox::activated, box, [self, box] { emit self->commitData(box); });
+    box->gone = [self, box] { emit self->closeEditor(box); };
     QMetaObject::invokeMethod(
         box, [box] { box->showPopup(); }, Qt::QueuedConnection);
     return box;

@@ -80,7 +80,12 @@ void DistributionView::refresh() {
             high = std::max(high, static_cast<double>(v));
         }
     }
-    QString title = QStringLiteral("Nothing to show yet.");
+    QString title = shown().current ? QStringLiteral("This node's values are not at hand.")
+                                    : shown().invitation(QStringLiteral("to see its values."));
+    if (low == high)
+        title =
+            QStringLiteral("%1 · every value is %2, in both networks")
+                .arg(node() ? QString::fromStdString(node()->name) : QString(), numbers::significant(low));
     if (low < high) {
         const ivit::Grid& grid = q->integers.grid;
         const bool one_scale = grid.scale.size() == 1;

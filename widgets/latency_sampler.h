@@ -2,6 +2,7 @@
 // Times both networks in the background, on the session's one worker, so that neither disturbs the other.
 #pragma once
 #include <QObject>
+#include <QTimer>
 #include <atomic>
 
 #include "widgets/results.h"
@@ -32,6 +33,9 @@ class LatencySampler : public QObject {
     std::shared_ptr<const ivit::Result> result_;
     std::shared_ptr<Job> job_;
     LatencySamples samples_;
+    void begin();  // a measurement of result_; what is known stays until it has something better
+    QTimer again_;
+    int tries_ = 0;  // left, for a machine that was disturbed
     bool keep_running_ = false, busy_ = false;
     int batch_ = 1;
 };

@@ -4,6 +4,7 @@
 #include <QGuiApplication>
 #include <QHeaderView>
 #include <QPushButton>
+#include <QResizeEvent>
 #include <QSplitter>
 #include <QVBoxLayout>
 #include <cmath>
@@ -37,9 +38,12 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     const QFontMetrics font(table_->horizontalHeader()->font());
     for (int c = NodeTableModel::first_metric_column; c < model_.columnCount(); ++c) {
         const Id id = metrics::all()[static_cast<size_t>(c - NodeTableModel::first_metric_column)].id;
-        const bool tiny = id == Id::mse || id == Id::max_abs_error || id == Id::row_sum;
+        const bool tiny = id == Id::mse || id == Id::max_abs_error || id == Id::row_sum,
+                   time = id == Id::integer_ms || id == Id::float_ms;
         const QString header = model_.headerData(c, Qt::Horizontal).toString(),
-                      longest = tiny ? QStringLiteral("0.000000") : QStringLiteral("0.00000");
+                      longest = tiny   ? QStringLiteral("0.000000")
+                                : time ? QStringLiteral("0.00000 ms")
+                                       : QStringLiteral("0.00000");
         table_->setColumnWidth(
             c, std::max(font.horizontalAdvance(header), font.horizontalAdvance(longest)) + 12);
     }
@@ -54,7 +58,8 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
 
     plot_->setObjectName("sqnr_plot");
     plot_->setAccessibleName(QStringLiteral("SQNR along depth"));
-    plot_->setMinimumHeight(120);
+    plot_->setMinimumSize(160, 120);  // its legend breaks into lines where it must
+    plot_->installEventFilter(this);
     plot_->setToolTip(QStringLiteral("<p>%1</p><p>%2</p><p>Click a point to select its node.</p>")
                           .arg(metrics::metric(Id::sqnr_cumulative).definition.toHtmlEscaped(),
                                metrics::metric(Id::sqnr_isolated).definition.toHtmlEscaped()));
@@ -102,15 +107,17 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
         colour_by_->addItem(name, static_cast<int>(m.id));
         colour_by_->setItemData(colour_by_->count() - 1, m.definition, Qt::ToolTipRole);
     }
+    colour_by_->setMinimumContentsLength(7);
+    colour_by_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
     colour_by_->setAccessibleName(QStringLiteral("Colour the rows by"));
     colour_by_->setToolTip(QStringLiteral("Which metric's column is coloured: the stronger, the worse"));
     label->setBuddy(colour_by_);
     auto* worst = new QPushButton(QStringLiteral("Worst first"));
     worst->setToolTip(QStringLiteral("Sort by the coloured metric, worst first"));
     worst->setAccessibleName(worst->text());
-    auto* order = new QPushButton(QStringLiteral("Execution order"));
+    auto* order = new QPushButton(QStringLiteral("In order"));
     order->setToolTip(QStringLiteral("Back to the order in which the network runs"));
-    order->setAccessibleName(order->text());
+    order->setAccessibleName(QStringLiteral("Execution order"));
     bar->addWidget(label);
     bar->addWidget(colour_by_);
     bar->addWidget(worst);
@@ -143,6 +150,16 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
 }
 
 QWidget* LayersView::canvas() { return plot_; }
+
+bool LayersView::eventFilter(QObject* watched, QEvent* e) {
+    if (watched == plot_ && e->type() == QEvent::Resize) {
+        const int width = static_cast<QResizeEvent*>(e)->size().width();
+        plot_->legend->setWrap(width < 215 ? 1 : width < 340 ? 2 : 0);
+        plot_->legend->setFillOrder(QCPLegend::foColumnsFirst, true);  // those that are there as well
+        refresh_plot();
+    }
+    return View::eventFilter(watched, e);
+}
 
 void LayersView::sort_worst_first() {
     const Id id = static_cast<Id>(colour_by_->currentData().toInt());
@@ -241,7 +258,8 @@ void LayersView::refresh_plot() {
     auto ticks = QSharedPointer<QCPAxisTickerText>::create();
     if (const ivit::Graph* graph = shown().graph()) {
         int last = -1;
-        const int every = std::max(1, (graph->depth + 11) / 12);
+        const int labels = std::clamp((plot_->width() - 60) / 20, 1, 12);  // that stand apart
+        const int every = std::max(1, (graph->depth + labels - 1) / labels);
         for (int i = 0; i < n; ++i) {
             const int block = graph->nodes[static_cast<size_t>(i)].block;
             if (block != last && block >= 0 && block % every == 0)
@@ -270,6 +288,7 @@ void LayersView::refresh_plot() {
     QColor back = QGuiApplication::palette().color(QPalette::Base);
     back.setAlpha(215);
     readout_->setBrush(back);
+    const bool alone = c && c->cumulative.empty();
     if (mark) {
         marker_->setPen(QPen(QGuiApplication::palette().color(QPalette::Highlight), 1.4));
         marker_->start->setTypeX(QCPItemPosition::ptPlotCoords);
@@ -278,20 +297,28 @@ void LayersView::refresh_plot() {
         marker_->end->setTypeY(QCPItemPosition::ptAxisRectRatio);
         marker_->start->setCoords(at, 0);
         marker_->end->setCoords(at, 1);
-        QString text = QString::fromStdString(shown().graph()->nodes[static_cast<size_t>(at)].name);
+        const QString name = QString::fromStdString(shown().graph()->nodes[static_cast<size_t>(at)].name);
+        QString text;
         const std::optional<double> now = model_.value(at, Id::sqnr_cumulative),
                                     before = model_.value(at, Id::sqnr_cumulative, true);
-        if (now) text += QStringLiteral("  ") + numbers::decibels(*now);
+        if (now) text += numbers::decibels(*now);
         if (now && before)
             text += QStringLiteral("  ") + numbers::change(*now - *before, QStringLiteral("dB"));
-        readout_->setText(text);
+        // On two lines where the plot is narrow.
+        const QString line = name + QStringLiteral("  ") + text;
+        const QFontMetrics font(readout_->font());
+        const int room = plot_->width() - 80;
+        readout_->setText(font.horizontalAdvance(line) < room
+                              ? line
+                              : font.elidedText(name, Qt::ElideLeft, room) + QStringLiteral("\n") + text);
     } else if (n == 0) {
         readout_->setText(QStringLiteral("Nothing has been run yet."));
         readout_->setColor(theme.muted());
-    } else if (c && c->cumulative.empty()) {
-        readout_->setVisible(true);
+    }
+    if (alone) {
         readout_->setText(QStringLiteral(
-            "A quantized model without its float checkpoint has nothing to be compared with."));
+            "A quantized model without its float\ncheckpoint has nothing to be\ncompared with."));
+        readout_->setColor(theme.muted());
     }
     plot_->replot(QCustomPlot::rpQueuedReplot);
 }

@@ -30,6 +30,7 @@ class LayersView : public View {
 
   protected:
     void refresh() override;
+    bool eventFilter(QObject* watched, QEvent* e) override;
 
   private:
     void refresh_plot();

@@ -194,7 +194,8 @@ void LensView::draw() {
     fill(float_, theme.float_colour(), QCPScatterStyle::ssSquare, &LensBlock::float_answer);
     fill(integer_, theme.integer_colour(), QCPScatterStyle::ssDisc, &LensBlock::integer_answer);
     auto ticks = QSharedPointer<QCPAxisTickerText>::create();
-    for (size_t i = 0; i < blocks_.size(); ++i)
+    constexpr size_t labels = 12;  // that stand apart in a narrow plot
+    for (size_t i = 0; i < blocks_.size(); i += (blocks_.size() + labels - 1) / labels)
         ticks->addTick(static_cast<double>(i), QString::number(blocks_[i].block));
     plot_->xAxis->setTicker(ticks);
     plot_->xAxis->setRange(-0.5, std::max(1.0, static_cast<double>(blocks_.size())) - 0.5);

@@ -56,7 +56,7 @@ void MainToolBar::make_actions() {
     model_box_ = new QComboBox;
     model_box_->setAccessibleName(QStringLiteral("Model"));
     model_box_->setToolTip(QStringLiteral("The model; the last entry opens another"));
-    model_box_->setMinimumContentsLength(17);
+    model_box_->setMinimumContentsLength(14);
     model_box_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
     label(QStringLiteral("Model"), model_box_);
     addWidget(model_box_);

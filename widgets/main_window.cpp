@@ -191,6 +191,11 @@ void MainWindow::refresh_results() {
 
 // ---- the window itself
 
+void MainWindow::take_size(const QSize& size) {
+    resize(size);
+    if (!QSettings().contains("window/state")) docks_->reset();
+}
+
 void MainWindow::showEvent(QShowEvent* e) {
     QMainWindow::showEvent(e);
     if (!e->spontaneous()) QTimer::singleShot(0, docks_, &Docks::lift_floating);

@@ -50,6 +50,8 @@ class MainWindow : public QMainWindow {
     // A drop, a paste: pictures, folders, links, picture data. False when there is nothing in it for us.
     bool take(const QMimeData* data);
     void open_model(const QString& path);
+    // That large, with docks of the sizes that go with it unless the user has a layout of their own.
+    void take_size(const QSize& size);
     // Grabs the window into `file` once every result has arrived, then quits with 0; 1 when that cannot be
     // done.
     void screenshot_when_ready(const QString& file);

@@ -2,6 +2,7 @@
 #include "widgets/model_card.h"
 
 #include <QFileDialog>
+#include <QRegularExpression>
 #include <QScrollArea>
 #include <QScrollBar>
 #include <QSettings>
@@ -220,7 +221,8 @@ void ModelCard::save_quantized() {
     const auto& current = bench_.shown().current;
     if (!current || !current->comparison.model) return;
     const ivit::QuantizedModel& q = *current->comparison.model;
-    const QString width = QString::fromStdString(q.config.label()).section(QLatin1Char(' '), 0, 0).toLower();
+    const QString width =
+        QString::fromStdString(q.config.label()).section(QRegularExpression("[ ,]"), 0, 0).toLower();
     const QString file = exporting::ask_for_file(
         this, QStringLiteral("Save quantized model"),
         QString::fromStdString(q.info.name) + QLatin1Char('_') + QString(width).replace('/', '_'),

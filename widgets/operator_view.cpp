@@ -103,7 +103,7 @@ void OperatorView::refresh() {
     if (curve_.empty()) {
         title_->set_text(shown().graph()
                              ? QStringLiteral("Select a node of a block to see its Shiftmax or ShiftGELU.")
-                             : QStringLiteral("Nothing to show yet."));
+                             : shown().invitation(QStringLiteral("to see how its operators are met.")));
         errors_->axis(QCPAxis::atBottom)->setLabel(QStringLiteral("input"));
         plot_->replot(QCustomPlot::rpQueuedReplot);
         return;

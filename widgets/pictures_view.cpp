@@ -81,7 +81,10 @@ class PictureDelegate : public QStyledItemDelegate {
                 p->drawText(QRect(text.left(), y, text.width(), small_metrics.height()), Qt::AlignRight,
                             number);
                 if (full.isEmpty()) {
-                    p->drawText(text.left() + 11, y + small_metrics.ascent(), QStringLiteral("not run yet"));
+                    const bool alone = role == PictureListModel::float_role &&
+                                       !index.data(PictureListModel::integer_role).toString().isEmpty();
+                    p->drawText(text.left() + 11, y + small_metrics.ascent(),
+                                alone ? QStringLiteral("no float network") : QStringLiteral("not run yet"));
                     y += small_metrics.height() + 1;
                     return;
                 }

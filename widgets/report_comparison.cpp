@@ -146,7 +146,10 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
         table(facts_, QStringLiteral("Configuration, predictions and evaluation of both"),
               QStringLiteral("What each was made of and with, and what came of it; bold where they differ"));
     facts_view_->setObjectName("comparison_facts");
-    facts_view_->setWordWrap(true);  // verdicts and reasons are sentences
+    facts_view_->setWordWrap(true);  // verdicts and reasons are sentences, whole at every width
+    facts_view_->setVerticalScrollBarPolicy(Qt::ScrollBarAlwaysOn);
+    connect(facts_view_->horizontalHeader(), &QHeaderView::sectionResized, facts_view_,
+            &QTableView::resizeRowsToContents);
     auto* sorted = new QSortFilterProxyModel(this);
     sorted->setSourceModel(&nodes_);
     sorted->setSortRole(sort_role);

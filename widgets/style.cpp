@@ -59,6 +59,12 @@ void Style::drawPrimitive(PrimitiveElement element, const QStyleOption* option, 
         edge(painter, option, 2);
 }
 
+int Style::pixelMetric(PixelMetric metric, const QStyleOption* option, const QWidget* widget) const {
+    const int usual = QProxyStyle::pixelMetric(metric, option, widget);
+    // So that all seven views stand beside each other on a small screen.
+    return metric == PM_TabBarTabHSpace ? usual * 6 / 10 : usual;
+}
+
 void Style::drawComplexControl(ComplexControl control, const QStyleOptionComplex* option, QPainter* painter,
                                const QWidget* widget) const {
     QProxyStyle::drawComplexControl(control, option, painter, widget);

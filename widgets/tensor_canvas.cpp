@@ -37,7 +37,28 @@ void TensorCanvas::set_look(const Look& look) {
         pan_ = {};
     }
     look_ = look;
+    count_values();
     update();
+}
+
+void TensorCanvas::count_values() {
+    counts_.assign(bins, 0);
+    float_counts_.assign(bins, 0);
+    const double per_unit = bins / std::max(1e-30, look_.high - look_.low);
+    const auto count = [&](std::vector<int>& into, float v) {
+        const double at = (static_cast<double>(v) - look_.low) * per_unit;
+        ++into[static_cast<size_t>(std::clamp(at, 0.0, bins - 1.0))];
+    };
+    const bool both = !slice_.integers.empty() && !slice_.floats.empty();
+    for (int r = 0; r < slice_.rows; ++r)
+        for (int c = 0; c < slice_.cols; ++c) {
+            if (look_.what == 2) {
+                if (both) count(counts_, slice_.real(r, c) - slice_.float_at(r, c));
+                continue;
+            }
+            if (!slice_.integers.empty()) count(counts_, slice_.real(r, c));
+            if (!slice_.floats.empty()) count(float_counts_, slice_.float_at(r, c));
+        }
 }
 
 void TensorCanvas::fit() {
@@ -52,11 +73,15 @@ QSize TensorCanvas::image_size() const {
     return look_.layout == matrix ? QSize(slice_.cols, slice_.rows) : QSize(slice_.side, slice_.side);
 }
 
+double TensorCanvas::legend_top() const {
+    return height() - margin - legend_height - (has_histogram() ? histogram_height : 0);
+}
+
 QRectF TensorCanvas::area() const {
     const bool strips = look_.layout == matrix && !row_errors_.empty();
     const double extra = strips ? strip + gap : 0;
     return {margin, margin, std::max(1.0, width() - 2 * margin - extra),
-            std::max(1.0, height() - 2 * margin - legend_height - extra)};
+            std::max(1.0, legend_top() - margin - extra)};
 }
 
 QSizeF TensorCanvas::cell() const {

@@ -48,7 +48,8 @@ class TensorCanvas : public GlCanvas {
 
   private:
     // Logical pixels: of the error strips, their distance, the legend, and around all.
-    static constexpr double strip = 34, gap = 4, legend_height = 46, margin = 10;
+    static constexpr double strip = 34, gap = 4, legend_height = 46, histogram_height = 36, margin = 10;
+    static constexpr int bins = 80;  // of the histogram over the colours
 
     QSize image_size() const;  // columns, rows as laid out
     QRectF area() const;       // where the image may be, in logical pixels
@@ -57,14 +58,21 @@ class TensorCanvas : public GlCanvas {
     double most_zoom() const;
     void clamp_pan();
     bool value_at(const QPointF& p, int* row, int* column) const;
+    bool has_histogram() const { return height() >= 250; }
+    double legend_top() const;
+    void count_values();
     void upload();
     void draw_cells();
     void draw_strips();
     void draw_legend();
+    void draw_histogram(float x, float y, float w);
     void draw_readout();
 
     TensorSlice slice_;
     std::vector<float> row_errors_, column_errors_;
+    // [bins] between the ends of the colours, what lies beyond in the outermost: the integers as real numbers
+    // and the floats, or the differences and nothing.
+    std::vector<int> counts_, float_counts_;
     Look look_;
     bool dirty_ = true;
     double zoom_ = 1;

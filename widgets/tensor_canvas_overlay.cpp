@@ -2,6 +2,7 @@
 // What ImGui writes and draws over the tensor: values in the cells, error strips, legend, readout.
 #include <imgui.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "widgets/numbers.h"
@@ -177,6 +178,7 @@ void TensorCanvas::draw_legend() {
     ImDrawList* list = ImGui::GetBackgroundDrawList();
     const float y = static_cast<float>(height() - margin - legend_height + 12);
     const float x = static_cast<float>(margin), w = std::min(240.0f, static_cast<float>(width()) * 0.4f);
+    if (has_histogram()) draw_histogram(x, y - 2, w);
     for (int i = 0; i < static_cast<int>(w); ++i) {
         list->AddRectFilled(ImVec2(x + static_cast<float>(i), y),
                             ImVec2(x + static_cast<float>(i) + 1, y + 10),
@@ -200,6 +202,62 @@ void TensorCanvas::draw_legend() {
     }
     const std::string text = utf8(what);
     list->AddText(ImVec2(x + w + 14, y - 2), colour(palette().color(QPalette::Text)), text.c_str());
+}
+
+// How often each colour's value comes, over the colours themselves: the float network filled, the integers as
+// steps, by the logarithm, and the integers' clamp limits where they lie within.
+void TensorCanvas::draw_histogram(float x, float y, float w) {
+    const Theme& theme = Theme::instance();
+    ImDrawList* list = ImGui::GetBackgroundDrawList();
+    const int most = std::max(*std::max_element(counts_.begin(), counts_.end()),
+                              *std::max_element(float_counts_.begin(), float_counts_.end()));
+    if (most == 0) return;
+    constexpr float tall = static_cast<float>(histogram_height) - 6;
+    const auto level = [&](int n) { return y - tall * static_cast<float>(std::log1p(n) / std::log1p(most)); };
+    const auto edge = [&](int bin) { return x + w * static_cast<float>(bin) / bins; };
+    const ImU32 integer = colour(look_.what == 2 ? theme.muted() : theme.integer_colour()),
+                floats = colour(theme.float_colour(), 0.5f);
+    float before = y;
+    for (int i = 0; i < bins; ++i) {
+        const size_t at = static_cast<size_t>(i);
+        if (float_counts_[at] > 0)
+            list->AddRectFilled(ImVec2(edge(i), level(float_counts_[at])), ImVec2(edge(i + 1), y), floats);
+        const float now = level(counts_[at]);
+        list->AddLine(ImVec2(edge(i), before), ImVec2(edge(i), now), integer);
+        list->AddLine(ImVec2(edge(i), now), ImVec2(edge(i + 1), now), integer);
+        before = now;
+    }
+    list->AddLine(ImVec2(edge(bins), before), ImVec2(edge(bins), y), integer);
+    const bool clamps = look_.what != 2 && slice_.grid.scale.size() == 1 && slice_.grid.bits < 32;
+    const double limits[] = {static_cast<double>(slice_.grid.low()) * (clamps ? slice_.grid.scale[0] : 1),
+                             static_cast<double>(slice_.grid.high()) * (clamps ? slice_.grid.scale[0] : 1)};
+    for (const double limit : limits) {
+        const double at = (limit - look_.low) / std::max(1e-30, look_.high - look_.low);
+        if (!clamps || at < 0 || at > 1) continue;
+        const float place = x + w * static_cast<float>(at);
+        for (float dash = y - tall - 4; dash < y; dash += 5)
+            list->AddLine(ImVec2(place, dash), ImVec2(place, std::min(y, dash + 3)), colour(theme.warning()),
+                          1.5f);
+    }
+    // Which is which, beside it, as far as there is room.
+    float right = x + w + 14;
+    const auto name = [&](const QString& text, ImU32 ink) {
+        const std::string s = utf8(text);
+        const float end = right + ImGui::CalcTextSize(s.c_str()).x;
+        if (end < static_cast<float>(width())) list->AddText(ImVec2(right, y - tall - 4), ink, s.c_str());
+        right = end + 8;
+    };
+    if (look_.what == 2) {
+        name(QStringLiteral("errors, log count"), colour(theme.muted()));
+    } else {
+        if (!slice_.floats.empty()) name(QStringLiteral("float"), colour(theme.float_colour()));
+        if (!slice_.integers.empty()) name(QStringLiteral("integer"), colour(theme.integer_colour()));
+        if (clamps)
+            name(QStringLiteral("clamps %1, %2")
+                     .arg(numbers::significant(limits[0]), numbers::significant(limits[1])),
+                 colour(theme.warning()));
+        name(QStringLiteral("log count"), colour(theme.muted()));
+    }
 }
 
 void TensorCanvas::draw_readout() {

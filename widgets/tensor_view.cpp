@@ -22,8 +22,8 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
       channel_label_(new QLabel("Channel")),
       token_label_(new QLabel("Token")) {
     auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
-    bar->setSpacing(6);
+    bar->setContentsMargins(4, 4, 4, 4);
+    bar->setSpacing(4);
     const char* names[] = {"Integer", "Float", "Difference"};
     const char* tips[] = {"The integer network's values, as real numbers (Space flips to float)",
                           "The float network's values, on the same colours",
@@ -36,13 +36,17 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
         b->setToolTip(tips[i]);
         b->setAccessibleName(QStringLiteral("Show %1").arg(QString(names[i]).toLower()));
         b->setObjectName(QStringLiteral("tensor_%1").arg(QString(names[i]).toLower()));
-        b->setFixedWidth(b->fontMetrics().horizontalAdvance(b->text()) + 22);  // the row is full as it is
+        b->setFixedWidth(b->fontMetrics().horizontalAdvance(b->text()) + 16);  // the row is full as it is
         what_->addButton(b, i);
         group->addWidget(b);
     }
     what_->button(0)->setChecked(true);
     layout_->addItem(QStringLiteral("tokens × channels"));
     layout_->addItem(QStringLiteral("patches as a picture"));
+    layout_->setMinimumContentsLength(9);
+    layout_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+    layout_->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+    layout_->setMaximumWidth(layout_->fontMetrics().horizontalAdvance(layout_->itemText(1)) + 44);
     layout_->setAccessibleName(QStringLiteral("Layout"));
     layout_->setObjectName("tensor_layout");
     layout_->setToolTip(QStringLiteral(
@@ -69,9 +73,12 @@ TensorView::TensorView(Selection& selection, QWidget* parent)
     bar->addWidget(channel_);
     bar->addWidget(token_label_);
     bar->addWidget(token_);
-    bar->addWidget(layout_);
+    bar->addWidget(layout_, 1);
     bar->addWidget(contrast_);
     bar->addWidget(colours_);
+    // Shown once a tensor needs them; a window that opens with all of them is wider than a small screen.
+    for (QWidget* w : std::initializer_list<QWidget*>{channel_label_, channel_, token_label_, token_})
+        w->hide();
     auto* column = new QVBoxLayout(this);
     column->setContentsMargins(0, 0, 0, 0);
     column->setSpacing(0);

@@ -124,6 +124,7 @@ void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
                            threads = settings_.threads](std::stop_token stop) {
         std::shared_ptr<ivit::Calibration> calibration;
         QString problem;
+        int unreadable = 0;
         try {
             if (*cancelled) throw ivit::Cancelled();
             constexpr size_t most = 256;  // ranges hardly move after a few dozen
@@ -131,17 +132,14 @@ void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
             const size_t step = std::max<size_t>(1, (files.size() + most - 1) / most);
             std::vector<fs::path> chosen;
             for (size_t i = 0; i < files.size(); i += step) chosen.push_back(files[i]);
-            int64_t unreadable = 0;
-            ivit::Pixels last_good;
             const auto next = [&](int64_t i) {
                 try {
-                    last_good = ivit::preprocess(ivit::read_image(chosen[static_cast<size_t>(i)]),
-                                                 model->graph->image_size, model->info.crop_pct);
-                } catch (const ivit::Error&) {
-                    ++unreadable;  // the picture before it counts twice: ranges do not mind
-                    if (last_good.empty()) throw;
+                    return ivit::preprocess(ivit::read_image(chosen[static_cast<size_t>(i)]),
+                                            model->graph->image_size, model->info.crop_pct);
+                } catch (const ivit::Error& e) {
+                    if (unreadable++ == 0) problem = sentence(e);
+                    return ivit::Pixels();
                 }
-                return last_good;
             };
             const auto progress = [&](int64_t done, int64_t total) {
                 QMetaObject::invokeMethod(
@@ -154,9 +152,11 @@ void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
             };
             calibration = std::make_shared<ivit::Calibration>(ivit::calibrate(
                 *model, static_cast<int64_t>(chosen.size()), next, method, threads, progress));
-            calibration->pictures -= unreadable;
-            calibration->source =
-                std::to_string(calibration->pictures) + " pictures of " + folder.filename().string();
+            calibration->source += " of " + folder.filename().string();
+            if (unreadable > 1)
+                problem = QStringLiteral("%1 pictures were left out of the calibration, the first: %2")
+                              .arg(unreadable)
+                              .arg(problem);
         } catch (const ivit::Cancelled&) {
             if (!*cancelled) return false;  // a click came between: begin again after it
         } catch (const ivit::Error& e) {

@@ -31,7 +31,8 @@ void add_calibrate(CLI::App& program, Run& run) {
             const std::filesystem::path file =
                 out->empty() ? calibration_path(m.model->info.source) : std::filesystem::path(*out);
             check_writable(file);
-            const Calibration cal = calibrate_folder(*o, *m.model, *folder);
+            Json skipped = Json::array();
+            const Calibration cal = calibrate_folder(*o, *m.model, *folder, &skipped);
             write_json(cal.to_json(), file);
             if (o->json) {
                 Json j = {{"format", "ivit-calibrate"}, {"version", 1}, {"program", "ivit " IVIT_VERSION}};
@@ -39,6 +40,7 @@ void add_calibrate(CLI::App& program, Run& run) {
                               {"source", m.model->info.source},
                               {"sha256", m.model->info.sha256}};
                 j["calibration"] = calibration_json(cal);
+                j["skipped"] = std::move(skipped);
                 j["output"] = file.string();
                 print_json(j);
             } else {

@@ -17,32 +17,19 @@ void add_classify(CLI::App& program, Run& run) {
     c->add_option("image", *images, "picture files")->required();
     c->callback([=, &run] {
         run = [=] {
-            const OpenedModel probe = open(*o);
-            const auto pixels_of = [&](const std::string& f) {
-                return load_pixels(f, *probe.graph(), probe.info());
-            };
-            Setup s = prepare(*o, [&] { return pixels_of(images->front()); });
+            Pictures pictures(*images, open(*o));
+            Setup s = prepare(*o, [&] { return pictures.first(); });
             Json doc = document("classify", s.effective);
             doc["images"] = Json::array();
-            doc["skipped"] = Json::array();
             if (!o->json) fmt::print("{}", summary(s.effective));
-            int broken = 0;
-            for (const auto& file : *images) {
+            for (const auto& file : pictures.files()) {
                 if (interrupted().stop_requested()) throw Cancelled{};
-                Pixels pixels;
-                try {
-                    pixels = pixels_of(file);
-                } catch (const Error& e) {
-                    // One bad picture does not end the others; the exit status tells.
-                    ++broken;
-                    fmt::print(stderr, "ivit: {}\n", one_line(e.what()));
-                    doc["skipped"].push_back({{"file", file}, {"error", e.sentence()}});
-                    continue;
-                }
+                const auto pixels = pictures.read(file);
+                if (!pixels) continue;
                 RunOptions options;
                 options.stop = interrupted();
-                const auto integer = s.integers->run(pixels, 1, options);
-                const auto floats = s.floats ? s.floats->run(pixels, 1, options) : nullptr;
+                const auto integer = s.integers->run(*pixels, 1, options);
+                const auto floats = s.floats ? s.floats->run(*pixels, 1, options) : nullptr;
                 Json entry = {
                     {"file", file},
                     {"predictions", {{"integer", predictions_json(*integer, 0, o->top, s.effective.model)}}}};
@@ -54,12 +41,13 @@ void add_classify(CLI::App& program, Run& run) {
                     fmt::print("\n{}\n{}", ink(Ink::bold, one_line(file)),
                                predictions_table(entry["predictions"]));
             }
-            if (images->size() == 1 && !broken)
+            if (images->size() == 1 && pictures.status() == 0)
                 doc["predictions"] = doc["images"].empty() ? Json() : doc["images"][0]["predictions"];
+            doc["skipped"] = pictures.skipped();
             s.follow_backend();
             describe_backend(doc, s.effective);
             if (o->json) print_json(doc);
-            return broken ? 1 : 0;
+            return pictures.status();
         };
     });
 }

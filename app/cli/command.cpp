@@ -67,19 +67,57 @@ Pixels load_pixels(const fs::path& file, const Graph& g, const ModelInfo& info) 
     return preprocess(read_image(file), g.image_size, info.crop_pct);
 }
 
-Calibration calibrate_folder(const Options& o, const Model& m, const fs::path& folder) {
+std::optional<Pixels> Pictures::read(const std::string& file) {
+    if (broken_.count(file)) return std::nullopt;
+    try {
+        return load_pixels(file, *of_.graph(), of_.info());
+    } catch (const Error& e) {
+        fmt::print(stderr, "ivit: {}\n", one_line(e.what()));
+        broken_.insert(file);
+        skipped_.push_back({{"file", file}, {"error", e.sentence()}});
+        return std::nullopt;
+    }
+}
+
+Pixels Pictures::first() {
+    if (files_.size() == 1) return load_pixels(files_[0], *of_.graph(), of_.info());
+    for (const auto& file : files_)
+        if (auto pixels = read(file)) return std::move(*pixels);
+    throw Error("none of the pictures can be read");
+}
+
+Calibration calibrate_folder(const Options& o, const Model& m, const fs::path& folder, Json* skipped) {
     const auto pictures = list_pictures(folder);
     ProgressBar bar("calibrating", static_cast<int64_t>(pictures.size()));
+    Json left_out = Json::array();
+    const auto why = [&](size_t i) {
+        return one_line(left_out[i]["file"]) + ": " + left_out[i]["error"].get<std::string>();
+    };
     auto c = calibrate(
         m, static_cast<int64_t>(pictures.size()),
-        [&](int64_t i) { return load_pixels(pictures[static_cast<size_t>(i)], *m.graph, m.info); },
+        [&](int64_t i) {
+            const fs::path& file = pictures[static_cast<size_t>(i)];
+            try {
+                return load_pixels(file, *m.graph, m.info);
+            } catch (const Error& e) {
+                left_out.push_back({{"file", file.string()}, {"error", e.sentence()}});
+                if (left_out.size() == pictures.size())
+                    throw Error("no picture of it can be read, the first: " + why(0), folder.string());
+                return Pixels();
+            }
+        },
         range_method(o.method.empty() ? "mse" : o.method), o.threads,
         [&](int64_t done, int64_t) {
             bar.step(done);
             return !interrupted().stop_requested();
         });
-    c.source = fmt::format("{} pictures of {}", pictures.size(),
-                           (fs::absolute(folder) / "").lexically_normal().parent_path().filename().string());
+    c.source += " of " + (fs::absolute(folder) / "").lexically_normal().parent_path().filename().string();
+    constexpr size_t shown = 10;
+    for (size_t i = 0; i < std::min(shown, left_out.size()); ++i)
+        fmt::print(stderr, "ivit: note: left out of the calibration: {}\n", why(i));
+    if (left_out.size() > shown)
+        fmt::print(stderr, "ivit: note: ... and {} more pictures\n", left_out.size() - shown);
+    if (skipped) *skipped = std::move(left_out);
     return c;
 }
 

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -43,11 +45,31 @@ OpenedModel open(const Options& o);
 // the pictures at hand with augmentations. `first` yields the first picture, for that last case.
 Calibration choose_calibration(const Options& o, const OpenedModel& m, const std::function<Pixels()>& first);
 Setup prepare(const Options& o, const std::function<Pixels()>& first);
-// Calibrates on a folder of pictures, with a progress bar.
-Calibration calibrate_folder(const Options& o, const Model& m, const std::filesystem::path& folder);
+// Calibrates on a folder of pictures, with a progress bar. Those that cannot be read are left out, named on
+// standard error and in `skipped` ([{"file", "error"}]).
+Calibration calibrate_folder(const Options& o, const Model& m, const std::filesystem::path& folder,
+                             Json* skipped = nullptr);
 
 // A picture file as the model takes it.
 Pixels load_pixels(const std::filesystem::path& file, const Graph& g, const ModelInfo& info);
+
+// The pictures that a command names. One that cannot be read does not end the others: it is named on standard
+// error and in skipped(), once, and the exit status tells.
+class Pictures {
+  public:
+    Pictures(std::vector<std::string> files, OpenedModel of) : files_(std::move(files)), of_(std::move(of)) {}
+    const std::vector<std::string>& files() const { return files_; }
+    std::optional<Pixels> read(const std::string& file);
+    Pixels first();  // of those that can be read; throws Error when there is none
+    const Json& skipped() const { return skipped_; }  // [{"file", "error"}]
+    int status() const { return skipped_.empty() ? 0 : 1; }
+
+  private:
+    std::vector<std::string> files_;
+    OpenedModel of_;
+    std::set<std::string> broken_;
+    Json skipped_ = Json::array();
+};
 
 // A bar with rate and remaining time on standard error when that is a terminal; nothing otherwise. Throws
 // Cancelled from step() once Ctrl-C was pressed.

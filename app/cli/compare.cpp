@@ -16,30 +16,19 @@ void add_compare(CLI::App& program, Run& run) {
     c->add_option("image", *images, "picture files")->required();
     c->callback([=, &run] {
         run = [=] {
-            const OpenedModel probe = open(*o);
-            const auto pixels_of = [&](const std::string& f) {
-                return load_pixels(f, *probe.graph(), probe.info());
-            };
-            Setup s = prepare(*o, [&] { return pixels_of(images->front()); });
+            Pictures pictures(*images, open(*o));
+            Setup s = prepare(*o, [&] { return pictures.first(); });
             if (!s.floats)
                 throw Error("nothing to compare with: a quantized model without its float checkpoint",
                             o->model, "keep the checkpoint where it was when the model was quantized");
             Json doc = document("compare", s.effective);
             if (!o->json) fmt::print("{}", summary(s.effective));
-            Json list = Json::array(), skipped = Json::array();
-            int broken = 0;
-            for (const auto& file : *images) {
-                Pixels pixels;
-                try {
-                    pixels = pixels_of(file);
-                } catch (const Error& e) {
-                    ++broken;
-                    fmt::print(stderr, "ivit: {}\n", one_line(e.what()));
-                    skipped.push_back({{"file", file}, {"error", e.sentence()}});
-                    continue;
-                }
+            Json list = Json::array();
+            for (const auto& file : pictures.files()) {
+                const auto pixels = pictures.read(file);
+                if (!pixels) continue;
                 const Comparison r =
-                    ivit::compare(*s.floats, *s.integers, pixels, nullptr, true, interrupted());
+                    ivit::compare(*s.floats, *s.integers, *pixels, nullptr, true, interrupted());
                 Json entry = comparison_json(r, file, o->top);
                 if (!o->json) {
                     const auto& l = entry["logits"];
@@ -63,9 +52,9 @@ void add_compare(CLI::App& program, Run& run) {
                 doc["images"] = std::move(list);
             s.follow_backend();
             describe_backend(doc, s.effective);
-            doc["skipped"] = std::move(skipped);
+            doc["skipped"] = pictures.skipped();
             if (o->json) print_json(doc);
-            return broken ? 1 : 0;
+            return pictures.status();
         };
     });
 }

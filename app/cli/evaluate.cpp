@@ -37,6 +37,9 @@ std::pair<int64_t, int64_t> parse_shard(const std::string& text) {
 }  // namespace
 
 std::string evaluation_table(const Json& e) {
+    const auto configuration = [](const Json& c) {
+        return c["quant"].get<std::string>() + (c.value("integer_only", true) ? "" : ", not all integer");
+    };
     const Json& d = e["dataset"];
     std::string s = fmt::format("\n{} pictures ({}), {} skipped", e["images"].get<int64_t>(),
                                 d["layout"].get<std::string>(), e["skipped"].size());
@@ -46,19 +49,20 @@ std::string evaluation_table(const Json& e) {
     s += "\n";
     if (e.contains("note")) s += "note: " + e["note"].get<std::string>() + "\n";
     s += "\n";
-    s += ink(Ink::bold, fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>9} {:>9} {:>7} {:>8}\n",
-                                    "configuration", "preset", "top-1 %", "top-5 %", "agreement %", "flips",
-                                    "mean KL", "p95 KL", "margin", "SQNR dB"));
+    size_t wide = 24;
+    for (const auto& c : e["configurations"]) wide = std::max(wide, configuration(c).size());
+    s += ink(Ink::bold, fmt::format("  {:<{}} {:<8} {:>8} {:>8} {:>11} {:>7} {:>9} {:>9} {:>7} {:>8}\n",
+                                    "configuration", wide, "preset", "top-1 %", "top-5 %", "agreement %",
+                                    "flips", "mean KL", "p95 KL", "margin", "SQNR dB"));
     const auto small = [](const Json& v) {
         return v.is_null() ? std::string("-") : fmt::format("{:.3g}", v.get<double>());
     };
-    s += fmt::format("  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>9} {:>9} {:>7}\n", "float FP32", "",
+    s += fmt::format("  {:<{}} {:<8} {:>8} {:>8} {:>11} {:>7} {:>9} {:>9} {:>7}\n", "float FP32", wide, "",
                      percent(e["float"]["top1"]), percent(e["float"]["top5"]), "", "", "", "",
                      small(e["float"]["mean_margin"]));
     for (const auto& c : e["configurations"])
         s += fmt::format(
-            "  {:<24} {:<8} {:>8} {:>8} {:>11} {:>7} {:>9} {:>9} {:>7} {:>8}\n",
-            c["quant"].get<std::string>() + (c.value("integer_only", true) ? "" : ", not all integer"),
+            "  {:<{}} {:<8} {:>8} {:>8} {:>11} {:>7} {:>9} {:>9} {:>7} {:>8}\n", configuration(c), wide,
             c["preset"].get<std::string>(), percent(c["top1"]), percent(c["top5"]), percent(c["agreement"]),
             c["flips"].get<int64_t>(), small(c["mean_kl"]), small(c["p95_kl"]), small(c["mean_margin"]),
             c["logits_sqnr_db"].is_null() ? "-" : fmt::format("{:.1f}", c["logits_sqnr_db"].get<double>()));
@@ -173,7 +177,9 @@ void add_evaluate(CLI::App& program, Run& run) {
             Options one = *o;
             one.quant = e->quants[0];
             Setup s = prepare(one, first);
-            if (!s.floats) throw Error("evaluating needs the float checkpoint beside the integers", o->model);
+            if (!s.floats)
+                throw Error("evaluating needs the float checkpoint beside the integers", o->model,
+                            "keep the checkpoint where it was when the model was quantized");
             std::vector<std::unique_ptr<IntegerNetwork>> more;
             std::vector<IntegerNetwork*> networks = {s.integers.get()};
             for (size_t i = 1; i < e->quants.size(); ++i) {

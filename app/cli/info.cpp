@@ -62,10 +62,11 @@ void add_info(CLI::App& program, Run& run) {
             fmt::print("  file          {}\n", i.source);
             if (!i.sha256.empty()) fmt::print("  sha256        {}\n", i.sha256);
             fmt::print(
-                "  architecture  {}: {} blocks of width {}, {} heads, MLP {}, patch {}, {}x{} pixels, {} "
-                "tokens, {} classes\n",
-                i.family, g.depth, g.width, g.heads, g.hidden, g.patch_size, g.image_size, g.image_size,
-                g.tokens, g.classes);
+                "  architecture  {}: {} block{} of width {}, {} head{}, MLP {}, patch {}, {}x{} pixels, {} "
+                "tokens, {} class{}\n",
+                i.family, g.depth, g.depth == 1 ? "" : "s", g.width, g.heads, g.heads == 1 ? "" : "s",
+                g.hidden, g.patch_size, g.image_size, g.image_size, g.tokens, g.classes,
+                g.classes == 1 ? "" : "es");
             fmt::print("  parameters    {:.2f} M, {:.1f} MB in FP32, stored as {}\n",
                        static_cast<double>(i.parameters) / 1e6, 4e-6 * static_cast<double>(i.parameters),
                        i.dtype);
@@ -74,10 +75,10 @@ void add_info(CLI::App& program, Run& run) {
                 "  pixels        mean {:.4g}, {:.4g}, {:.4g}, std {:.4g}, {:.4g}, {:.4g}, crop {:.3g}, "
                 "bicubic\n",
                 i.mean[0], i.mean[1], i.mean[2], i.std[0], i.std[1], i.std[2], i.crop_pct);
-            fmt::print("  labels        {}\n", i.labels.empty()
-                                                   ? "none"
-                                                   : fmt::format("{}, {}, ... ({})", i.labels.front(),
-                                                                 i.labels.back(), i.labels.size()));
+            fmt::print("  labels        {}\n",
+                       i.labels.empty()
+                           ? "none"
+                           : fmt::format("{}: {} to {}", i.labels.size(), i.labels.front(), i.labels.back()));
             fmt::print("  ranges        {}\n", m.calibration
                                                    ? m.calibration->summary()
                                                    : "none saved: calibrated on the picture at hand");

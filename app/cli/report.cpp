@@ -21,19 +21,25 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::vector<ReportInput> compare_all(Setup& s, const std::vector<std::string>& images) {
+// Those that can be read; throws Error when there is none.
+std::vector<ReportInput> compare_all(Setup& s, Pictures& pictures) {
     std::vector<ReportInput> inputs;
     std::optional<ProgressBar> bar;
-    if (images.size() > 1) bar.emplace("comparing", static_cast<int64_t>(images.size()));
-    for (const auto& file : images) {
-        if (bar) bar->step(static_cast<int64_t>(inputs.size()));
+    if (pictures.files().size() > 1) bar.emplace("comparing", static_cast<int64_t>(pictures.files().size()));
+    int64_t done = 0;
+    for (const auto& file : pictures.files()) {
+        if (bar) bar->step(done);
+        ++done;
+        auto pixels = pictures.files().size() == 1 ? pictures.first() : pictures.read(file);
+        if (!pixels) continue;
         ReportInput in;
         in.file = file;
-        in.pixels = load_pixels(file, s.integers->graph(), s.effective.model);
+        in.pixels = std::move(*pixels);
         in.sha256 = sha256_file(file);
         in.comparison = ivit::compare(*s.floats, *s.integers, in.pixels, nullptr, true, interrupted());
         inputs.push_back(std::move(in));
     }
+    if (inputs.empty()) throw Error("none of the pictures can be read");
     return inputs;
 }
 
@@ -152,15 +158,18 @@ Json replay(const Json& report, const fs::path& folder, const Options& o,
     s.integers = s.backend->load(s.quantized);
     s.floats = make_float_network(model, threads);
     s.effective = effective(*s.quantized, s.backend->info(), gpu_absent);
-    const auto inputs = compare_all(s, found);
+    Pictures pictures(found, s.opened);
+    const auto inputs = compare_all(s, pictures);
     ReportOptions options;
     options.top = report["options"]["top"];
     options.head = report["options"]["head"];
     if (report.contains("causes")) options.causes = causes_of(s, inputs);
     Json now = build_report(s.effective, inputs, options);
     Json images = Json::array();
-    for (size_t i = 0, k = 0; i < files.size(); ++i)
-        images.push_back(files[i].empty() ? Json() : std::move(now["images"][k++]));
+    for (size_t i = 0, k = 0; i < files.size(); ++i) {
+        const bool run = !files[i].empty() && k < inputs.size() && inputs[k].file == files[i];
+        images.push_back(run ? std::move(now["images"][k++]) : Json());
+    }
     now["images"] = std::move(images);
     if (report.value("program", "") != now["program"])
         note("the report is by {}, this is {}", report.value("program", "another program"),
@@ -294,7 +303,8 @@ void add_report(CLI::App& program, Run& run) {
     add_common(*c, *o);
     c->add_option("image", r->images, "picture files")->required();
     c->add_option("--output,-o", r->outputs, "file to write, by its extension; may be given several times")
-        ->required();
+        ->required()
+        ->allow_extra_args(false);  // or it would take the pictures after it
     c->add_option("--head", r->head,
                   "head whose maps are shown, e.g. blocks.3.attn.softmax:2 (default: the worst by KL)");
     c->add_option("--evaluation", r->evaluation, "JSON written by `ivit evaluate`, to be told in the report");
@@ -307,12 +317,14 @@ void add_report(CLI::App& program, Run& run) {
                 check_report_name(file);
                 check_writable(file);
             }
-            const OpenedModel probe = open(*o);
-            Setup s =
-                prepare(*o, [&] { return load_pixels(r->images.front(), *probe.graph(), probe.info()); });
-            if (!s.floats) throw Error("a report needs the float checkpoint beside the integers", o->model);
-            const auto inputs = compare_all(s, r->images);
+            Pictures pictures(r->images, open(*o));
+            Setup s = prepare(*o, [&] { return pictures.first(); });
+            if (!s.floats)
+                throw Error("a report needs the float checkpoint beside the integers", o->model,
+                            "keep the checkpoint where it was when the model was quantized");
+            const auto inputs = compare_all(s, pictures);
             ReportOptions options;
+            options.skipped = pictures.skipped();
             options.top = o->top;
             options.head = r->head;
             options.causes = causes_of(s, inputs);
@@ -345,14 +357,16 @@ void add_report(CLI::App& program, Run& run) {
             add("--top", std::to_string(o->top));
             add("--runs", std::to_string(r->runs));
             s.follow_backend();
-            options.commands = reproduce_commands(s.effective, r->images, more);
+            std::vector<std::string> read;
+            for (const ReportInput& in : inputs) read.push_back(in.file);
+            options.commands = reproduce_commands(s.effective, read, more);
             const Json report = build_report(s.effective, inputs, options);
             for (const auto& file : r->outputs) write_report(report, file);
             if (o->json)
                 print_json(report);
             else
                 for (const auto& file : r->outputs) fmt::print("{}\n", file);
-            return 0;
+            return pictures.status();
         };
     });
 }
@@ -364,7 +378,8 @@ void add_replay(CLI::App& program, Run& run) {
     auto images = std::make_shared<std::vector<std::string>>();
     c->add_option("report", *file, "report.json")->required();
     c->add_option("--model,-m", o->model, "the checkpoint, when it is not where it was");
-    c->add_option("--image", *images, "a picture, when it is not where it was");
+    c->add_option("--image", *images, "a picture, when it is not where it was; may be given several times")
+        ->allow_extra_args(false);
     o->backend = "recorded";
     c->add_option("--backend,-b", o->backend, "recorded, auto, reference, cpu or cuda")
         ->capture_default_str();

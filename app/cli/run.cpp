@@ -32,14 +32,19 @@ void add_run(CLI::App& program, Run& run) {
     // The model is named first here, so not as --model.
     add_common(*c, *o);
     c->remove_option(c->get_option("--model"));
-    c->add_option("model", o->model, "checkpoint or quantized model")->required();
-    c->add_option("image", *image, "picture file")->required();
+    c->add_option("model", o->model, "checkpoint or quantized model; none with --arch");
+    c->add_option("image", *image, "picture file");
     c->add_option("--dump", *dump,
                   "safetensors file for the taps: NODE as I32 [1, ...], NODE.scale as F64 [groups]");
-    c->add_option("--taps", *taps, "globs on node names, e.g. 'blocks.*.attn.softmax' (default: all)");
+    c->add_option(
+         "--taps", *taps,
+         "glob on node names, e.g. 'blocks.*.attn.softmax'; may be given several times (default: all)")
+        ->allow_extra_args(false);
     c->callback([=, &run] {
+        if (!o->arch.empty() && image->empty()) std::swap(o->model, *image);  // the one word there is
+        if (o->model.empty() && o->arch.empty()) throw CLI::RequiredError("model");
+        if (image->empty()) throw CLI::RequiredError("image");
         run = [=] {
-            if (o->model.empty()) throw Error("no model named");
             if (!dump->empty()) check_writable(*dump);
             const OpenedModel probe = open(*o);
             const Pixels pixels = load_pixels(*image, *probe.graph(), probe.info());
@@ -54,7 +59,7 @@ void add_run(CLI::App& program, Run& run) {
                     if (glob_match(glob, nodes[i].name)) options.taps[i] = any = true;
                 if (!any)
                     throw Error("no node matches '" + glob + "'", "--taps",
-                                "`ivit info` --json lists the nodes");
+                                "`ivit info --json` lists the nodes");
             }
             if (dump->empty() && !taps->empty())
                 throw Error("--taps without --dump keeps nothing", "--taps", "name a file with --dump");

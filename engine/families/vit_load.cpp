@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A ViT or DeiT from a checkpoint: dimensions from names and shapes, the rest from the settings, then the
 // weights.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -106,6 +108,12 @@ class Loader {
             dims_.eps = static_cast<float>(*settings_.eps);
         else
             assume("LayerNorm epsilon: 1e-6");
+        // arithmetic.md, I-LayerNorm: as good as nothing up to here beside the variances that networks have.
+        if (dims_.eps > 1e-5f)
+            assume(
+                fmt::format("LayerNorm epsilon: {:g} in float, none in integers, which differ where rows "
+                            "vary as little as that",
+                            dims_.eps));
         agree("width", settings_.width, dims_.width);
         agree("depth", settings_.depth, dims_.depth);
         agree("MLP size", settings_.hidden, dims_.hidden);
@@ -277,7 +285,8 @@ class Loader {
             std::string text = std::to_string(info.crop_pct);
             text.erase(text.find_last_not_of('0') + 1);
             if (text.back() == '.') text.pop_back();
-            assume("crop: the central " + text + " of the picture's shorter side");
+            assume(whole ? "crop: a square of the picture's shorter side"
+                         : "crop: a square of " + text + " of the picture's shorter side");
         }
         if (!settings_.labels.empty()) {
             info.labels = settings_.labels;

@@ -62,13 +62,31 @@ std::vector<Trial> of_node(const Node& n, const QuantNode& q) {
     return trials;
 }
 
+// "*.act" of "blocks.3.mlp.act".
+std::string everywhere(const Node& n) {
+    return n.op == Op::layernorm ? "*norm*"
+                                 : "*" + n.name.substr(std::min(n.name.find_last_of('.'), n.name.size()));
+}
+
+// `one` instead of the trial's rules where it does the same: the change a person would have made, and can
+// read.
+void say_shortly(const QuantizedModel& model, Trial& t, QuantRule one) {
+    QuantConfig a = model.config, b = model.config;
+    a.rules.insert(a.rules.end(), t.rules.begin(), t.rules.end());
+    b.rules.push_back(one);
+    if (resolve(a, *model.graph) == resolve(b, *model.graph)) t.rules = {std::move(one)};
+}
+
 // Each kind of rounding and approximation, everywhere.
 std::vector<Trial> of_network(const QuantizedModel& model) {
     const Graph& g = *model.graph;
     std::map<std::string, Trial> kinds;
-    const auto add = [&](const std::string& what, QuantRule r) {
+    std::map<std::string, QuantRule> short_form;
+    const auto add = [&](const std::string& what, QuantRule r, const std::string& glob) {
         Trial& t = kinds[what];
         t.what = what;
+        QuantRule& one = short_form[what] = r;
+        one.glob = glob;
         t.rules.push_back(std::move(r));
     };
     for (size_t i = 0; i < g.nodes.size(); ++i) {
@@ -76,21 +94,32 @@ std::vector<Trial> of_network(const QuantizedModel& model) {
         const QuantNode& q = *model.nodes[i];
         const int bits = q.quant.out_bits;
         if (q.quant.mode == Mode::integer) {
-            if (!q.weight.empty() && q.quant.weight_bits < 8) add("weights at 8 bits", rule(n.name, 8, {}));
-            if (const char* exact = true_operator(n.op)) add(exact, rule(n.name, {}, {}, Mode::exact));
+            if (!q.weight.empty() && q.quant.weight_bits < 8)
+                add("weights at 8 bits", rule(n.name, 8, {}), "*");
+            if (const char* exact = true_operator(n.op))
+                add(exact, rule(n.name, {}, {}, Mode::exact), everywhere(n));
         }
         if (n.op == Op::softmax) {
-            if (bits < 16) add("softmax at 16 bits", rule(n.name, {}, 16));
+            if (bits < 16) add("softmax at 16 bits", rule(n.name, {}, 16), everywhere(n));
         } else if (n.op == Op::attn_logits) {
-            if (bits < 16) add("attention logits at 16 bits", rule(n.name, {}, 16));
+            if (bits < 16) add("attention logits at 16 bits", rule(n.name, {}, 16), everywhere(n));
         } else if (n.op == Op::residual_add || n.op == Op::pos_embed) {
-            if (bits < 16) add("residual stream at 16 bits", rule(n.name, {}, 16));
+            if (bits < 16) {
+                QuantRule all;
+                all.bits.residual = 16;
+                all.glob = "*";
+                add("residual stream at 16 bits", rule(n.name, {}, 16), "*");
+                short_form["residual stream at 16 bits"] = std::move(all);
+            }
         } else if (bits < 8) {
-            add("activations at 8 bits", rule(n.name, {}, 8));
+            add("activations at 8 bits", rule(n.name, {}, 8), "*");
         }
     }
     std::vector<Trial> trials;
-    for (auto& [what, t] : kinds) trials.push_back(std::move(t));
+    for (auto& [what, t] : kinds) {
+        say_shortly(model, t, short_form[what]);
+        trials.push_back(std::move(t));
+    }
     return trials;
 }
 
@@ -103,7 +132,9 @@ std::vector<Trial> of_blocks(const QuantizedModel& model) {
             t.rules.push_back(rule(n.name, {}, {}, Mode::float_ops));
             if (t.where.empty()) t.where = n.name.substr(0, n.name.find('.', n.name.find('.') + 1));
         }
-        if (!t.rules.empty()) trials.push_back(std::move(t));
+        if (t.rules.empty()) continue;
+        say_shortly(model, t, rule(t.where + ".*", {}, {}, Mode::float_ops));
+        trials.push_back(std::move(t));
     }
     return trials;
 }

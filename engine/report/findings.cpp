@@ -83,6 +83,14 @@ std::string report_subtitle(const Json& r) {
 
 namespace {
 
+// " 2 pictures could not be read and are left out."
+std::string left_out(const Json& report) {
+    const size_t n = report.contains("skipped") ? report["skipped"].size() : 0;
+    if (n == 0) return {};
+    return n == 1 ? " 1 picture could not be read and is left out."
+                  : fmt::format(" {} pictures could not be read and are left out.", n);
+}
+
 // Does it matter?
 Finding of_predictions(const Json& report) {
     const Json& images = report["images"];
@@ -92,8 +100,8 @@ Finding of_predictions(const Json& report) {
         return {agree ? fmt::format("Both networks say {}",
                                     image["predictions"]["float"][0]["label"].get<std::string>())
                       : "The integers say something else than float",
-                fmt::format("{}. The logits stand at {} dB SQNR, KL {} nats.", certainty(image),
-                            number(real(l["sqnr_db"])), number(real(l["kl"]))),
+                fmt::format("{}. The logits stand at {} dB SQNR, KL {} nats.{}", certainty(image),
+                            number(real(l["sqnr_db"])), number(real(l["kl"])), left_out(report)),
                 !agree};
     }
     size_t agree = 0;
@@ -110,7 +118,8 @@ Finding of_predictions(const Json& report) {
         }
     }
     return {fmt::format("Both networks say the same of {} of {} pictures", agree, images.size()),
-            fmt::format("The logits stand at {} to {} dB SQNR.{}", number(least), number(most), differ),
+            fmt::format("The logits stand at {} to {} dB SQNR.{}{}", number(least), number(most), differ,
+                        left_out(report)),
             agree < images.size()};
 }
 
@@ -133,7 +142,9 @@ Finding of_evaluation(const Json& report, const Json& c) {
     const double change = real(c["top1"]) - real(e["float"]["top1"]);
     return {fmt::format("Top-1 {} % instead of {} %", number(real(c["top1"]), 4),
                         number(real(e["float"]["top1"]), 4)),
-            fmt::format("{:+.2f} points over {} pictures; {}.", change, images, agreement), change < -1};
+            fmt::format("{:+.2f} points over {} picture{}; {}.", change, images, images == 1 ? "" : "s",
+                        agreement),
+            change < -1};
 }
 
 // Where is it worst, and is that node to blame?
@@ -145,7 +156,8 @@ Finding of_worst_node(const Json& report) {
     const auto rows = worst_first(layer_rows(*worst));
     const LayerRow& w = rows.front();
     const double own = std::pow(10, (w.cumulative_db - w.isolated_db) / 10);
-    std::string s = fmt::format("There the integers are {} dB from float", number(w.cumulative_db));
+    std::string s = fmt::format("There the integers stand at {} dB SQNR{}", number(w.cumulative_db),
+                                w.cumulative_db < 3 ? " (at 0 dB the error is as large as the values)" : "");
     if (std::isfinite(own)) {
         s += fmt::format("; on exact inputs the node alone stands at {} dB, so ", number(w.isolated_db));
         s += own > 0.5 ? "it makes most of that error itself."

@@ -164,6 +164,7 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
     report["machine"]["system"] = operating_system();
     report["options"] = {{"top", o.top}, {"head", o.head}};
     report["reproduce"] = o.commands;
+    if (!o.skipped.empty()) report["skipped"] = o.skipped;
     report["calibration_ranges"] = e.calibration.to_json();
     if (o.causes) report["causes"] = *o.causes;
     report["images"] = Json::array();
@@ -249,7 +250,8 @@ std::vector<std::string> reproduce_commands(const Effective& e, const std::vecto
         quant = " --quant ivit-config.json";
     }
     std::string command = "ivit report";
-    for (const auto& p : pictures) command += " " + shell_word(p);
+    // A name that begins with a dash would be taken for an option.
+    for (const auto& p : pictures) command += " " + shell_word(p[0] == '-' ? "./" + p : p);
     command += quant;
     for (const auto& word : more) command += " " + shell_word(word);
     command += " --backend " + e.backend.name;

@@ -31,6 +31,7 @@ struct ReportOptions {
     std::optional<Json> evaluation;     // an "ivit-evaluate" document
     std::optional<Json> causes;         // causes_json(), causes.h
     std::vector<std::string> commands;  // that reproduce the report
+    Json skipped;  // pictures that were asked for and cannot be read: [{"file", "error"}]
 };
 
 // Everything the report says; assets/report.schema.json describes it. Histograms: 64 bins over both networks'

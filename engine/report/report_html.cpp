@@ -23,7 +23,7 @@ dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 16px;mar
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.93em;font-variant-numeric:tabular-nums}th,td{padding:3px 7px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child,.l{text-align:left}td.w{white-space:normal;min-width:9em}td.l{white-space:normal;min-width:6em;overflow-wrap:break-word}th{color:var(--dim);font-weight:600;white-space:normal;overflow-wrap:break-word;vertical-align:bottom;line-height:1.25}.sort th{cursor:pointer}th[aria-sort]::after{content:" \2193"}th[aria-sort=ascending]::after{content:" \2191"}
 .row{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}.card{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:10px}
-.card svg,.thumb svg{display:block;width:100%;height:auto}.plot svg{min-width:640px}.grow{flex:1 1 300px;min-width:0}.hist{flex:1 1 280px;max-width:340px}.plot circle.i{fill:var(--float)}.plot text.worst{fill:var(--int);font-weight:600;font-size:12px}.map{flex:1 1 180px;max-width:240px}.thumb{width:144px}
+.card svg,.thumb svg{display:block;width:100%;height:auto}.plot svg{min-width:640px}.grow{flex:1 1 300px;min-width:0}.hist{flex:1 1 280px;max-width:340px}.plot circle.i{fill:var(--float)}.plot text.worst{fill:var(--int);font-weight:600;font-size:12px;paint-order:stroke;stroke:var(--card);stroke-width:4px;stroke-linejoin:round}.map{flex:1 1 180px;max-width:240px}.thumb{width:144px}
 .cards{display:flex;flex-wrap:wrap;gap:12px;margin:1em 0}.cards .find{flex:1 1 240px;min-width:0}.row+.row,.find+.row{margin-top:12px}.find b{display:block;font-size:1.12rem;line-height:1.3;margin-bottom:.25em}.find.alert{border-color:var(--bad)}.find.alert b{color:var(--bad)}
 .gain{display:grid;grid-template-columns:minmax(0,2fr) minmax(40px,1fr) max-content;gap:3px 10px;align-items:center}.gain>:nth-child(3n){text-align:right;font-variant-numeric:tabular-nums}.gain .bar{min-width:1px;background:var(--int)}.why{flex:1 1 300px;min-width:0}
 .bars{table-layout:fixed}.bars td{white-space:normal}.bars td:nth-child(2){width:40%}.bars td:nth-child(3){width:5.5em;white-space:nowrap}.bar{height:8px;border-radius:2px;background:var(--float)}.bar.q{background:var(--int)}
@@ -174,7 +174,7 @@ std::string overview_html(const Json& images) {
     std::string s =
         "<h2>Pictures</h2><div class='scroll'><table class='sort'><thead><tr><th>picture</th><th "
         "class='l'>float</th><th class='l'>integer</th><th>agree</th><th>logits SQNR "
-        "dB</th><th>KL</th></tr></thead><tbody>";
+        "dB</th><th>KL nats</th></tr></thead><tbody>";
     for (size_t i = 0; i < images.size(); ++i) {
         const Json &p = images[i]["predictions"], &l = images[i]["logits"];
         s += fmt::format(

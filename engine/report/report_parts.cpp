@@ -54,6 +54,8 @@ std::vector<std::pair<std::string, std::string>> report_facts(const Json& r) {
                                r["machine"]["isa"].get<std::string>(), r["machine"]["threads"].get<int>()));
     if (r["machine"].contains("gpu_absent"))
         facts.emplace_back("No GPU", r["machine"]["gpu_absent"].get<std::string>());
+    for (const auto& s : r.value("skipped", Json::array()))
+        facts.emplace_back("Left out", s["file"].get<std::string>() + ": " + s["error"].get<std::string>());
     facts.emplace_back(
         "Machine", fmt::format("{}, {} cores, {}", r["machine"]["cpu"].get<std::string>(),
                                r["machine"]["cores"].get<int>(), r["machine"]["system"].get<std::string>()));

@@ -134,7 +134,7 @@ class Evaluate(Case):
         with open(self.at("q.json"), "w") as f:
             json.dump({"default": "W4A8", "rules": {"blocks.0.*": {"mode": "float"}}}, f)
         doc = json.loads(self.ivit("evaluate", "set", "-q", "q.json", "-q", "W8A8", "--json"))
-        self.assertEqual([c["quant"] for c in doc["configurations"]], ["W4A8 + 1 rule", "W8A8"])
+        self.assertEqual([c["quant"] for c in doc["configurations"]], ["W4A8 except blocks.0.* float", "W8A8"])
 
     def test_killed_anywhere(self):
         self.pictures(24)
@@ -476,6 +476,9 @@ class Report(Case):
 
     def test_hostile_names(self):
         name = "<script>alert(1)<&>\"'.jpg"
+        shutil.copy(self.pictures_given[0], self.at("-dash.jpg"))
+        self.ivit("report", "--runs", "0", "-o", "d.json", "--", "-dash.jpg")
+        self.assertIn(" ./-dash.jpg ", json.loads(read(self.at("d.json")))["reproduce"][0])
         shutil.copy(self.pictures_given[0], self.at(name))
         shutil.copy(self.pictures_given[0], self.at("x" * 200 + ".jpg"))
         self.ivit("report", name, "x" * 200 + ".jpg", "--runs", "0", *[a for f in FORMS for a in ("-o", "h." + f)])
@@ -520,6 +523,76 @@ class Words(Case):
         for arguments in (["evaluate", "nowhere", "-o"], ["quantize", "--model", "nowhere", "-o"], ["run", "nowhere", "nowhere", "--dump"],
                           ["report", "nowhere.jpg", "-o"]):
             self.refused("none/out.json: cannot write the file", *arguments, "none/out.json")
+
+    def broken(self, name="broken.jpg"):
+        os.makedirs(os.path.dirname(self.at(name)), exist_ok=True)
+        with open(self.at(name), "wb") as f:
+            f.write(read(self.picture, "rb")[:500])
+        return name
+
+    def test_a_broken_picture_does_not_end_the_others(self):
+        broken = self.broken()
+        # The ranges of random weights come from the first picture that can be read.
+        for command in (["classify"], ["compare"], ["report", "--runs", "0", "-o", "r.json", "-o", "r.md"]):
+            doc = json.loads(self.ivit(*command, "--arch", "deit_tiny_patch16_32", broken, self.picture, broken, "--json", code=1))
+            self.assertEqual(self.stderr.count("it is truncated"), 1)
+            self.assertEqual([i["file"] for i in doc["images"]], [self.picture])
+            self.assertEqual([s["file"] for s in doc["skipped"]], [broken])
+            self.assertIn("it is truncated", doc["skipped"][0]["error"])
+        self.assertNotIn(broken, doc["reproduce"][0])
+        self.assertIn("**Left out**: broken.jpg: ", read(self.at("r.md")))
+        self.assertIn("1 picture could not be read and is left out.", read(self.at("r.md")).split("##")[0])
+        self.assertEqual(json.loads(read(self.at("r.json")))["skipped"], doc["skipped"])
+        self.assertIn(b"every value is the same", self.ivit("replay", "r.json"))
+        self.refused("it is truncated", "report", broken, "-o", "none.html")
+        self.assertFalse(os.path.exists(self.at("none.html")))
+
+    def test_calibration_leaves_out_what_cannot_be_read(self):
+        self.broken("set/a.jpg")
+        self.refused("set: no picture of it can be read, the first: set/a.jpg: ", "calibrate", "--calibration", "set", "-o", "c.json")
+        self.assertFalse(os.path.exists(self.at("c.json")))
+        shutil.copy(self.picture, self.at("set", "b.jpg"))
+        doc = json.loads(self.ivit("calibrate", "--calibration", "set", "-o", "c.json", "--json"))
+        self.assertIn("note: left out of the calibration: set/a.jpg: ", self.stderr)
+        self.assertEqual([s["file"] for s in doc["skipped"]], ["set/a.jpg"])
+        self.assertEqual(doc["calibration"]["summary"], "mse ranges from 1 picture of set")
+        # Ranges of a network that has more nodes than this one are not its own.
+        self.ivit("quantize", "--arch", "deit_tiny_patch16_32", "--calibration", "set", "-o", "q.safetensors")
+        ranges = json.loads(read(self.at("c.json")))
+        ranges["sites"]["blocks.99.add1"] = ranges["sites"]["blocks.0.add1"]
+        with open(self.at("other.json"), "w") as f:
+            json.dump(ranges, f)
+        self.refused("of another model: this one has no blocks.99.add1", "classify", self.picture, "--calibration", "other.json")
+
+    def test_what_is_no_checkpoint(self):
+        bundled = next(os.path.join(SOURCE, "assets", f) for f in os.listdir(os.path.join(SOURCE, "assets")) if f.endswith(".safetensors"))
+        with open(self.at("model.pth"), "wb") as f:
+            f.write(b"PK\x03\x04" + bytes(60))
+        os.mkdir(self.at("saved"))
+        self.refused("this is a PyTorch file, expected safetensors", "info", "model.pth")
+        self.refused("this is a folder without a model.safetensors", "info", "saved")
+        os.symlink(bundled, self.at("saved", "model.safetensors"))  # as transformers' save_pretrained() leaves it
+        self.assertEqual(json.loads(self.ivit("info", "saved", "--json"))["architecture"],
+                         json.loads(self.ivit("info", "--json"))["architecture"])
+
+    def test_an_option_does_not_take_the_words_after_its_own(self):
+        bundled = json.loads(self.ivit("info", "--json"))["model"]["source"]
+        self.assertEqual(self.ivit("report", "--runs", "0", "-o", "a.json", "-o", "a.md", self.picture).split(), [b"a.json", b"a.md"])
+        self.assertIn(b"every value is the same", self.ivit("replay", "--image", self.picture, "a.json"))
+        doc = json.loads(self.ivit("run", "--dump", "t.safetensors", "--taps", "*.softmax", "--taps", "head", bundled, self.picture, "--json"))
+        self.assertEqual(len(doc["taps"]), 13)
+
+    def test_a_selftest_without_expectations_does_not_pass(self):
+        for content in ({}, {"shiftmax": []}, {"format": "ivit-report"}):
+            with open(self.at("golden.json"), "w") as f:
+                json.dump(content, f)
+            self.refused("the golden file holds no expectation", "selftest", "--golden", "golden.json")
+
+    def test_run_takes_an_architecture(self):
+        doc = json.loads(self.ivit("run", "--arch", "deit_tiny_patch16_32", self.picture, "--json"))
+        self.assertEqual(doc["file"], self.picture)
+        self.assertEqual(self.ivit("run", self.picture, code=2), b"")
+        self.assertIn("image is required", self.stderr)
 
     def test_documents(self):
         with open(self.at("broken.jpg"), "wb") as f:

@@ -203,8 +203,25 @@ TEST_CASE("controls: what has the focus keeps the keys it needs, and a click tak
     QTest::keyClick(tree, Qt::Key_Return);
     auto* box = tree->findChild<QComboBox*>();
     REQUIRE(box);
-    QTest::qWait(20);
-    box->hidePopup();
+    REQUIRE(fixture::wait_until([&] { return box->view()->isVisible(); }));
+    // One Esc leaves the list and the cell, and changes nothing.
+    const int changes = w.bench().undo_stack().count();
+    QPointer<QComboBox> editor = box;
+    QTest::keyClick(box->view(), Qt::Key_Escape);
+    REQUIRE(fixture::wait_until([&] { return !editor; }));
+    CHECK(w.bench().undo_stack().count() == changes);
+    CHECK(tree->hasFocus());
+    // Return on another entry makes it the block's.
+    QTest::keyClick(tree, Qt::Key_Return);
+    editor = box = tree->findChild<QComboBox*>();
+    REQUIRE(box);
+    REQUIRE(fixture::wait_until([&] { return box->view()->isVisible(); }));
+    box->view()->setCurrentIndex(box->model()->index(box->findText("4"), 0));
+    QTest::keyClick(box->view(), Qt::Key_Return);
+    REQUIRE(fixture::wait_until([&] { return !editor; }));
+    REQUIRE(o.settled());
+    CHECK(tree->currentIndex().siblingAtColumn(QuantTreeModel::weight_column).data().toString() == "4");
+    w.bench().undo_stack().undo();
     // Clicking a button leaves the keys to the window; with Tab it can be pressed by Space.
     w.tabs()->setCurrentWidget(w.tensor());
     w.tabs()->setFocus();

@@ -158,6 +158,7 @@ TEST_CASE("lens: what to turn is measured, and turning it brings what was said",
     causes->apply(0);
     REQUIRE(o.settled());
     CHECK(w.bench().shown().comparison()->logits.sqnr_db == Approx(before + gain).epsilon(1e-6));
+    CHECK(w.bench().settings().config.rules.size() == 1);  // as a person would have made it
     w.bench().undo_stack().undo();
     REQUIRE(o.settled());
     CHECK(w.bench().shown().comparison()->logits.sqnr_db == before);

@@ -307,6 +307,43 @@ TEST_CASE("window: broken, missing and oddly named files are quiet marks", "[win
     CHECK(w.predictions()->verdict().isEmpty());
 }
 
+TEST_CASE("window: fits a small screen, with the middle as its largest part", "[window]") {
+    Opened o(1);
+    MainWindow& w = o.window;
+    w.take_size({1024, 700});
+    QTest::qWait(50);
+    CHECK(w.size() == QSize(1024, 700));
+    CHECK(w.tabs()->height() > w.layers()->height());
+    CHECK(w.tabs()->tabBar()->sizeHint().width() <= w.tabs()->width());  // every view's name is there
+    for (int i = 0; i < w.tabs()->count(); ++i) {
+        w.tabs()->setCurrentIndex(i);
+        QTest::qWait(20);
+        INFO(w.tabs()->tabText(i).toStdString() << " " << w.width());
+        CHECK(w.size() == QSize(1024, 700));
+    }
+    w.findChild<QAction*>("W4A8")->trigger();  // the ghost joins the plot's legend
+    REQUIRE(o.settled());
+    CHECK(w.minimumSizeHint().width() <= 1024);
+}
+
+TEST_CASE("window: a quantized model without its checkpoint says what it cannot do", "[window]") {
+    Opened o(1);
+    MainWindow& w = o.window;
+    ivit::QuantizedModel q = *w.bench().shown().comparison()->model;
+    q.info.source = "/gone.safetensors";
+    const QString file = o.folder.dir.filePath("alone.safetensors");
+    ivit::save(q, file.toStdString());
+    w.open_model(file);
+    REQUIRE(o.settled());
+    REQUIRE(w.bench().shown().comparison()->cumulative.empty());
+    bool said = false;
+    for (int i = 0; i < w.layers()->plot()->itemCount(); ++i) {
+        const auto* text = qobject_cast<QCPItemText*>(w.layers()->plot()->item(i));
+        said |= text && text->visible() && text->text().contains("nothing to be\ncompared with");
+    }
+    CHECK(said);
+}
+
 TEST_CASE("window: 2000 files, switching models while calibrating, closing in the middle", "[window]") {
     Folder folder;
     {
@@ -336,7 +373,7 @@ TEST_CASE("window: 2000 files, switching models while calibrating, closing in th
     REQUIRE(o.settled());
     REQUIRE(o.window.bench().settings().calibration);
     CHECK(o.window.bench().settings().calibration->pictures == 1);
-    CHECK(o.window.model_card()->text().contains("1 pictures"));
+    CHECK(o.window.model_card()->text().contains("1 picture of"));
     o.window.bench().undo_stack().undo();
     o.window.findChild<QAction*>("W4A4")->trigger();  // and it closes in the middle of that
 }
