@@ -23,6 +23,9 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
 void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q, uint8_t* out);
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
               uint8_t* high);
+// For any shift and clamp, any distances. q has planes, and the processor VBMI.
+bool shiftmax_any(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+                  uint8_t* high);
 void pack_k(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width, int32_t* init);
 void pack_v(const uint8_t* rows, int64_t ld, Part part, int cols, int8_t* group, int width);
 void lookup(const uint8_t* table, uint8_t* x, int64_t n);

@@ -34,7 +34,7 @@ struct ResidualView {
     int32_t m, s;
 };
 
-// e by distance as planes of bytes: e = (the sum over p of bytes[p][distance] << 8 p) << shift. [count][128
+// e by distance as planes of bytes: e = (the sum over p of bytes[p][distance] << 8 p) << shift. [count][192
 // or 256]
 struct EPlanes {
     const uint8_t* bytes;
@@ -45,7 +45,7 @@ struct EPlanes {
 // Shiftmax over logits of up to 8 bits: e by distance from the row's maximum. arithmetic.md, Shiftmax.
 struct ShiftmaxView {
     const uint64_t* e;  // [256]
-    EPlanes all, near;  // of all 256 distances, of those below 128 alone
+    EPlanes all, near;  // of all 256 distances, of those below 192 alone
     int M, k;
 };
 

@@ -7,19 +7,14 @@ namespace ivit::cpu::avx512 {
 
 namespace {
 
-// A table of 64 * blocks bytes in registers.
-template <int blocks>
+// A table of 256 bytes in registers.
 vbmi_inlined __m512i look_up(const __m512i (&table)[4], __m512i index) {
-    const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
-    if constexpr (blocks == 2) return low;
-    if constexpr (blocks == 3)
-        return _mm512_mask_permutexvar_epi8(low, _mm512_movepi8_mask(index), index, table[2]);
-    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index),
+                                  _mm512_permutex2var_epi8(table[0], index, table[1]),
                                   _mm512_permutex2var_epi8(table[2], index, table[3]));
 }
 
 // p, computed once per value of e instead of once per element. f < 2^32. high may be null.
-template <int blocks>
 __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t n, int max, uint64_t f,
                                                        const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
     const __m512i top = _mm512_set1_epi8(static_cast<char>(max));
@@ -31,7 +26,7 @@ __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t
     const __m512i byte = _mm512_set1_epi16(0xff);
     __m512i p_low[4], p_high[4];
 #pragma GCC unroll 4
-    for (int b = 0; b < blocks; ++b) {
+    for (int b = 0; b < 4; ++b) {
         __m512i p[4];
 #pragma GCC unroll 4
         for (int v = 0; v < 4; ++v) {
@@ -51,63 +46,45 @@ __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t
     for (int64_t i = 0; i < n; i += 64) {
         const __mmask64 valid = lanes64(n - i);
         const __m512i delta = _mm512_sub_epi8(top, _mm512_maskz_loadu_epi8(valid, x + i));
-        _mm512_mask_storeu_epi8(low + i, valid, look_up<blocks>(p_low, delta));
-        if (high) _mm512_mask_storeu_epi8(high + i, valid, look_up<blocks>(p_high, delta));
+        _mm512_mask_storeu_epi8(low + i, valid, look_up(p_low, delta));
+        if (high) _mm512_mask_storeu_epi8(high + i, valid, look_up(p_high, delta));
     }
 }
 
 // Stage by stage over all rows: each stage of one row waits long for the one before, those of other rows do
 // not.
-template <int blocks>
-__attribute__((target("avx512vbmi"))) void in_stages(ShiftmaxRows* s, ShiftmaxStages* at) {
-    for (int r = 0; r < s->rows; ++r) sum_stage<blocks>(*s, r, at);
-    for (int r = 0; r < s->rows; ++r) share_stage<blocks>(*s, r, *at);
-    last_stage<blocks>(at, s);
-}
-
-// Any shift and clamp.
-template <int blocks>
-__attribute__((target("avx512vbmi"))) bool any_shift(const uint8_t* x, int64_t ld, int rows, int64_t n,
-                                                     const uint8_t* max, const ShiftmaxView& q, uint8_t* low,
-                                                     uint8_t* high) {
-    uint64_t f[tile_rows];
-    bool upper = false;
-    for (int r = 0; r < rows; ++r) {
-        const uint64_t d = sum_row<blocks>(x + r * ld, n, max + r, blocks == 2 ? q.near : q.all);
-        f[r] = shiftmax_reciprocal(d, q.M);
-        if (f[r] >> 32) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
-        upper = upper || (f[r] * q.e[0]) >> (q.M - q.k + 1) > 255;
-    }
-    for (int r = 0; r < rows; ++r)
-        shares_of_e<blocks>(x + r * ld, n, max[r], f[r], q, low + r * ld, upper ? high + r * ld : nullptr);
-    return upper;
-}
-
-}  // namespace
-
-namespace {
-
-__attribute__((target("avx512vbmi"))) bool shiftmax_vbmi(const uint8_t* x, int64_t ld, int rows, int64_t n,
-                                                         const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+__attribute__((target("avx512vbmi"))) bool in_stages(ShiftmaxRows s) {
     ShiftmaxStages at;
-    ShiftmaxRows s{x, ld, rows, n, q, low, high, false};
-    by_blocks(
-        greatest(x, ld, rows, n, at.max), [&]<int blocks>() __attribute__((target("avx512vbmi"),
-                                                                           always_inline)) {
-            if (shiftmax_in_stages(q))
-                in_stages<blocks>(&s, &at);
-            else
-                s.upper = any_shift<blocks>(x, ld, rows, n, at.max, q, low, high);
-        });
+    greatest_stage(s, &at);
+    for (int r = 0; r < s.rows; ++r) sum_stage(s, r, &at);
+    for (int r = 0; r < s.rows; ++r) share_stage(s, r, at);
+    last_stage(&at, &s);
     return s.upper;
 }
 
 }  // namespace
 
+__attribute__((target("avx512vbmi"))) bool shiftmax_any(const uint8_t* x, int64_t ld, int rows, int64_t n,
+                                                        const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+    uint64_t f[tile_rows];
+    uint8_t max[tile_rows];
+    bool upper = false, far = false;
+    for (int r = 0; r < rows; ++r) {
+        max[r] = static_cast<uint8_t>(greatest(x + r * ld, n));
+        f[r] = shiftmax_reciprocal(sum_row<4>(x + r * ld, n, max + r, q.all, &far), q.M);
+        if (f[r] >> 32) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+        upper = upper || (f[r] * q.e[0]) >> (q.M - q.k + 1) > 255;
+    }
+    for (int r = 0; r < rows; ++r)
+        shares_of_e(x + r * ld, n, max[r], f[r], q, low + r * ld, upper ? high + r * ld : nullptr);
+    return upper;
+}
+
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
               uint8_t* high) {
     if (q.all.count == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
-    return shiftmax_vbmi(x, ld, rows, n, q, low, high);
+    if (shiftmax_in_stages(q)) return in_stages({x, ld, rows, n, q, low, high});
+    return shiftmax_any(x, ld, rows, n, q, low, high);
 }
 
 // ---- Attention's right-hand matrices ----

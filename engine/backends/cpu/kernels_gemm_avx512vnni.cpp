@@ -241,23 +241,14 @@ __attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64
                                                          int64_t k4, const int32_t* init, int32_t* out,
                                                          ShiftmaxRows* s) {
     ShiftmaxStages at;
-    int blocks = 0;
     tile<on_upper, rows, vectors, tile_rows + 2>(
         a, lda, b, k4, init, out, [&](int slot) __attribute__((target("avx512vbmi"))) {
             const int r = slot - 1;
-            if (slot == 0) {
-                blocks = greatest(s->x, s->ld, s->rows, s->n, at.max);
-                return;
-            }
-            by_blocks(
-                blocks, [&]<int count>() __attribute__((target("avx512vbmi"), always_inline)) {
-                    if (r < s->rows) sum_stage<count>(*s, r, &at);
-                    if (r > 0 && r <= s->rows) share_stage<count>(*s, r - 1, at);
-                });
+            if (slot == 0) return greatest_stage(*s, &at);
+            if (r < s->rows) sum_stage(*s, r, &at);
+            if (r > 0 && r <= s->rows) share_stage(*s, r - 1, at);
         });
-    by_blocks(
-        blocks, [&]<int count>()
-                    __attribute__((target("avx512vbmi"), always_inline)) { last_stage<count>(&at, s); });
+    last_stage(&at, s);
 }
 
 // The product of upper bytes: zeros but for a few probabilities, so only groups of four k where any row has

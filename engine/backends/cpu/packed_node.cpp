@@ -48,7 +48,7 @@ void pack_softmax(const QuantNode& q, PackedNode* p) {
     }
     if (p->logit_bits > 8 || top >> 32) return;
     p->all.fill(p->e, 256);
-    p->near.fill(p->e, 128);
+    p->near.fill(p->e, 192);
 }
 
 // arithmetic.md, ShiftGELU, pivot row: e depends on x - c alone and e0 on c alone, so a table for each c is

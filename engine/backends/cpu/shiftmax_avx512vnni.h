@@ -25,90 +25,71 @@ vbmi_inlined int horizontal_max(__m512i x) {
 
 vbmi_inlined __m512i broadcast_byte(const uint8_t* x) { return _mm512_set1_epi8(static_cast<char>(*x)); }
 
-// The greatest of each row, and how many blocks of 64 the distances from it take: 2, 3 or 4.
-vbmi_inlined int greatest(const uint8_t* x, int64_t ld, int rows, int64_t n, uint8_t* max) {
-    for (int r = 0; r < rows; ++r) {
-        const uint8_t* row = x + r * ld;
-        __m512i most = _mm512_setzero_si512();
-        int64_t i = 0;
-        for (; i + 64 <= n; i += 64) most = _mm512_max_epu8(most, _mm512_loadu_si512(row + i));
-        if (i < n) most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(lanes64(n - i), row + i));
-        max[r] = static_cast<uint8_t>(horizontal_max(most));
-    }
-    __m512i distances = _mm512_setzero_si512();
-    for (int r = 0; r < rows; ++r) {
-        const uint8_t* row = x + r * ld;
-        const __m512i top = broadcast_byte(max + r);
-        int64_t i = 0;
-        for (; i + 64 <= n; i += 64)
-            distances = _mm512_max_epu8(distances, _mm512_sub_epi8(top, _mm512_loadu_si512(row + i)));
-        if (i < n)
-            distances = _mm512_max_epu8(
-                distances,
-                _mm512_maskz_sub_epi8(lanes64(n - i), top, _mm512_maskz_loadu_epi8(lanes64(n - i), row + i)));
-    }
-    if (_mm512_movepi8_mask(distances) == 0) return 2;
-    return _mm512_cmpge_epu8_mask(distances, _mm512_set1_epi8(static_cast<char>(192))) == 0 ? 3 : 4;
+vbmi_inlined int greatest(const uint8_t* x, int64_t n) {
+    __m512i most = _mm512_setzero_si512();
+    int64_t i = 0;
+    for (; i + 64 <= n; i += 64) most = _mm512_max_epu8(most, _mm512_loadu_si512(x + i));
+    if (i < n) most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(lanes64(n - i), x + i));
+    return horizontal_max(most);
 }
 
-// table[index] for tables of 64 * blocks bytes in memory.
+// table[index] for tables of 64 * blocks bytes in memory; index below that.
 template <int blocks>
 vbmi_inlined __m512i look_up_at(const uint8_t* table, __m512i index) {
     const __m512i low =
         _mm512_permutex2var_epi8(_mm512_loadu_si512(table), index, _mm512_loadu_si512(table + 64));
-    if constexpr (blocks == 2) return low;
+    const __mmask64 upper_half = _mm512_movepi8_mask(index);
     if constexpr (blocks == 3)
-        return _mm512_mask_permutexvar_epi8(low, _mm512_movepi8_mask(index), index,
-                                            _mm512_loadu_si512(table + 128));
+        return _mm512_mask_permutexvar_epi8(low, upper_half, index, _mm512_loadu_si512(table + 128));
     const __m512i high =
         _mm512_permutex2var_epi8(_mm512_loadu_si512(table + 128), index, _mm512_loadu_si512(table + 192));
-    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
+    return _mm512_mask_blend_epi8(upper_half, low, high);
 }
 
-// The sum of e over a row, e in two planes. n <= 8192.
+// The sum of e over a row, if none of its distances passes 64 * blocks: *far says whether one does.
 template <int blocks>
-vbmi_inlined uint64_t sum_row_of_two(const uint8_t* x, int64_t n, const uint8_t* max, const EPlanes& e) {
-    constexpr int plane = blocks == 2 ? 128 : 256;
+vbmi_inlined uint64_t sum_row(const uint8_t* x, int64_t n, const uint8_t* max, const EPlanes& e, bool* far) {
     const __m512i top = broadcast_byte(max), ones = _mm512_set1_epi8(1);
-    __m512i low = _mm512_setzero_si512(), high = low;
-    const uint8_t* table = e.bytes;
-    const auto add = [&](int64_t i, __m512i one) __attribute__((target("avx512vbmi"), always_inline)) {
-        asm volatile("" : "+r"(table));  // not to be kept in registers
-        const __m512i index = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
-        low = _mm512_dpbusd_epi32(low, look_up_at<blocks>(table, index), one);
-        high = _mm512_dpbusd_epi32(high, look_up_at<blocks>(table + plane, index), one);
+    __m512i most = _mm512_setzero_si512();
+    const auto index_at = [&](int64_t i, __mmask64 valid)
+        __attribute__((target("avx512vbmi"), always_inline)) {
+        const __m512i index = _mm512_maskz_sub_epi8(valid, top, _mm512_loadu_si512(x + i));
+        most = _mm512_max_epu8(most, index);
+        return index;
     };
-    int64_t i = 0;
-    for (; i + 64 <= n; i += 64) add(i, ones);
-    if (i < n) add(i, _mm512_maskz_mov_epi8(lanes64(n - i), ones));
-    const __m512i sums = _mm512_add_epi32(low, _mm512_slli_epi32(high, 8));
-    return static_cast<uint64_t>(static_cast<uint32_t>(_mm512_reduce_add_epi32(sums))) << e.shift;
-}
-
-// The same in any number of planes.
-template <int blocks>
-vbmi_inlined uint64_t sum_row(const uint8_t* x, int64_t n, const uint8_t* max, const EPlanes& e) {
-    if (e.count == 2 && n <= 8192) return sum_row_of_two<blocks>(x, n, max, e);
-    constexpr int bytes = blocks == 2 ? 128 : 256;
-    __m512i sums = _mm512_setzero_si512();
-    const uint8_t* table = e.bytes + e.count * bytes;
-    for (int plane = 0; plane < e.count; ++plane) {
-        table -= bytes;
-        sums = _mm512_slli_epi64(sums, 8);
-        const __m512i top = broadcast_byte(max);
-        int64_t i = 0;
-        for (; i + 64 <= n; i += 64) {
+    constexpr int plane = 64 * blocks;
+    uint64_t sum = 0;
+    if (e.count == 2 && n <= 8192) {
+        __m512i low = _mm512_setzero_si512(), high = low;
+        const uint8_t* table = e.bytes;
+        const auto add = [&](__m512i index, __m512i one)
+            __attribute__((target("avx512vbmi"), always_inline)) {
             asm volatile("" : "+r"(table));  // not to be kept in registers
-            const __m512i y = look_up_at<blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i)));
-            sums = _mm512_add_epi64(sums, _mm512_sad_epu8(y, _mm512_setzero_si512()));
+            low = _mm512_dpbusd_epi32(low, look_up_at<blocks>(table, index), one);
+            high = _mm512_dpbusd_epi32(high, look_up_at<blocks>(table + plane, index), one);
+        };
+        int64_t i = 0;
+        for (; i + 64 <= n; i += 64) add(index_at(i, ~__mmask64{0}), ones);
+        if (i < n) add(index_at(i, lanes64(n - i)), _mm512_maskz_mov_epi8(lanes64(n - i), ones));
+        const __m512i sums = _mm512_add_epi32(low, _mm512_slli_epi32(high, 8));
+        sum = static_cast<uint32_t>(_mm512_reduce_add_epi32(sums));
+    } else {
+        __m512i sums = _mm512_setzero_si512();
+        const uint8_t* table = e.bytes + e.count * plane;
+        for (int p = 0; p < e.count; ++p) {
+            table -= plane;
+            sums = _mm512_slli_epi64(sums, 8);
+            for (int64_t i = 0; i < n; i += 64) {
+                asm volatile("" : "+r"(table));
+                const __mmask64 valid = lanes64(n - i);
+                const __m512i y = _mm512_maskz_mov_epi8(valid, look_up_at<blocks>(table, index_at(i, valid)));
+                sums = _mm512_add_epi64(sums, _mm512_sad_epu8(y, _mm512_setzero_si512()));
+            }
         }
-        if (i < n) {
-            const __m512i y = look_up_at<blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i)));
-            sums = _mm512_add_epi64(
-                sums, _mm512_sad_epu8(_mm512_maskz_mov_epi8(lanes64(n - i), y), _mm512_setzero_si512()));
-        }
+        sum = static_cast<uint64_t>(_mm512_reduce_add_epi64(sums));
     }
-    return static_cast<uint64_t>(_mm512_reduce_add_epi64(sums)) << e.shift;
+    *far = blocks < 4 && _mm512_cmpge_epu8_mask(most, _mm512_set1_epi8(static_cast<char>(192))) != 0;
+    return sum << e.shift;
 }
 
 // Where p of distance v lies among the words two packs of four products leave: low byte, high byte.
@@ -137,13 +118,17 @@ vbmi_inlined void words(const uint64_t* e, const uint64_t* f, __m512i* first, __
     *second = _mm512_packus_epi32(pair(e + 32), pair(e + 48));
 }
 
+// Rows in stages take distances below 192, as nearly all rows do; the others go another way afterwards. To
+// choose between tables before would be a branch nobody foresees, and beside a product a wrong guess throws
+// away much of it.
+constexpr int near_blocks = 3;
+
 // The low bytes of p for a row's distances, straight from registers.
-template <int blocks>
 vbmi_inlined void low_shares(const uint8_t* x, int64_t n, const uint8_t* max, const uint64_t* e,
                              const uint64_t* f, uint8_t* out) {
-    __m512i table[4];
-#pragma GCC unroll 4
-    for (int b = 0; b < blocks; ++b) {
+    __m512i table[near_blocks];
+#pragma GCC unroll 3
+    for (int b = 0; b < near_blocks; ++b) {
         __m512i first, second;
         words(e + b * 64, f, &first, &second);
         table[b] = _mm512_permutex2var_epi8(first, _mm512_load_si512(byte_order.low), second);
@@ -152,12 +137,8 @@ vbmi_inlined void low_shares(const uint8_t* x, int64_t n, const uint8_t* max, co
     const __m512i top = broadcast_byte(max);
     const auto at = [&](int64_t i) __attribute__((target("avx512vbmi"), always_inline)) {
         const __m512i index = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
-        const __m512i low = _mm512_permutex2var_epi8(table[0], index, table[1]);
-        if constexpr (blocks == 2) return low;
-        if constexpr (blocks == 3)
-            return _mm512_mask_permutexvar_epi8(low, _mm512_movepi8_mask(index), index, table[2]);
-        return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low,
-                                      _mm512_permutex2var_epi8(table[2], index, table[3]));
+        return _mm512_mask_permutexvar_epi8(_mm512_permutex2var_epi8(table[0], index, table[1]),
+                                            _mm512_movepi8_mask(index), index, table[2]);
     };
     int64_t i = 0;
     for (; i + 64 <= n; i += 64) _mm512_storeu_si512(out + i, at(i));
@@ -165,10 +146,9 @@ vbmi_inlined void low_shares(const uint8_t* x, int64_t n, const uint8_t* max, co
 }
 
 // The high bytes of p by distance, to memory: few rows need them.
-template <int blocks>
 vbmi_inlined void high_table(const uint64_t* e, const uint64_t* f, uint8_t* high) {
 #pragma GCC unroll 1
-    for (int b = 0; b < blocks; ++b) {
+    for (int b = 0; b < near_blocks; ++b) {
         __m512i first, second;
         words(e + b * 64, f, &first, &second);
         _mm512_store_si512(high + b * 64,
@@ -177,7 +157,6 @@ vbmi_inlined void high_table(const uint64_t* e, const uint64_t* f, uint8_t* high
 }
 
 // A row's distances through a table.
-template <int blocks>
 vbmi_inlined void look_up_row(const uint8_t* x, int64_t n, const uint8_t* max, const uint8_t* table,
                               uint8_t* out) {
     const __m512i top = broadcast_byte(max);
@@ -185,64 +164,59 @@ vbmi_inlined void look_up_row(const uint8_t* x, int64_t n, const uint8_t* max, c
     for (; i + 64 <= n; i += 64) {
         asm volatile("" : "+r"(table));
         _mm512_storeu_si512(out + i,
-                            look_up_at<blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i))));
+                            look_up_at<near_blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i))));
     }
     if (i < n)
-        _mm512_mask_storeu_epi8(out + i, lanes64(n - i),
-                                look_up_at<blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i))));
-}
-
-// Calls with_blocks.operator()<blocks>(): inside a product a branch, not a call.
-template <typename WithBlocks>
-vbmi_inlined void by_blocks(int blocks, const WithBlocks& with_blocks) {
-    if (blocks == 3)
-        with_blocks.template operator()<3>();
-    else if (blocks == 2)
-        with_blocks.template operator()<2>();
-    else
-        with_blocks.template operator()<4>();
+        _mm512_mask_storeu_epi8(
+            out + i, lanes64(n - i),
+            look_up_at<near_blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i))));
 }
 
 // Six rows on their way.
 struct ShiftmaxStages {
-    alignas(64) uint8_t high[256];  // p's high bytes by distance, of one row
+    alignas(64) uint8_t high[64 * near_blocks];  // p's high bytes by distance, of one row
     uint64_t f[tile_rows];
     uint8_t max[tile_rows];
-    bool upper[tile_rows], wide[tile_rows];
+    bool upper[tile_rows];
+    bool apart[tile_rows];  // its distances or its f are out of reach
 };
 
-template <int blocks>
+vbmi_inlined void greatest_stage(const ShiftmaxRows& s, ShiftmaxStages* at) {
+    for (int r = 0; r < s.rows; ++r) at->max[r] = static_cast<uint8_t>(greatest(s.x + r * s.ld, s.n));
+}
+
 vbmi_inlined void sum_stage(const ShiftmaxRows& s, int r, ShiftmaxStages* at) {
-    const uint64_t d = sum_row<blocks>(s.x + r * s.ld, s.n, at->max + r, blocks == 2 ? s.q.near : s.q.all);
-    const uint64_t f = (uint64_t{1} << s.q.M) / d;
+    bool far;
+    const uint64_t f =
+        (uint64_t{1} << s.q.M) / sum_row<near_blocks>(s.x + r * s.ld, s.n, at->max + r, s.q.near, &far);
     at->f[r] = f;
-    at->wide[r] = f >> 32;
+    at->apart[r] = far || f >> 32;
     // The greatest logit has the greatest share.
     at->upper[r] = (f * s.q.e[0]) >> 32 > 255;
 }
 
-template <int blocks>
 vbmi_inlined void share_stage(const ShiftmaxRows& s, int r, const ShiftmaxStages& at) {
-    low_shares<blocks>(s.x + r * s.ld, s.n, at.max + r, s.q.e, at.f + r, s.low + r * s.ld);
+    low_shares(s.x + r * s.ld, s.n, at.max + r, s.q.e, at.f + r, s.low + r * s.ld);
 }
 
-// The upper bytes, where any row has one. Which rows do is hard to foresee: beside a product, a wrong guess
-// would throw away much of it.
-template <int blocks>
+// The rows that go another way, and the upper bytes, where any row has one.
 vbmi_inlined void last_stage(ShiftmaxStages* at, ShiftmaxRows* s) {
     s->upper = false;
-    for (int r = 0; r < s->rows; ++r) s->upper = s->upper || at->upper[r];
     for (int r = 0; r < s->rows; ++r) {
         const int64_t row = r * s->ld;
-        if (at->wide[r] &&
-            scalar_kernels.shiftmax(s->x + row, s->ld, 1, s->n, s->q, s->low + row, s->high + row))
-            continue;
-        if (at->upper[r]) {
-            high_table<blocks>(s->q.e, at->f + r, at->high);
-            look_up_row<blocks>(s->x + row, s->n, at->max + r, at->high, s->high + row);
-        } else if (s->upper) {
+        if (at->apart[r])
+            at->upper[r] =
+                avx512::shiftmax_any(s->x + row, s->ld, 1, s->n, s->q, s->low + row, s->high + row);
+        s->upper = s->upper || at->upper[r];
+    }
+    for (int r = 0; r < s->rows && s->upper; ++r) {
+        const int64_t row = r * s->ld;
+        if (!at->upper[r]) {
             for (int64_t i = 0; i < s->n; i += 64)
                 _mm512_mask_storeu_epi8(s->high + row + i, lanes64(s->n - i), _mm512_setzero_si512());
+        } else if (!at->apart[r]) {
+            high_table(s->q.e, at->f + r, at->high);
+            look_up_row(s->x + row, s->n, at->max + r, at->high, s->high + row);
         }
     }
 }
