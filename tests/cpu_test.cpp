@@ -58,6 +58,7 @@ void fill(T* x, int64_t n, int64_t lo, int64_t hi, Fill how) {
 std::vector<int> shifts(const std::string& kind) {
     if (kind == "usual") return {36, 37, 38, 39, 40, 41, 42};
     if (kind == "upper") return {33, 34, 50, 61, 62};
+    if (kind == "lifted") return {25, 26, 29, 32, 33, 36, 62};
     return {1, 7, 17, 18, 30, 31, 32, 33, 40, 62};
 }
 
@@ -106,7 +107,7 @@ TEST_CASE("cpu: the matrix product is exact for any shape and any extreme", "[cp
 
 TEST_CASE("cpu: requantization is arithmetic.h's in every width", "[cpu]") {
     for (const Isa isa : instruction_sets())
-        for (const char* kind : {"usual", "upper", "any"})
+        for (const char* kind : {"usual", "upper", "lifted", "any"})
             for (const Fill how : fills)
                 for (int trial = 0; trial < 60; ++trial) {
                     const Kernels& k = cpu::kernels(isa);
@@ -121,7 +122,7 @@ TEST_CASE("cpu: requantization is arithmetic.h's in every width", "[cpu]") {
                         s[c] =
                             choice[static_cast<size_t>(uniform(0, static_cast<int64_t>(choice.size()) - 1))];
                     }
-                    alignas(64) int32_t acc[tile_rows * tile_cols];
+                    alignas(64) int32_t acc[tile_rows * tile_cols], raised[tile_rows * tile_cols];
                     const int64_t reach = int64_t{1} << uniform(8, 31);
                     fill(acc, tile_rows * tile_cols, -reach, reach - 1, how);
                     const auto ratio = [&](int c) { return one ? size_t{0} : static_cast<size_t>(c); };
@@ -134,19 +135,27 @@ TEST_CASE("cpu: requantization is arithmetic.h's in every width", "[cpu]") {
                     std::vector<uint8_t> y8(static_cast<size_t>(rows * ld), 0xAA);
                     const cpu::Requantizer to8(m.data(), s.data(), m.size(), cols, -(1 << (bits - 1)),
                                                (1 << (bits - 1)) - 1);
-                    k.requant_u8(acc, rows, cols, to8.at(0), with_table ? table : nullptr, y8.data(), ld);
+                    const auto lifted = [&](const cpu::RequantView& q) {
+                        std::copy_n(acc, tile_rows * tile_cols, raised);
+                        if (q.lift) k.lift(raised, rows, cols, q.lift);
+                        return raised;
+                    };
+                    k.requant_u8(lifted(to8.at(0)), rows, cols, to8.at(0), with_table ? table : nullptr,
+                                 y8.data(), ld);
 
                     const int wide = static_cast<int>(uniform(8, 16));
                     const cpu::Requantizer to16(m.data(), s.data(), m.size(), cols, -(1 << (wide - 1)),
                                                 (1 << (wide - 1)) - 1);
                     std::vector<int16_t> y16(static_cast<size_t>(rows * ld), 0x55), t(y16.size()),
                         sum(y16.size(), 0x55);
-                    k.requant_i16(acc, rows, cols, to16.at(0), y16.data(), ld);
+                    k.requant_i16(lifted(to16.at(0)), rows, cols, to16.at(0), y16.data(), ld);
                     fill(t.data(), static_cast<int64_t>(t.size()), -32768, 32767, how);
                     const cpu::ResidualView old{
                         static_cast<int32_t>(uniform(1 << 30, 0x7fffffff)),
                         static_cast<int32_t>(uniform(0, 2) ? uniform(28, 34) : uniform(1, 62))};
-                    k.residual_add(acc, rows, cols, to16.at(0), old, t.data(), sum.data(), ld);
+                    const cpu::Requantizer add(m.data(), s.data(), m.size(), cols, -(1 << (wide - 1)),
+                                               (1 << (wide - 1)) - 1, old.s >= 30);
+                    k.residual_add(lifted(add.at(0)), rows, cols, add.at(0), old, t.data(), sum.data(), ld);
 
                     bool same = true;
                     for (int r = 0; r < rows; ++r)

@@ -93,6 +93,7 @@ class Head {
             // What a panel has not got, the next one writes over: whole tiles are finished faster.
             before->cols = at + width < tokens_ ? tile_cols : static_cast<int>(tokens_ - at);
             node.requant.at(0, &before->q);
+            if (before->q.lift) k_.lift(acc, rows, before->cols, before->q.lift);
             before->table = nullptr;
             before->u8 = s_.logits.data() + at;
             before->i16 = s_.wide_logits.data() + at;
@@ -135,6 +136,7 @@ class Head {
             before->rows = p.rows;
             before->cols = cols_of(d_, c / tile_cols);
             node.requant.at(0, &before->q);
+            if (before->q.lift) k_.lift(acc, p.rows, before->cols, before->q.lift);
             before->table = nullptr;
             before->u8 = out + c;
             before->ld = ldo;

@@ -15,6 +15,7 @@ namespace ivit::cpu {
 namespace avx512 {
 void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
                const int32_t* init, int rows, int width, int32_t* acc, const Finish& before);
+void lift(int32_t* acc, int rows, int cols, const int32_t* lift);
 void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
                 uint8_t* out, int64_t ldo);
 void requant_i16(const int32_t* acc, int rows, int cols, const RequantView& q, int16_t* out, int64_t ldo);

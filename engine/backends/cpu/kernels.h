@@ -18,15 +18,16 @@ namespace ivit::cpu {
 constexpr int tile_rows = 6;   // 6 x 64 accumulators fill 24 of the 32 vector registers
 constexpr int tile_cols = 64;  // width of a packed panel; the last one of a matrix may be 16, 32 or 48 wide
 
-// Requantization of a run of columns: clamp(round_shift(acc * m[c], shift[c] + 32), lo, hi).
-// arithmetic.md, Dyadic numbers.
+// Requantization of a run of columns: clamp(round_shift(acc * m[c], shift[c] + 32), lo, hi), of accumulators
+// that have been lifted where `lift` is not null. arithmetic.md, Dyadic numbers.
 struct RequantView {
     const int32_t* m;
     const int32_t* shift;  // s - 32
     const int32_t* half;   // 2^(s - 33): half of the result's last place, in the product's upper word
+    const int32_t* lift;   // or null: Kernels::lift
     int32_t lo, hi;
-    bool upper;  // every s is 33..62: the upper 32 bits of each product are enough. Else only the scalar
-                 // kernels will do
+    bool upper;  // every s, counted after the lift, is 33..62: the upper 32 bits of each product are enough.
+                 // Else only the scalar kernels will do
 };
 
 // The old residual stream: round_shift(t * m, s).
@@ -101,6 +102,10 @@ struct Kernels {
     void (*gemm_tile)(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
                       const int32_t* init, int rows, int width, int32_t* acc, const Finish& before);
 
+    // acc [rows][tile_cols], in place: 2^lift[c] acc, clamped to 32 bits with lift[c] zeros below. Columns up
+    // to the next multiple of 16. What is clamped becomes the limit of any grid of 16 bits and less
+    // (Requantizer).
+    void (*lift)(int32_t* acc, int rows, int cols, const int32_t* lift);
     // acc [rows][tile_cols] -> out u8 [rows, cols] of stride ldo: requantized, + 128, then through table
     // [256] unless it is null.
     void (*requant_u8)(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,

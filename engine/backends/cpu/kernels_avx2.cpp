@@ -148,6 +148,17 @@ void put(const From* eight, To* out, int count) {
         __builtin_memcpy(out, eight, static_cast<unsigned>(count) * sizeof(To));
 }
 
+void lift(int32_t* acc, int rows, int cols, const int32_t* lift) {
+    for (int c = 0; c < cols; c += 8) {
+        const __m256i left = load(lift + c), most = _mm256_srlv_epi32(_mm256_set1_epi32(0x7fffffff), left),
+                      least = _mm256_sub_epi32(_mm256_setzero_si256(), most);
+        for (int r = 0; r < rows; ++r) {
+            int32_t* const at = acc + r * tile_cols + c;
+            store(at, _mm256_sllv_epi32(clamp(load(at), least, most), left));
+        }
+    }
+}
+
 void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
                 uint8_t* out, int64_t ldo) {
     if (!q.upper) return scalar_kernels.requant_u8(acc, rows, cols, q, table, out, ldo);
@@ -299,9 +310,10 @@ int32_t multiply_only(int64_t rounds) {
 }  // namespace
 
 const Kernels& avx2_kernels() {
-    static const Kernels k = {gemm_tile,          requant_u8,    requant_i16,  residual_add, layernorm,
-                              avx2::shiftmax,     avx2::pack_k,  avx2::pack_v, avx2::lookup, avx2::patch,
-                              avx2::add_constant, multiply_only, 12 * 16};
+    static const Kernels k = {gemm_tile,     lift,         requant_u8,     requant_i16,
+                              residual_add,  layernorm,    avx2::shiftmax, avx2::pack_k,
+                              avx2::pack_v,  avx2::lookup, avx2::patch,    avx2::add_constant,
+                              multiply_only, 12 * 16};
     return k;
 }
 

@@ -87,19 +87,13 @@ void add_constant(const int16_t* x, const int32_t* constant, int64_t n, int32_t 
 }  // namespace avx512
 
 const Kernels& avx512vnni_kernels() {
-    static const Kernels k = {avx512::gemm_tile,
-                              avx512::requant_u8,
-                              avx512::requant_i16,
-                              avx512::residual_add,
-                              avx512::layernorm,
-                              avx512::shiftmax,
-                              avx512::pack_k,
-                              avx512::pack_v,
-                              avx512::lookup,
-                              avx512::patch,
-                              avx512::add_constant,
-                              avx512::multiply_only,
-                              12 * 64};
+    static const Kernels k = {avx512::gemm_tile,     avx512::lift,
+                              avx512::requant_u8,    avx512::requant_i16,
+                              avx512::residual_add,  avx512::layernorm,
+                              avx512::shiftmax,      avx512::pack_k,
+                              avx512::pack_v,        avx512::lookup,
+                              avx512::patch,         avx512::add_constant,
+                              avx512::multiply_only, 12 * 64};
     return k;
 }
 

@@ -367,6 +367,19 @@ void requant_u8_of(const int32_t* acc, int rows, int cols, const RequantView& q,
 
 }  // namespace
 
+void lift(int32_t* acc, int rows, int cols, const int32_t* lift) {
+    for (int c = 0; c < cols; c += 16) {
+        const __m512i left = _mm512_loadu_si512(lift + c),
+                      most = _mm512_srlv_epi32(_mm512_set1_epi32(0x7fffffff), left),
+                      least = _mm512_sub_epi32(_mm512_setzero_si512(), most);
+        for (int r = 0; r < rows; ++r) {
+            int32_t* const at = acc + r * tile_cols + c;
+            const __m512i x = _mm512_min_epi32(_mm512_max_epi32(_mm512_load_si512(at), least), most);
+            _mm512_store_si512(at, _mm512_sllv_epi32(x, left));
+        }
+    }
+}
+
 void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
                 uint8_t* out, int64_t ldo) {
     if (!q.upper) return scalar_kernels.requant_u8(acc, rows, cols, q, table, out, ldo);

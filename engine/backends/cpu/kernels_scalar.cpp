@@ -66,6 +66,15 @@ void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_
     }
 }
 
+void lift(int32_t* acc, int rows, int cols, const int32_t* lift) {
+    for (int r = 0; r < rows; ++r)
+        for (int c = 0; c < cols; ++c) {
+            int32_t& x = acc[r * tile_cols + c];
+            const int32_t most = 0x7fffffff >> lift[c];
+            x = static_cast<int32_t>(arith::clamp(x, -most, most)) * (1 << lift[c]);
+        }
+}
+
 int32_t requant(int32_t acc, const RequantView& q, int c) {
     return static_cast<int32_t>(
         arith::clamp(arith::round_shift(static_cast<int64_t>(acc) * q.m[c], q.shift[c] + 32), q.lo, q.hi));
@@ -179,8 +188,8 @@ void add_constant(const int16_t* x, const int32_t* constant, int64_t n, int32_t 
 
 }  // namespace
 
-const Kernels scalar_kernels = {gemm_tile, requant_u8, requant_i16, residual_add, layernorm, shiftmax, pack_k,
-                                pack_v,    lookup,     patch,       add_constant, nullptr,   0};
+const Kernels scalar_kernels = {gemm_tile, lift,   requant_u8, requant_i16, residual_add, layernorm, shiftmax,
+                                pack_k,    pack_v, lookup,     patch,       add_constant, nullptr,   0};
 
 const Kernels& kernels(Isa isa) {
     switch (isa) {

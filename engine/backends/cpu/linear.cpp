@@ -16,7 +16,8 @@ int64_t chunk_rows(int64_t K) { return std::clamp<int64_t>((320 << 10) / K, 8 * 
 // What becomes of the accumulators of a tile, into *f. Those of the head, and accumulators asked for
 // themselves, are stored at once. Field by field: the copy of a struct just written waits until the writes
 // have left the core, behind all the products before them.
-void output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t col, int cols, Finish* f) {
+void output(const Context& ctx, const Linear& l, int32_t* acc, int64_t row, int rows, int64_t col, int cols,
+            Finish* f) {
     const int64_t N = l.linear->panels->N, at = row * N + col;
     f->acc = acc;
     f->rows = rows;
@@ -40,6 +41,7 @@ void output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t 
         l.linear->requant.at(col, &f->q);
     } else {
         const QuantNode& q = *l.linear->quant;
+        f->q.lift = nullptr;
         for (int r = 0; r < rows; ++r)
             for (int c = 0; c < cols; ++c) {
                 const int32_t a = acc[r * tile_cols + c];
@@ -47,6 +49,7 @@ void output(const Linear& l, const int32_t* acc, int64_t row, int rows, int64_t 
                 l.i32[at + r * N + c] = l.accumulator ? a : arith::requant(a, q.m[i], q.s[i], 32);
             }
     }
+    if (f->q.lift) ctx.kernels.lift(acc, rows, cols, f->q.lift);
 }
 
 // The panel that comes next, to be fetched a share at a time while this one is at work.
@@ -107,7 +110,7 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
                 int32_t* acc = accs[tiles++ % 2];
                 k.gemm_tile(x + (r - r0) * ldx, nullptr, ldx, panel, w.k4(),
                             l.linear->init.data() + p * tile_cols, rows, width, acc, before);
-                output(l, acc, r, rows, p * tile_cols, cols, &before);
+                output(ctx, l, acc, r, rows, p * tile_cols, cols, &before);
                 r += rows;
             }
         }

@@ -2,6 +2,7 @@
 #include "engine/backends/cpu/packed_node.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "engine/arithmetic.h"
 
@@ -123,18 +124,30 @@ Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* f
     return w;
 }
 
-Requantizer::Requantizer(const int32_t* m, const int32_t* s, size_t count, int64_t N, int64_t lo, int64_t hi)
+Requantizer::Requantizer(const int32_t* m, const int32_t* s, size_t count, int64_t N, int64_t lo, int64_t hi,
+                         bool liftable)
     : m_(rounded(N, tile_cols)),
       shift_(rounded(N, tile_cols)),
       half_(rounded(N, tile_cols)),
+      lift_(rounded(N, tile_cols)),
       lo_(static_cast<int32_t>(lo)),
       hi_(static_cast<int32_t>(hi)) {
+    // Nothing times anything is nothing at any shift.
+    const auto shift_of = [&](size_t i) { return m[i] == 0 ? 33 : s[i]; };
+    // (acc 2^l m + 2^(s + l - 1)) >> (s + l) is the same number. An accumulator that 32 bits cannot hold then
+    // has 2^31 / 2^l at least, and with |m| >= 2^30 and s >= 25 its product comes to 2^28 at least: past any
+    // grid of 16 bits.
+    for (size_t i = 0; i < count; ++i) {
+        const bool low = shift_of(i) < 33;
+        lifts_ = lifts_ || low;
+        liftable = liftable && (!low || (s[i] >= 25 && std::abs(int64_t{m[i]}) >= int64_t{1} << 30));
+    }
+    lifts_ = lifts_ && liftable;
     for (int64_t c = 0; c < rounded(N, tile_cols); ++c) {
-        const bool there = c < N;
-        const size_t i = count == 1 ? 0 : static_cast<size_t>(c);
-        const int32_t multiplier = there ? m[i] : 0;
-        const int32_t shift = multiplier == 0 ? 33 : s[i];  // nothing times anything is nothing at any shift
-        m_[c] = multiplier;
+        const size_t i = count == 1 ? 0 : static_cast<size_t>(std::min(c, N - 1));
+        lift_[c] = lifts_ ? std::max(0, 33 - shift_of(i)) : 0;
+        const int32_t shift = shift_of(i) + lift_[c];
+        m_[c] = c < N ? m[i] : 0;
         shift_[c] = shift - 32;
         half_[c] = shift >= 33 ? int32_t{1} << (shift - 33) : 0;
         upper_ = upper_ && shift >= 33;
@@ -191,7 +204,9 @@ std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int nod
             p->requant = Requantizer(q.m.data(), q.s.data(), 1, tile_cols, q.out.low(), q.out.high());
             break;
         case Op::residual_add:
-            p->requant = Requantizer(q.m.data(), q.s.data(), q.m.size(), N, q.out.low(), q.out.high());
+            // What the old stream adds stays far below 2^28.
+            p->requant =
+                Requantizer(q.m.data(), q.s.data(), q.m.size(), N, q.out.low(), q.out.high(), q.st >= 30);
             break;
         case Op::layernorm:
             pack_layernorm(q, N, p.get());

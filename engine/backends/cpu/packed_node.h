@@ -41,13 +41,16 @@ Panels pack_weights(const int8_t* weight, int64_t N, int64_t K, const Weights* f
 class Requantizer {
   public:
     Requantizer() = default;
-    // m, s: `count` entries, or one for all columns.
-    Requantizer(const int32_t* m, const int32_t* s, size_t count, int64_t N, int64_t lo, int64_t hi);
+    // m, s: `count` entries, or one for all columns. liftable: where an s is below 33, which coarse grids
+    // bring about, lift the accumulators, so that the vector kernels will do.
+    Requantizer(const int32_t* m, const int32_t* s, size_t count, int64_t N, int64_t lo, int64_t hi,
+                bool liftable = true);
     // The columns from c on.
     void at(int64_t c, RequantView* view) const {
         view->m = m_.data() + c;
         view->shift = shift_.data() + c;
         view->half = half_.data() + c;
+        view->lift = lifts_ ? lift_.data() + c : nullptr;
         view->lo = lo_;
         view->hi = hi_;
         view->upper = upper_;
@@ -59,9 +62,9 @@ class Requantizer {
     }
 
   private:
-    Buffer<int32_t> m_, shift_, half_;
+    Buffer<int32_t> m_, shift_, half_, lift_;
     int32_t lo_ = 0, hi_ = 0;
-    bool upper_ = true;
+    bool upper_ = true, lifts_ = false;
 };
 
 // Which fields are filled depends on the op.

@@ -15,8 +15,10 @@ void residual_add(const Context& ctx, const PackedNode& add, const int32_t* acc,
             for (int64_t c = 0; c < C; c += tile_cols) {
                 const int64_t cols = std::min<int64_t>(tile_cols, C - c), at = r * C + c;
                 std::copy_n(acc + at, cols, tile);
-                ctx.kernels.residual_add(tile, 1, static_cast<int>(cols), add.requant.at(c), {q.mt, q.st},
-                                         t + at, out + at, C);
+                const RequantView view = add.requant.at(c);
+                if (view.lift) ctx.kernels.lift(tile, 1, static_cast<int>(cols), view.lift);
+                ctx.kernels.residual_add(tile, 1, static_cast<int>(cols), view, {q.mt, q.st}, t + at,
+                                         out + at, C);
             }
     };
     ctx.pool.run(ctx.pool.size(), std::ref(job));
