@@ -10,8 +10,8 @@ namespace {
 
 using Some = Shape<64, 3, 4, false, 4>;
 using Many = Shape<64, 7, 4, false, 4>;
-using Split4 = Shape<64, 1, 4, true, 4>;
-using Split8 = Shape<64, 1, 8, true, 2>;
+using Split1 = Shape<64, 1, 4, true, 4>;
+using Split2 = Shape<64, 2, 4, true, 4>;
 
 template <class S, bool bytes>
 __global__ void __launch_bounds__(32 * S::warps, S::blocks)
@@ -66,7 +66,7 @@ bool with_shape(const Attention& p, const Launch& at, const F& f) {
     const int64_t tiles = static_cast<int64_t>((p.tokens + 15) / 16) * p.heads * p.batch;
     const bool few = tiles < 8 * static_cast<int64_t>(at.sms);
     if (!few && (attempt(Some{}) || attempt(Many{}))) return true;
-    return attempt(Split4{}) || attempt(Split8{});
+    return attempt(Split1{}) || attempt(Split2{});
 }
 
 template <class... S>
@@ -77,7 +77,7 @@ void allow(const Launch& at) {
 
 }  // namespace
 
-void prepare_attention_fast(const Launch& at) { allow<Some, Many, Split4, Split8>(at); }
+void prepare_attention_fast(const Launch& at) { allow<Some, Many, Split1, Split2>(at); }
 
 bool attention_fast(const Attention& p, const Launch& at) {
     if (!attention_usual(p)) return false;
