@@ -23,9 +23,8 @@ bool LatencySamples::unsettled() const {
 }
 
 double LatencySamples::ratio() const {
-    const double q = unsettled() ? 0 : 0.5;
-    const double integers = quantile(integer_ms, q);
-    return integers > 0 ? quantile(float_ms, q) / integers : std::numeric_limits<double>::quiet_NaN();
+    const double integers = typical(integer_ms);
+    return integers > 0 ? typical(float_ms) / integers : std::numeric_limits<double>::quiet_NaN();
 }
 
 // Lives on the worker; only the flags are shared.

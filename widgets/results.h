@@ -58,8 +58,9 @@ struct LatencySamples {
 
     // The runs scatter so much (another program takes the cores) that their medians say little.
     bool unsettled() const;
-    // Float over integer: of the medians; of the fastest runs while unsettled(), since what disturbs a run
-    // only ever makes it longer. NaN without both.
-    double ratio() const;
+    // One figure for runs: their median; the fastest while unsettled(), since what disturbs a run only ever
+    // makes it longer. NaN when empty.
+    double typical(const std::vector<double>& ms) const { return quantile(ms, unsettled() ? 0 : 0.5); }
+    double ratio() const;  // float over integer, both typical. NaN without both.
     static double quantile(std::vector<double> values, double q);  // NaN when empty
 };

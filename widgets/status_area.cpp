@@ -80,8 +80,7 @@ void StatusArea::set_results(const Shown& shown, const LatencySamples& latency) 
     }
     const ivit::Result& r = *shown.current;
     QStringList parts;
-    const double im = LatencySamples::quantile(latency.integer_ms, 0.5),
-                 fm = LatencySamples::quantile(latency.float_ms, 0.5);
+    const double im = latency.typical(latency.integer_ms), fm = latency.typical(latency.float_ms);
     if (!std::isnan(im)) {
         parts << QStringLiteral("integer <b>%1</b>").arg(numbers::milliseconds(im));
         if (!std::isnan(fm)) {

@@ -37,7 +37,7 @@ struct Opened {
     Folder folder;
     MainWindow window;
     explicit Opened(int pictures = 2, const QString& model = bundled) {
-        window.resize(1280, 800);
+        window.take_size({1280, 800});
         window.show();
         REQUIRE(QTest::qWaitForWindowExposed(&window));
         QApplication::setActiveWindow(&window);  // Xvfb has no window manager that would
