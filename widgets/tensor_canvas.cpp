@@ -47,7 +47,7 @@ void TensorCanvas::count_values() {
     const double per_unit = bins / std::max(1e-30, look_.high - look_.low);
     const auto count = [&](std::vector<int>& into, float v) {
         const double at = (static_cast<double>(v) - look_.low) * per_unit;
-        ++into[static_cast<size_t>(std::clamp(at, 0.0, bins - 1.0))];
+        if (!std::isnan(at)) ++into[static_cast<size_t>(std::clamp(at, 0.0, bins - 1.0))];
     };
     const bool both = !slice_.integers.empty() && !slice_.floats.empty();
     for (int r = 0; r < slice_.rows; ++r)
