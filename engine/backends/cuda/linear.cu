@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // int8 matrix products on tensor cores through mma.sync (sm_75 and later), tiles staged by cp.async, with
-// everything that follows them in the epilogue; for few rows the I-LayerNorm in front is part of it too.
+// everything that follows them in the epilogue.
 #include "engine/backends/cuda/epilogue.cuh"
 #include "engine/backends/cuda/linear_sm90.h"
 #include "engine/backends/cuda/prepare.h"
