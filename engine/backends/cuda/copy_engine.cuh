@@ -40,6 +40,13 @@ __device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, in
         "l"(&map), "r"(x), "r"(y), "r"(barrier)
         : "memory");
 }
+// Brings bytes that lie in a row: 16-byte places and a multiple of 16 of them.
+__device__ __forceinline__ void load_bytes(uint32_t to, const void* from, int bytes, uint32_t barrier) {
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+        "l"(from), "r"(bytes), "r"(barrier)
+        : "memory");
+}
 // Takes a box away to (x, y).
 __device__ __forceinline__ void store_box(const CUtensorMap& map, int x, int y, uint32_t from) {
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map),

@@ -184,6 +184,27 @@ void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t
     IVIT_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args));
 }
 
+// Clusters of `cluster` blocks that can run at the same time on an idle GPU; 0 where it cannot be told.
+template <class Args>
+int clusters_at_once(void (*kernel)(Args), unsigned cluster, unsigned block, size_t shared) {
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(cluster);
+    config.blockDim = dim3(block);
+    config.dynamicSmemBytes = shared;
+    cudaLaunchAttribute size{};
+    size.id = cudaLaunchAttributeClusterDimension;
+    size.val.clusterDim.x = cluster;
+    size.val.clusterDim.y = size.val.clusterDim.z = 1;
+    config.attrs = &size;
+    config.numAttrs = 1;
+    int clusters = 0;
+    if (cudaOccupancyMaxActiveClusters(&clusters, kernel, &config) != cudaSuccess) {
+        cudaGetLastError();  // it stays otherwise, for the next check to find
+        return 0;
+    }
+    return clusters;
+}
+
 // Lets a kernel have `bytes` of shared memory, or as much as there is, and loads it.
 template <class Args>
 void allow_shared(void (*kernel)(Args), size_t bytes, const Launch& at) {

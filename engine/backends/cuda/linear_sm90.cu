@@ -262,6 +262,8 @@ void prepare_kernels(const Launch& at) {
     prepare_side(at);
     prepare_split(at);
     prepare_attention_sm90(at);
+    prepare_block_attention(at);
+    prepare_block_mlp(at);
 }
 
 }  // namespace ivit::cuda

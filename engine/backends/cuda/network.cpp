@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "engine/backends/cuda/block.h"
 #include "engine/backends/cuda/capture.h"
 #include "engine/backends/cuda/kernels.h"
 #include "engine/backends/cuda/pack.h"
@@ -40,6 +41,13 @@ struct Prepared {
     Attention attention;
 };
 
+// Steps [first, first + block_steps) as two kernels.
+struct Block {
+    size_t first = 0;
+    BlockAttention attention;
+    BlockMlp mlp;
+};
+
 class CudaNetwork : public IntegerNetwork {
   public:
     CudaNetwork(std::shared_ptr<const QuantizedModel> model, const cudaDeviceProp& device,
@@ -47,8 +55,10 @@ class CudaNetwork : public IntegerNetwork {
         : model_(std::move(model)), at_(describe(device)) {
         at_.stream = stream_;
         plan_ = make_plan(graph());
+        cut_blocks();
         for (int i = 0; i < size(); ++i) packed_.push_back(pack(i, previous));
         prepare_steps();
+        prepare_blocks();
     }
 
     const Graph& graph() const override { return *model_->graph; }
@@ -194,9 +204,49 @@ class CudaNetwork : public IntegerNetwork {
         RowOrder side = nullptr;
         if (at_.arch == 90 && n.op == Op::linear)
             side = n.to_residual ? plain_row : node(n.inputs[0]).op == Op::layernorm ? paired_row : nullptr;
-        if (!result) result = pack_node(*q, in, out, side, stream_);
+        if (!result) result = pack_node(*q, in, out, side, slabs_[static_cast<size_t>(i)], stream_);
         shared_[q.get()] = result;
         return result;
+    }
+
+    // Notes of each node how the kernels of half a block want its weight.
+    void cut_blocks() {
+        slabs_.resize(graph().nodes.size());
+        if (at_.arch != 90) return;
+        for (const size_t k : find_blocks(graph(), plan_)) {
+            const Step* const s = &plan_.steps[k];
+            const auto width = static_cast<int32_t>(node(s[0].first).cols());
+            const Slabs qkv = qkv_slabs(width);
+            const MlpSlabs mlp = mlp_slabs(width);
+            if (qkv.cut == Cut::none || mlp.proj.cut == Cut::none || qkv.parts != node(s[1].first).heads ||
+                node(s[3].last).cols() != 4 * node(s[0].first).cols())
+                continue;
+            slabs_[static_cast<size_t>(s[0].last)] = qkv;
+            slabs_[static_cast<size_t>(s[2].first)] = mlp.proj;
+            slabs_[static_cast<size_t>(s[3].first + 1)] = mlp.fc1;
+            slabs_[static_cast<size_t>(s[4].first)] = mlp.fc2;
+            blocks_.push_back({k, {}, {}});
+        }
+    }
+
+    // Of the steps' parameters. Blocks of which a step is not as these kernels want it go.
+    void prepare_blocks() {
+        std::erase_if(blocks_, [&](Block& b) {
+            const Prepared* const p = &prepared_[b.first];
+            for (size_t i = 0; i < block_steps; ++i)
+                if (!p[i].fast) return true;
+            if (p[3].gelu.table) return true;
+            const auto cut = [&](Linear linear, int i) {
+                linear.w = packed(i).slabs;
+                linear.rows = static_cast<int32_t>(node(i).rows());
+                return linear;
+            };
+            const Step* const s = &plan_.steps[b.first];
+            b.attention = {p[0].norm, packed(s[0].last).slabs, p[0].linear.columns, p[1].attention};
+            b.mlp = {cut(p[2].linear, s[2].first), cut(p[3].linear, s[3].first + 1),
+                     cut(p[4].linear, s[4].first), p[3].norm};
+            return false;
+        });
     }
 
     // Fills in what a step's kernels need and decides whether they can take it. Pointers into `arena` are
@@ -455,15 +505,47 @@ class CudaNetwork : public IntegerNetwork {
         }
     }
 
+    // The block that starts at step k, on n pictures; null where there is none, or it is not for so many.
+    const Block* block_at(size_t k, int n) const {
+        const auto found =
+            std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) { return b.first == k; });
+        if (found == blocks_.end() || forced_) return nullptr;
+        Block b = *found;
+        b.attention.attention.batch = n;
+        b.mlp.proj.rows *= n;
+        return block_attention_fits(b.attention, at_) && block_mlp_fits(b.mlp, at_) ? &*found : nullptr;
+    }
+    void enqueue_block(Block b, int n) const {
+        const Step* const s = &plan_.steps[b.first];
+        const auto slot = [&](const Step& step) { return slots_[static_cast<size_t>(step.slot)].as<>(); };
+        b.attention.norm.in = static_cast<const int16_t*>(input_slot(s[0].first));
+        b.attention.attention.out = static_cast<int8_t*>(slot(s[1]));
+        b.attention.attention.batch = n;
+        block_attention(b.attention, at_);
+        b.mlp.proj.a = b.attention.attention.out;
+        b.mlp.proj.residual = b.attention.norm.in;
+        b.mlp.proj.rows *= n;
+        b.mlp.fc2.rows *= n;
+        b.mlp.fc2.out = slot(s[4]);
+        block_mlp(b.mlp, at_);
+    }
+
     // The whole network on `n` pictures that lie in pixels_.
     void enqueue(int n) const {
         const int micro = micro_batch(n);
         const int64_t picture = int64_t{3} * graph().image_size * graph().image_size;
         const int64_t logit_bytes = plan_.steps.back().out.bytes_per_picture();
         for (int b = 0; b < n; b += micro)
-            for (size_t k = 0; k < plan_.steps.size(); ++k)
-                enqueue_step(k, std::min(micro, n - b), pixels_.as<const uint8_t>() + b * picture,
-                             logits_.as<uint8_t>() + b * logit_bytes);
+            for (size_t k = 0; k < plan_.steps.size();) {
+                const int pictures = std::min(micro, n - b);
+                if (const Block* const block = block_at(k, pictures)) {
+                    enqueue_block(*block, pictures);
+                    k += block_steps;
+                } else {
+                    enqueue_step(k++, pictures, pixels_.as<const uint8_t>() + b * picture,
+                                 logits_.as<uint8_t>() + b * logit_bytes);
+                }
+            }
     }
 
     // The network on n pictures.
@@ -693,10 +775,12 @@ class CudaNetwork : public IntegerNetwork {
     Plan plan_;
     std::vector<std::shared_ptr<const PackedNode>> packed_;                 // per node
     std::map<const QuantNode*, std::shared_ptr<const PackedNode>> shared_;  // the same, to be found again
+    std::vector<Slabs> slabs_;                                              // per node
     std::vector<Prepared> prepared_;                                        // per step
-    DeviceBuffer memory_;                                                   // what prepared_ points into
-    int64_t scratch_bytes_ = 0, scratch2_bytes_ = 0;                        // per picture
-    int capacity_ = 0, activations_ = 0, micro_batch_ = 0;                  // pictures
+    std::vector<Block> blocks_;
+    DeviceBuffer memory_;                                   // what prepared_ points into
+    int64_t scratch_bytes_ = 0, scratch2_bytes_ = 0;        // per picture
+    int capacity_ = 0, activations_ = 0, micro_batch_ = 0;  // pictures
     DeviceBuffer pixels_, logits_, scratch_, scratch2_;
     PinnedBuffer host_pixels_, host_logits_;
     std::vector<DeviceBuffer> slots_;

@@ -26,6 +26,26 @@ std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, con
     return packed;
 }
 
+std::vector<int8_t> pack_slabs(std::span<const int8_t> w, int32_t N, int32_t K, Slabs slabs) {
+    const auto [cut, parts] = slabs;
+    std::vector<int8_t> packed;
+    packed.reserve(w.size());
+    const int32_t rows = cut == Cut::depth ? N : N / parts, columns = cut == Cut::depth ? K / parts : K;
+    for (int32_t slab = 0; slab < parts; ++slab)
+        for (int32_t k = 0, width = 64; k < columns; k += width) {
+            if (k + 64 > columns) width = 32;
+            for (int32_t r = 0; r < rows; ++r) {
+                const int32_t third = rows / 3, n = cut == Cut::depth ? r
+                                                    : cut == Cut::rows
+                                                        ? slab * rows + r
+                                                        : r / third * (N / 3) + slab * third + r % third;
+                const auto from = w.begin() + int64_t{n} * K + (cut == Cut::depth ? slab * columns : 0) + k;
+                packed.insert(packed.end(), from, from + width);
+            }
+        }
+    return packed;
+}
+
 ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int32_t> bias,
                             std::span<const int64_t> B, std::span<const int32_t> m,
                             std::span<const int32_t> s) {
@@ -50,7 +70,7 @@ ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int
 }
 
 std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout& in, const Layout& out,
-                                            RowOrder side, cudaStream_t stream) {
+                                            RowOrder side, Slabs slabs, cudaStream_t stream) {
     auto packed = std::make_shared<PackedNode>();
     packed->in = in;
     packed->out = out;
@@ -59,6 +79,8 @@ std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout&
     if (!node.weight.empty()) weight = pack_weight(node.weight, in, out, packed_row);
     std::vector<int8_t> weight_side;
     if (side) weight_side = pack_weight(node.weight, in, out, side);
+    std::vector<int8_t> cut;
+    if (slabs.cut != Cut::none) cut = pack_slabs(node.weight, out.cols, in.cols, slabs);
     std::vector<int32_t> constant;
     if (!node.constant.empty()) {
         const size_t rows = node.constant.size() / static_cast<size_t>(out.cols);
@@ -67,14 +89,15 @@ std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout&
             std::copy_n(&node.constant[i * static_cast<size_t>(out.cols)], out.cols,
                         &constant[i * static_cast<size_t>(out.stride)]);
     }
-    const size_t w = arena.add(weight), w_side = arena.add(weight_side), bias = arena.add(node.bias),
-                 m = arena.add(node.m), s = arena.add(node.s), B = arena.add(node.B),
-                 table = arena.add(node.table), positions = arena.add(constant);
+    const size_t w = arena.add(weight), w_side = arena.add(weight_side), cut_at = arena.add(cut),
+                 bias = arena.add(node.bias), m = arena.add(node.m), s = arena.add(node.s),
+                 B = arena.add(node.B), table = arena.add(node.table), positions = arena.add(constant);
     arena.add<uint8_t>(nullptr, 0);
     packed->memory = arena.upload(stream);
     const uint8_t* base = packed->memory.as<uint8_t>();
     packed->w = reinterpret_cast<const int8_t*>(base + w);
     if (side) packed->w_side = reinterpret_cast<const int8_t*>(base + w_side);
+    if (slabs.cut != Cut::none) packed->slabs = reinterpret_cast<const int8_t*>(base + cut_at);
     packed->ldw = in.stride;
     packed->w_rows = out.stride;
     packed->bias = reinterpret_cast<const int32_t*>(base + bias);

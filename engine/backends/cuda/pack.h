@@ -38,6 +38,22 @@ using RowOrder = int32_t (*)(int32_t);  // packed_row, paired_row or plain_row
 std::vector<int8_t> pack_weight(std::span<const int8_t> w, const Layout& in, const Layout& out,
                                 RowOrder order);
 
+// How the kernels of half a block (block.h) cut a weight [N, K] into slabs, one for each block of threads
+// that needs it in its shared memory.
+enum class Cut {
+    none,
+    heads,  // q, k and v of each head: [3 N / 3 parts, K]
+    rows,   // [N / parts, K]
+    depth,  // [N, K / parts]
+};
+struct Slabs {
+    Cut cut = Cut::none;
+    int32_t parts = 1;
+};
+// Slab after slab; in each, columns in groups of 64 (and at last 32, if that is what is left),
+// [group][row][64]. The columns of a slab are a multiple of 32.
+std::vector<int8_t> pack_slabs(std::span<const int8_t> w, int32_t N, int32_t K, Slabs slabs);
+
 // Columns on the host; offsets into the Arena they were added to.
 struct ColumnsOffsets {
     size_t m = 0, r = 0, s = 0;
@@ -54,14 +70,15 @@ struct PackedNode {
     Layout in, out;  // of the weight
     DeviceBuffer memory;
     const int8_t *w = nullptr, *w_side = nullptr;  // Linear
+    const int8_t* slabs = nullptr;                 // pack_slabs, or null
     int32_t ldw = 0, w_rows = 0;
     const int32_t *bias = nullptr, *m = nullptr, *s = nullptr;  // as in QuantNode
     const int64_t* B = nullptr;
     const int8_t* table = nullptr;
     const int32_t* constant = nullptr;  // [tokens, out.stride]
 };
-// side: the weight in this order too, as Linear::w_side.
+// side: the weight in this order too, as Linear::w_side. slabs: and cut.
 std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout& in, const Layout& out,
-                                            RowOrder side, cudaStream_t stream);
+                                            RowOrder side, Slabs slabs, cudaStream_t stream);
 
 }  // namespace ivit::cuda

@@ -98,4 +98,30 @@ Plan make_plan(const Graph& graph) {
     return plan;
 }
 
+std::vector<size_t> find_blocks(const Graph& graph, const Plan& plan) {
+    const auto node = [&](int i) -> const Node& { return graph.nodes[static_cast<size_t>(i)]; };
+    std::vector<size_t> found;
+    for (size_t k = 0; k + block_steps <= plan.steps.size(); ++k) {
+        const Step* const s = &plan.steps[k];
+        if (s[0].kind != StepKind::linear || s[1].kind != StepKind::attention ||
+            s[2].kind != StepKind::residual || s[3].kind != StepKind::linear ||
+            s[4].kind != StepKind::residual)
+            continue;
+        const auto only_reader = [&](int from, const Step& to) {
+            const std::vector<int> readers = graph.readers(from);
+            return std::all_of(readers.begin(), readers.end(),
+                               [&](int i) { return i >= to.first && i <= to.last; }) &&
+                   node(to.first).inputs[0] == from;
+        };
+        const int stream = node(s[0].first).inputs[0], middle = s[2].last;
+        if (node(s[0].last).op == Op::linear && node(s[3].last).op == Op::gelu &&
+            only_reader(s[0].last, s[1]) && only_reader(s[1].last, s[2]) && only_reader(s[3].last, s[4]) &&
+            node(s[2].last).inputs[1] == stream && node(s[3].first).inputs[0] == middle &&
+            node(s[4].last).inputs[1] == middle &&
+            graph.readers(middle) == std::vector<int>{s[3].first, s[4].last})
+            found.push_back(k);
+    }
+    return found;
+}
+
 }  // namespace ivit::cuda

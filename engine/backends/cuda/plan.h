@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a graph is cut into fused steps, from its nodes alone: no CUDA here.
 #pragma once
+#include <cstddef>
 #include <vector>
 
 #include "engine/backends/cuda/layout.h"
@@ -41,5 +42,10 @@ struct Plan {
 
 Form form_of(const Graph& graph, int node);
 Plan make_plan(const Graph& graph);
+
+// The steps at which a ViT's block starts: [norm, qkv], attention, [proj, add], [norm, fc1, gelu], [fc2,
+// add], five steps, each of which only the next one reads, but for the residual stream.
+constexpr size_t block_steps = 5;
+std::vector<size_t> find_blocks(const Graph& graph, const Plan& plan);
 
 }  // namespace ivit::cuda

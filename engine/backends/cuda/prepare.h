@@ -16,5 +16,7 @@ void prepare_wgmma(const Launch& at);
 void prepare_panel(const Launch& at);
 void prepare_side(const Launch& at);
 void prepare_split(const Launch& at);
+void prepare_block_attention(const Launch& at);
+void prepare_block_mlp(const Launch& at);
 
 }  // namespace ivit::cuda

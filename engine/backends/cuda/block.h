@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Half a block of a ViT as one kernel, for few tokens on Hopper: what counts there is how many kernels follow
+// one another, and what each waits for. Norm, qkv and attention are one, proj, norm, fc1, GELU and fc2 the
+// other.
+#pragma once
+#include "engine/backends/cuda/kernels.h"
+#include "engine/backends/cuda/pack.h"
+
+namespace ivit::cuda {
+
+// I-LayerNorm, qkv, and attention of each head.
+struct BlockAttention {
+    LayerNorm norm;
+    const int8_t* w = nullptr;  // qkv: Cut::heads
+    Columns columns;            // of qkv
+    Attention attention;        // without its qkv
+};
+
+// proj + residual, I-LayerNorm, fc1, GELU, fc2 + residual; w of the three products: cut as MlpSlabs tells.
+struct BlockMlp {
+    Linear proj, fc1, fc2;
+    LayerNorm norm;
+};
+
+// How the weights of a block of `width` channels and as many heads of 64 as fit are cut: Cut::none where
+// there are no such kernels.
+struct MlpSlabs {
+    Slabs proj, fc1, fc2;
+};
+Slabs qkv_slabs(int32_t width);
+MlpSlabs mlp_slabs(int32_t width);
+
+bool block_attention_fits(const BlockAttention& p, const Launch& at);
+void block_attention(const BlockAttention& p, const Launch& at);
+bool block_mlp_fits(const BlockMlp& p, const Launch& at);
+void block_mlp(const BlockMlp& p, const Launch& at);
+
+}  // namespace ivit::cuda

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// I-LayerNorm, qkv and attention in one kernel (block.h). A cluster of blocks takes a head, each block 16
+// tokens: it normalizes them, multiplies them by the head's q, k and v, whose weights have come before the
+// kernel in front has ended, sends its keys and values to the others, and attends for its queries.
+#include <algorithm>
+#include <iterator>
+
+#include "engine/backends/cuda/attention_fast.cuh"
+#include "engine/backends/cuda/block.cuh"
+#include "engine/backends/cuda/block.h"
+#include "engine/backends/cuda/cluster.cuh"
+#include "engine/backends/cuda/copy_engine.cuh"
+#include "engine/backends/cuda/layernorm.cuh"
+#include "engine/backends/cuda/prepare.h"
+
+namespace ivit::cuda {
+namespace {
+
+using S = Shape<64, 1, 8, true, 2>;
+constexpr int threads = 32 * S::warps, row_bytes = S::D;  // of queries, keys, values
+constexpr int tile_bytes = 16 * row_bytes;
+
+// Places in shared memory, in bytes. The weights' is used again for attention's sums.
+struct Places {
+    int values, rows, queries, barriers, w, bytes;
+    __host__ __device__ Places(int tokens, int width) {
+        const int padded = (tokens + 31) & ~31;
+        values = exponential_bytes + padded * row_bytes;
+        rows = values + padded * row_bytes;
+        queries = rows + 16 * row_pitch(width);
+        barriers = queries + tile_bytes;
+        w = barriers + 128;
+        const int slab = 3 * S::D * width, sums = S::warps * (16 * S::D * 4 + 16 * 8 + 16 * 4);
+        bytes = w + (slab > sums ? slab : sums);
+    }
+};
+
+// C: width / 64.
+template <int C, bool bytes>
+__global__ void __launch_bounds__(threads, 2)
+    block_attention_kernel(const __grid_constant__ BlockAttention p) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    constexpr int width = 64 * C, pitch = row_pitch(width), slab = 3 * S::D * width;
+    extern __shared__ __align__(128) uint8_t shared[];
+    const Attention& a = p.attention;
+    const Places places(a.tokens, width);
+    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
+    const int tile = blockIdx.x, tiles = gridDim.x, head = blockIdx.y, picture = blockIdx.z;
+    const uint32_t base = shared_address(shared), w_full = base + places.barriers, keys_full = w_full + 8;
+    AttentionHead at;
+    at.exponentials = shared;
+    at.keys = base + exponential_bytes;
+    at.values = base + places.values;
+    at.sums = shared + places.w;
+    at.out = a.out + static_cast<int64_t>(picture) * a.tokens * a.ldo + head * S::D;
+
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < 3; ++i) barrier_init(w_full + 8 * i, 1);
+        show_barriers();
+        barrier_expect(w_full, slab);
+        load_bytes(base + places.w, p.w + static_cast<int64_t>(head) * slab, slab, w_full);
+        for (int i = 0; i < 2; ++i) barrier_expect(keys_full + 8 * i, (tiles - 1) * tile_bytes);
+    }
+    fill_exponentials(a, shared);
+    // A lane normalizes channels 2 (lane + 32 j) and the one behind of two rows.
+    Columns2 norm[C];
+#pragma unroll
+    for (int j = 0; j < C; ++j) norm[j].ask(p.norm.columns, 2 * (lane + 32 * j));
+    // Columns 24 warp + 8 i + 2t and the one behind of q, k and v.
+    Columns2 qkv[3];
+    int part[3], column[3];
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+        const int n = 24 * warp + 8 * i;
+        part[i] = n / S::D;
+        column[i] = n % S::D + 2 * t;
+        qkv[i].ask(p.columns, (part[i] * a.heads + head) * S::D + column[i]);
+    }
+    __syncthreads();
+    cluster_arrive();
+    wait_for_inputs();
+    let_next_start();
+
+    uint32_t x[2][C];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        const int token = 16 * tile + 2 * warp + i;
+        const int16_t* const from =
+            p.norm.in + (static_cast<int64_t>(picture) * a.tokens + token) * p.norm.in_stride;
+#pragma unroll
+        for (int j = 0; j < C; ++j)
+            x[i][j] = token < a.tokens ? *reinterpret_cast<const uint32_t*>(from + 2 * (lane + 32 * j)) : 0;
+    }
+    int mean[2];
+    int64_t squares[2];
+    int sum[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        sum[i] = 0;
+        squares[i] = 0;
+#pragma unroll
+        for (int j = 0; j < C; ++j) {
+            const int first = static_cast<int16_t>(x[i][j]), second = static_cast<int>(x[i][j]) >> 16;
+            sum[i] += first + second;
+            squares[i] = multiply_add(first, first, squares[i]);
+            squares[i] = multiply_add(second, second, squares[i]);
+        }
+        sum[i] = warp_sum(sum[i]);
+        squares[i] = static_cast<int64_t>(warp_sum64(static_cast<uint64_t>(squares[i])));
+        mean[i] = layernorm_mean(p.norm, sum[i]);
+    }
+    // Even lanes find the first row's, odd ones the second's.
+    const bool odd = lane & 1;
+    const uint32_t mine = inverse_deviation(width, odd ? sum[1] : sum[0], odd ? squares[1] : squares[0],
+                                            odd ? mean[1] : mean[0]);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        const int f = static_cast<int>(__shfl_sync(0xffffffff, mine, i));
+#pragma unroll
+        for (int j = 0; j < C; ++j) {
+            const int y0 = norm[j].scale(0, (add_lower(x[i][j], -mean[i]) * f) >> 1),
+                      y1 = norm[j].scale(1, (add_upper(x[i][j], -mean[i]) * f) >> 1);
+            *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch +
+                                         2 * (lane + 32 * j)) =
+                static_cast<uint16_t>(bytes2(p.norm.columns, y0, y1));
+        }
+    }
+    __syncthreads();
+    barrier_wait(w_full, 0);
+    int c[3][4];
+    multiply_shared<width, 3 * S::D, 3, pitch>(shared + places.rows, shared + places.w, 24 * warp, c);
+#pragma unroll
+    for (int i = 0; i < 3; ++i)
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const int row = g + 8 * h, to = part[i] == 0   ? places.queries
+                                            : part[i] == 1 ? exponential_bytes + tile * tile_bytes
+                                                           : places.values + tile * tile_bytes;
+            *reinterpret_cast<uint16_t*>(shared + to + swizzled_row<S::D>(row, column[i] >> 4) +
+                                         (column[i] & 15)) =
+                static_cast<uint16_t>(
+                    bytes2(p.columns, qkv[i].scale(0, c[i][2 * h]), qkv[i].scale(1, c[i][2 * h + 1])));
+        }
+    cluster_wait();  // the others run, so that their shared memory can be written to
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        const int chunk = threadIdx.x % (tile_bytes / 16) * 16,
+                  place = (i ? places.values : exponential_bytes) + tile * tile_bytes + chunk;
+        const uint4 v = *reinterpret_cast<const uint4*>(shared + place);
+        for (int to = threadIdx.x / (tile_bytes / 16); to < tiles; to += threads / (tile_bytes / 16))
+            if (to != tile) send(in_block(base + place, to), in_block(keys_full + 8 * i, to), v);
+    }
+    uint32_t q[S::D / 32][4];
+#pragma unroll
+    for (int kk = 0; kk < S::D / 32; ++kk)
+        load_matrices(q[kk], base + places.queries + swizzled_row<S::D>(lane & 15, 2 * kk + (lane >> 4)));
+    barrier_wait(keys_full, 0);
+    attend<S, bytes>(a, at, tile, q, [&] { barrier_wait(keys_full + 8, 0); });
+#endif
+}
+
+constexpr int widths[] = {192, 384};
+
+// Calls f with the kernel for rows of `width`, or returns false.
+template <class F>
+bool with_kernel(int width, bool bytes, const F& f) {
+    const auto of = [&]<int C>() {
+        if (width != 64 * C) return false;
+        f(bytes ? block_attention_kernel<C, true> : block_attention_kernel<C, false>);
+        return true;
+    };
+    return of.template operator()<3>() || of.template operator()<6>();
+}
+
+dim3 grid_of(const BlockAttention& p) {
+    return {static_cast<unsigned>((p.attention.tokens + 15) / 16), static_cast<unsigned>(p.attention.heads),
+            static_cast<unsigned>(p.attention.batch)};
+}
+
+}  // namespace
+
+Slabs qkv_slabs(int32_t width) {
+    return std::find(std::begin(widths), std::end(widths), width) == std::end(widths)
+               ? Slabs{}
+               : Slabs{Cut::heads, width / S::D};
+}
+
+void prepare_block_attention(const Launch& at) {
+    if (!copy_engine_ready()) return;
+    for (const int width : widths)
+        for (const bool bytes : {false, true})
+            with_kernel(width, bytes, [&](auto kernel) {
+                allow_shared(kernel, at.shared_limit, at);
+                IVIT_CUDA_CHECK(
+                    cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
+            });
+}
+
+bool block_attention_fits(const BlockAttention& p, const Launch& at) {
+    const Attention& a = p.attention;
+    if (!copy_engine_ready() || at.arch != 90 || !attention_usual(a) || a.padded != S::D ||
+        a.heads * S::D != p.norm.cols || a.tokens > S::tokens || !p.norm.columns.high || !p.columns.high)
+        return false;
+    const Places places(a.tokens, p.norm.cols);
+    if (static_cast<size_t>(places.bytes) > at.shared_limit) return false;
+    // All clusters at once.
+    bool fits = false;
+    return with_kernel(p.norm.cols, attention_bytes(a),
+                       [&](auto kernel) {
+                           const dim3 grid = grid_of(p);
+                           fits = static_cast<unsigned>(clusters_at_once(
+                                      kernel, grid.x, threads, static_cast<size_t>(places.bytes))) >=
+                                  grid.y * grid.z;
+                       }) &&
+           fits;
+}
+
+void block_attention(const BlockAttention& p, const Launch& at) {
+    const Places places(p.attention.tokens, p.norm.cols);
+    const dim3 grid = grid_of(p);
+    with_kernel(p.norm.cols, attention_bytes(p.attention), [&](auto kernel) {
+        start<BlockAttention>(kernel, p, grid, dim3(threads), static_cast<size_t>(places.bytes), at,
+                              static_cast<int>(grid.x));
+    });
+}
+
+}  // namespace ivit::cuda
