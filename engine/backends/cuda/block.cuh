@@ -34,53 +34,74 @@ __device__ __forceinline__ uint32_t bytes2(const Columns& columns, int a, int b)
     return pack4(clamp32(a, columns.low, columns.top), clamp32(b, columns.low, columns.top), 0, 0);
 }
 
-// c[i], accumulators of mma_s8: 16 rows times rows n0 + 8 i .. + 7 of a slab [K in groups][N][64 or 32]
-// (pack.h). rows(kk, h): 16 bytes at column 64 kk + 16 t of row g + 8 h; rest(h): the 8 at column 8 t of the
-// last 32.
-template <int K, int N, int T, class Rows, class Rest>
-__device__ __forceinline__ void multiply_slab(const Rows& rows, const Rest& rest, const uint8_t* slab, int n0,
-                                              int (&c)[T][4]) {
-    const int g = lane_id() >> 2, t = lane_id() & 3;
-    int d[2][T][4] = {};
+// A warp's part of a slab [K in groups][N][64 or 32] (pack.h): rows n0 .. n0 + 8 T - 1, as mma_s8 takes them.
+template <int K, int N, int T>
+struct Weights {
+    static constexpr int groups = K / 64;
+    static constexpr bool rest = K % 64 != 0;
+    uint4 w[groups][T];
+    uint2 last[rest ? T : 1];
+
+    // Asked for here, not where they are needed: shared memory takes its time to give so much.
+    __device__ __forceinline__ void ask(uint32_t slab, int n0, int lane) {
+        const uint32_t row = static_cast<uint32_t>(n0 + (lane >> 2)), t = lane & 3;
 #pragma unroll
-    for (int kk = 0; kk < K / 64; ++kk) {
-        const uint4 a = rows(kk, 0), b = rows(kk, 1);
-        const uint32_t first[4] = {a.x, b.x, a.y, b.y}, second[4] = {a.z, b.z, a.w, b.w};
+        for (int kk = 0; kk < groups; ++kk)
 #pragma unroll
-        for (int i = 0; i < T; ++i) {
-            const uint4 w = *reinterpret_cast<const uint4*>(slab + (kk * N + n0 + 8 * i + g) * 64 + 16 * t);
-            mma_s8(d[0][i], first, w.x, w.y);
-            mma_s8(d[1][i], second, w.z, w.w);
-        }
+            for (int i = 0; i < T; ++i)
+                asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                             : "=r"(w[kk][i].x), "=r"(w[kk][i].y), "=r"(w[kk][i].z), "=r"(w[kk][i].w)
+                             : "r"(slab + (kk * N + row + 8 * i) * 64 + 16 * t)
+                             : "memory");
+        if constexpr (rest)
+#pragma unroll
+            for (int i = 0; i < T; ++i)
+                asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];"
+                             : "=r"(last[i].x), "=r"(last[i].y)
+                             : "r"(slab + groups * N * 64 + (row + 8 * i) * 32 + 8 * t)
+                             : "memory");
     }
-    if constexpr (K % 64 != 0) {
-        const uint2 a = rest(0), b = rest(1);
-        const uint32_t last[4] = {a.x, b.x, a.y, b.y};
+    // c[i], accumulators of mma_s8: 16 rows times rows n0 + 8 i .. + 7. rows(kk, h): 16 bytes at column 64 kk
+    // + 16 t of row g + 8 h; end(h): the 8 at column 8 t of the last 32.
+    template <class Rows, class End>
+    __device__ __forceinline__ void multiply(const Rows& rows, const End& end, int (&c)[T][4]) const {
+        int d[2][T][4] = {};
 #pragma unroll
-        for (int i = 0; i < T; ++i) {
-            const uint2 w =
-                *reinterpret_cast<const uint2*>(slab + K / 64 * N * 64 + (n0 + 8 * i + g) * 32 + 8 * t);
-            mma_s8(d[0][i], last, w.x, w.y);
+        for (int kk = 0; kk < groups; ++kk) {
+            const uint4 a = rows(kk, 0), b = rows(kk, 1);
+            const uint32_t first[4] = {a.x, b.x, a.y, b.y}, second[4] = {a.z, b.z, a.w, b.w};
+#pragma unroll
+            for (int i = 0; i < T; ++i) {
+                mma_s8(d[0][i], first, w[kk][i].x, w[kk][i].y);
+                mma_s8(d[1][i], second, w[kk][i].z, w[kk][i].w);
+            }
         }
+        if constexpr (rest) {
+            const uint2 a = end(0), b = end(1);
+            const uint32_t both[4] = {a.x, b.x, a.y, b.y};
+#pragma unroll
+            for (int i = 0; i < T; ++i) mma_s8(d[groups & 1][i], both, last[i].x, last[i].y);
+        }
+#pragma unroll
+        for (int i = 0; i < T; ++i)
+#pragma unroll
+            for (int e = 0; e < 4; ++e) c[i][e] = d[0][i][e] + d[1][i][e];
     }
-#pragma unroll
-    for (int i = 0; i < T; ++i)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) c[i][e] = d[0][i][e] + d[1][i][e];
-}
-// Rows in shared memory, `pitch` bytes apart.
-template <int K, int N, int T, int pitch>
-__device__ __forceinline__ void multiply_shared(const uint8_t* rows, const uint8_t* slab, int n0,
-                                                int (&c)[T][4]) {
-    const uint8_t* const mine = rows + (lane_id() >> 2) * pitch;
-    const int t = lane_id() & 3;
-    multiply_slab<K, N, T>(
-        [&](int kk, int h) {
-            return *reinterpret_cast<const uint4*>(mine + 8 * h * pitch + 64 * kk + 16 * t);
-        },
-        [&](int h) { return *reinterpret_cast<const uint2*>(mine + 8 * h * pitch + K / 64 * 64 + 8 * t); },
-        slab, n0, c);
-}
+    // Rows in shared memory, `pitch` bytes apart.
+    __device__ __forceinline__ void multiply_shared(const uint8_t* rows, int pitch, int lane,
+                                                    int (&c)[T][4]) const {
+        const uint8_t* const mine = rows + (lane >> 2) * pitch;
+        const int t = lane & 3;
+        multiply(
+            [&](int kk, int h) {
+                return *reinterpret_cast<const uint4*>(mine + 8 * h * pitch + 64 * kk + 16 * t);
+            },
+            [&](int h) {
+                return *reinterpret_cast<const uint2*>(mine + 8 * h * pitch + 64 * groups + 8 * t);
+            },
+            c);
+    }
+};
 
 // The sum of (x - mean)^2 of `cols` numbers, and of it f of I-LayerNorm.
 __device__ __forceinline__ uint32_t inverse_deviation(int cols, int sum, int64_t squares, int mean) {

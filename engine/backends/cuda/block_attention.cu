@@ -37,14 +37,12 @@ struct Places {
 
 // C: width / 64.
 template <int C, bool bytes>
-__global__ void __launch_bounds__(threads, 2)
-    block_attention_kernel(const __grid_constant__ BlockAttention p) {
+__global__ void __maxnreg__(120) block_attention_kernel(const __grid_constant__ BlockAttention p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     constexpr int width = 64 * C, pitch = row_pitch(width), slab = 3 * S::D * width;
     extern __shared__ __align__(128) uint8_t shared[];
     const Attention& a = p.attention;
     const Places places(a.tokens, width);
-    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     const int tile = blockIdx.x, tiles = gridDim.x, head = blockIdx.y, picture = blockIdx.z;
     const uint32_t base = shared_address(shared), w_full = base + places.barriers, keys_full = w_full + 8;
     AttentionHead at;
@@ -62,6 +60,7 @@ __global__ void __launch_bounds__(threads, 2)
         for (int i = 0; i < 2; ++i) barrier_expect(keys_full + 8 * i, (tiles - 1) * tile_bytes);
     }
     fill_exponentials(a, shared);
+    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     // A lane normalizes channels 2 (lane + 32 j) and the one behind of two rows.
     Columns2 norm[C];
 #pragma unroll
@@ -76,8 +75,11 @@ __global__ void __launch_bounds__(threads, 2)
         column[i] = n % S::D + 2 * t;
         qkv[i].ask(p.columns, (part[i] * a.heads + head) * S::D + column[i]);
     }
+    Weights<width, 3 * S::D, 3> w;
     __syncthreads();
-    cluster_arrive();
+    meet_cluster();
+    barrier_wait(w_full, 0);
+    w.ask(base + places.w, 24 * warp, lane);
     wait_for_inputs();
     let_next_start();
 
@@ -126,9 +128,8 @@ __global__ void __launch_bounds__(threads, 2)
         }
     }
     __syncthreads();
-    barrier_wait(w_full, 0);
     int c[3][4];
-    multiply_shared<width, 3 * S::D, 3, pitch>(shared + places.rows, shared + places.w, 24 * warp, c);
+    w.multiply_shared(shared + places.rows, pitch, lane, c);
 #pragma unroll
     for (int i = 0; i < 3; ++i)
 #pragma unroll
@@ -141,7 +142,6 @@ __global__ void __launch_bounds__(threads, 2)
                 static_cast<uint16_t>(
                     bytes2(p.columns, qkv[i].scale(0, c[i][2 * h]), qkv[i].scale(1, c[i][2 * h + 1])));
         }
-    cluster_wait();  // the others run, so that their shared memory can be written to
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < 2; ++i) {

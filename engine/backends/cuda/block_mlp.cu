@@ -20,9 +20,10 @@ constexpr int warps = 12, threads = 32 * warps;
 template <int C>
 struct Places {
     static constexpr int width = 64 * C, hidden = 4 * width / blocks, own = width / blocks;
-    static constexpr int pitch = row_pitch(width), hidden_pitch = row_pitch(hidden);
+    static constexpr int pitch = row_pitch(width), hidden_pitch = row_pitch(hidden),
+                         old_pitch = 2 * width + 32;
     static constexpr int proj = table_bytes, fc1 = proj + width * width, fc2 = fc1 + hidden * width,
-                         rows = fc2 + width * hidden, hiddens = rows + 16 * pitch,
+                         rows = fc2 + width * hidden, old = rows + 16 * pitch, hiddens = old + 16 * old_pitch,
                          stream = hiddens + 16 * hidden_pitch,  // [16][own] of 16 bits: what proj has made
         squares = stream + 16 * own * 2,                        // [warps][16] of 64 bits
         totals = squares + warps * 16 * 8,                      // [warps][16] of 32 bits
@@ -33,14 +34,13 @@ struct Places {
 };
 
 template <int C>
-__global__ void __launch_bounds__(threads, 2) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
+__global__ void __maxnreg__(88) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     using P = Places<C>;
     constexpr int width = P::width, hidden = P::hidden, own = P::own;
     constexpr int wide = width / (8 * warps), narrow = hidden / (8 * warps);  // tiles of 8 columns a warp has
     extern __shared__ __align__(128) uint8_t shared[];
     uint32_t* const table = reinterpret_cast<uint32_t*>(shared);
-    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     const int rank = blockIdx.x, row0 = 16 * blockIdx.y;
     const uint32_t base = shared_address(shared), full = base + P::barriers, sums_full = full + 24;
 
@@ -56,6 +56,7 @@ __global__ void __launch_bounds__(threads, 2) block_mlp_kernel(const __grid_cons
         barrier_expect(sums_full, blocks * own * 64);
     }
     spread_table(p.fc1, table);
+    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     Columns2 proj[wide], norm[wide], fc1[narrow];
     const auto column = [&](int i) { return 8 * (wide * warp + i) + 2 * t; };
 #pragma unroll
@@ -72,27 +73,32 @@ __global__ void __launch_bounds__(threads, 2) block_mlp_kernel(const __grid_cons
               last_column = rank * own + last_own;
     const int last_m = __ldg(p.fc2.columns.m + last_column), last_s = __ldg(p.fc2.columns.s + last_column);
     const int64_t last_r = __ldg(p.fc2.columns.r + last_column);
+    Weights<width, width, wide> w_proj;
     __syncthreads();
-    cluster_arrive();
+    meet_cluster();
+    barrier_wait(full, 0);
+    w_proj.ask(base + P::proj, 8 * wide * warp, lane);
     wait_for_inputs();
     let_next_start();
 
-    uint4 a[C][2];
-    uint32_t old[wide][2];
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-        const int64_t row = min(row0 + g + 8 * h, p.proj.rows - 1);
-#pragma unroll
-        for (int kk = 0; kk < C; ++kk)
-            a[kk][h] = *reinterpret_cast<const uint4*>(p.proj.a + row * p.proj.lda + 64 * kk + 16 * t);
-#pragma unroll
-        for (int i = 0; i < wide; ++i)
-            old[i][h] = *reinterpret_cast<const uint32_t*>(p.proj.residual + row * p.proj.ldo + column(i));
+    // 16 bytes of the context and of the stream for each thread.
+    {
+        const int row = threadIdx.x / (width / 16), chunk = threadIdx.x % (width / 16);
+        const int stream_row = threadIdx.x / (width / 8), stream_chunk = threadIdx.x % (width / 8);
+        uint4 context{};
+        if (threadIdx.x < width)
+            context = *reinterpret_cast<const uint4*>(
+                p.proj.a + static_cast<int64_t>(min(row0 + row, p.proj.rows - 1)) * p.proj.lda + 16 * chunk);
+        const uint4 stream = *reinterpret_cast<const uint4*>(
+            p.proj.residual + static_cast<int64_t>(min(row0 + stream_row, p.proj.rows - 1)) * p.proj.ldo +
+            8 * stream_chunk);
+        if (threadIdx.x < width)
+            *reinterpret_cast<uint4*>(shared + P::rows + row * P::pitch + 16 * chunk) = context;
+        *reinterpret_cast<uint4*>(shared + P::old + stream_row * P::old_pitch + 16 * stream_chunk) = stream;
     }
-    barrier_wait(full, 0);
+    __syncthreads();
     int c[wide][4];
-    multiply_slab<width, width, wide>([&](int kk, int h) { return a[kk][h]; }, [](int) { return uint2{}; },
-                                      shared + P::proj, 8 * wide * warp, c);
+    w_proj.multiply_shared(shared + P::rows, P::pitch, lane, c);
     // x m + r as in epilogue.cuh, add_residual8.
     const auto add = [](const Linear& to, int y, uint32_t stream_high) {
         y += scale_top(static_cast<int>(stream_high), to.mt, 1 << (to.st - 17), to.st - 16);
@@ -105,8 +111,10 @@ __global__ void __launch_bounds__(threads, 2) block_mlp_kernel(const __grid_cons
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
             int(&y)[4] = c[i];
-            const int first = add(p.proj, proj[i].scale(0, y[2 * h]), old[i][h] << 16),
-                      second = add(p.proj, proj[i].scale(1, y[2 * h + 1]), old[i][h] & 0xffff0000);
+            const uint32_t old = *reinterpret_cast<const uint32_t*>(
+                shared + P::old + (g + 8 * h) * P::old_pitch + 2 * column(i));
+            const int first = add(p.proj, proj[i].scale(0, y[2 * h]), old << 16),
+                      second = add(p.proj, proj[i].scale(1, y[2 * h + 1]), old & 0xffff0000);
             y[2 * h] = first;
             y[2 * h + 1] = second;
             sum[h] += first + second;
@@ -129,6 +137,12 @@ __global__ void __launch_bounds__(threads, 2) block_mlp_kernel(const __grid_cons
         }
     }
     __syncthreads();
+    barrier_wait(full + 8, 0);
+    barrier_wait(full + 16, 0);
+    Weights<width, hidden, narrow> w_fc1;
+    Weights<hidden, width, wide> w_fc2;
+    w_fc1.ask(base + P::fc1, 8 * narrow * warp, lane);
+    w_fc2.ask(base + P::fc2, 8 * wide * warp, lane);
     // Even lanes find the mean and the deviation of row g, odd ones of row g + 8.
     int total = 0;
     int64_t total_squares = 0;
@@ -152,9 +166,8 @@ __global__ void __launch_bounds__(threads, 2) block_mlp_kernel(const __grid_cons
         }
     }
     __syncthreads();
-    barrier_wait(full + 8, 0);
     int d[narrow][4];
-    multiply_shared<width, hidden, narrow, P::pitch>(shared + P::rows, shared + P::fc1, 8 * narrow * warp, d);
+    w_fc1.multiply_shared(shared + P::rows, P::pitch, lane, d);
 #pragma unroll
     for (int i = 0; i < narrow; ++i) {
         const uint32_t four = look_up4(table, pack4(fc1[i].scale(0, d[i][0]), fc1[i].scale(1, d[i][1]),
@@ -163,11 +176,8 @@ __global__ void __launch_bounds__(threads, 2) block_mlp_kernel(const __grid_cons
         *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(four);
         *reinterpret_cast<uint16_t*>(to + 8 * P::hidden_pitch) = static_cast<uint16_t>(four >> 16);
     }
-    cluster_wait();  // the others run, so that their shared memory can be written to
     __syncthreads();
-    barrier_wait(full + 16, 0);
-    multiply_shared<hidden, width, wide, P::hidden_pitch>(shared + P::hiddens, shared + P::fc2,
-                                                          8 * wide * warp, c);
+    w_fc2.multiply_shared(shared + P::hiddens, P::hidden_pitch, lane, c);
 #pragma unroll
     for (int i = 0; i < wide; ++i) {
         constexpr int tiles = own / 8;

@@ -19,6 +19,13 @@ __device__ __forceinline__ void cluster_wait() {
     __syncwarp();
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
+// Until all of a cluster's blocks run, so that their shared memory can be written to: their barriers are set
+// up by then (show_barriers).
+__device__ __forceinline__ void meet_cluster() {
+    __syncwarp();
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
 // The same place in the shared memory of block `rank` of the cluster.
 __device__ __forceinline__ uint32_t in_block(uint32_t address, int rank) {
     uint32_t there;
