@@ -18,10 +18,14 @@ struct Shape {
     static constexpr bool split = split_;
     static constexpr int tokens = 32 * chunks * (split ? warps : 1);  // at most
     static constexpr int least_tokens = split ? 1 : 32 * (chunks - 1) + 1;
+    // Where the warps of a block split the tokens: so many of them share 16 dimensions of the context, and
+    // what they need beside keys, values and exponentials, in bytes: see attend.
+    static constexpr int parts = warps / (D / 16);
+    static constexpr int shares_bytes = warps * chunks * 1024, sums_bytes = parts > 1 ? warps * 512 : 0;
+    static constexpr int split_bytes = split ? shares_bytes + sums_bytes + warps * 16 * (8 + 4) : 0;
+    static_assert(!split || (parts * (D / 16) == warps && parts <= 2));
     static size_t shared_bytes(int tokens_padded) {
-        const size_t kv = 2 * static_cast<size_t>(tokens_padded) * D;
-        return kv + exponential_bytes +
-               (split ? static_cast<size_t>(warps) * (16 * D * 4 + 16 * 8 + 16 * 4) : 0);
+        return 2 * static_cast<size_t>(tokens_padded) * D + exponential_bytes + split_bytes;
     }
 };
 
@@ -146,10 +150,13 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
         most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 1));
         most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 2));
     }
-    int4* const sums = reinterpret_cast<int4*>(at.sums);  // split: [warps][D / 8][32]
+    // split: of each warp's chunks the low and the high bytes of the shares, [warps * chunks][2][32]; half of
+    // a part's sums, [warps][32]; of each row, [warps][16].
+    uint4* const all_shares = reinterpret_cast<uint4*>(at.sums);
+    int4* const sums = reinterpret_cast<int4*>(at.sums + S::shares_bytes);
     unsigned long long* const totals =
-        reinterpret_cast<unsigned long long*>(sums + S::warps * 4 * D);          // split: [warps][16]
-    uint32_t* const tops = reinterpret_cast<uint32_t*>(totals + S::warps * 16);  // split: [warps][16]
+        reinterpret_cast<unsigned long long*>(at.sums + S::shares_bytes + S::sums_bytes);
+    uint32_t* const tops = reinterpret_cast<uint32_t*>(totals + S::warps * 16);
     if constexpr (S::split) {
         if (t == 0) {
             tops[warp * 16 + g] = most[0];
@@ -229,58 +236,74 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
         }
     }
 
-    const auto put = [&](int d, int h, const int(&o)[4]) {  // row g + 8 h, dimensions 16 d + 4 t .. + 3
+    const auto put = [&](int d, int h, const int4& o) {  // row g + 8 h, dimensions 16 d + 4 t .. + 3
         const int row = 16 * tile + g + 8 * h;
         if (row >= p.tokens) return;
-        int y[4];
-#pragma unroll
-        for (int e = 0; e < 4; ++e)
-            y[e] = clamp32(scale_top(o[e], p.m_context, r_context, s_context), p.low_context, p.top_context);
+        const auto y = [&](int x) {
+            return clamp32(scale_top(x, p.m_context, r_context, s_context), p.low_context, p.top_context);
+        };
         *reinterpret_cast<uint32_t*>(at.out + static_cast<int64_t>(row) * p.ldo + 16 * d + 4 * t) =
-            pack4(y[0], y[1], y[2], y[3]);
+            pack4(y(o.x), y(o.y), y(o.z), y(o.w));
     };
-    values_there();
-    // Sixteen dimensions at a time: even[] holds 4t + {0, 2} of rows g and g + 8, odd[] 4t + {1, 3}; the
+    // Sixteen dimensions of the context: even[] holds 4t + {0, 2} of rows g and g + 8, odd[] 4t + {1, 3}; the
     // high plane apart, as it counts 256 times.
-#pragma unroll
-    for (int d = 0; d < D / 16; ++d) {
+    struct Sums {
         int even[4] = {}, odd[4] = {}, even_high[4] = {}, odd_high[4] = {};
-#pragma unroll
-        for (int c = 0; c < S::chunks; ++c) {
-            if (S::split && first + 32 * c >= p.tokens) break;
+        __device__ __forceinline__ void add(uint32_t values, int token, int d, const uint32_t (&low)[4],
+                                            const uint32_t (&high)[4]) {
             uint32_t v[4];
-            load_matrices_transposed(v, at.values + swizzled_row<D>(first + 32 * c + lane, d));
+            load_matrices_transposed(v, values + swizzled_row<D>(token + lane_id(), d));
             const uint32_t e0 = __byte_perm(v[0], v[1], 0x6420), e1 = __byte_perm(v[2], v[3], 0x6420);
             const uint32_t o0 = __byte_perm(v[0], v[1], 0x7531), o1 = __byte_perm(v[2], v[3], 0x7531);
-            mma_u8(even, low[c], e0, e1);
-            mma_u8(odd, low[c], o0, o1);
-            mma_u8(even_high, high[c], e0, e1);
-            mma_u8(odd_high, high[c], o0, o1);
+            mma_u8(even, low, e0, e1);
+            mma_u8(odd, low, o0, o1);
+            mma_u8(even_high, high, e0, e1);
+            mma_u8(odd_high, high, o0, o1);
         }
+        __device__ __forceinline__ int4 of(int h) const {
+            return make_int4(even[2 * h] + even_high[2 * h] * 256, odd[2 * h] + odd_high[2 * h] * 256,
+                             even[2 * h + 1] + even_high[2 * h + 1] * 256,
+                             odd[2 * h + 1] + odd_high[2 * h + 1] * 256);
+        }
+    };
+    if constexpr (!S::split) {
+        values_there();
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            const int o[4] = {even[2 * h] + even_high[2 * h] * 256, odd[2 * h] + odd_high[2 * h] * 256,
-                              even[2 * h + 1] + even_high[2 * h + 1] * 256,
-                              odd[2 * h + 1] + odd_high[2 * h + 1] * 256};
-            if constexpr (S::split)
-                sums[(warp * (D / 8) + 2 * d + h) * 32 + lane] = make_int4(o[0], o[1], o[2], o[3]);
-            else
-                put(d, h, o);
+        for (int d = 0; d < D / 16; ++d) {
+            Sums o;
+#pragma unroll
+            for (int c = 0; c < S::chunks; ++c) o.add(at.values, 32 * c, d, low[c], high[c]);
+            put(d, 0, o.of(0));
+            put(d, 1, o.of(1));
         }
-    }
-    if constexpr (S::split) {
+    } else {
+        // Each warp takes 16 dimensions, of all tokens or of every other chunk of them.
+#pragma unroll
+        for (int c = 0; c < S::chunks; ++c) {
+            uint4* const mine = all_shares + (warp * S::chunks + c) * 64 + lane;
+            mine[0] = make_uint4(low[c][0], low[c][1], low[c][2], low[c][3]);
+            mine[32] = make_uint4(high[c][0], high[c][1], high[c][2], high[c][3]);
+        }
         __syncthreads();
-        for (int i = warp; i < D / 8; i += S::warps) {
-            int o[4] = {};
+        values_there();
+        const int d = warp % (D / 16), part = warp / (D / 16);
+        Sums o;
 #pragma unroll
-            for (int w = 0; w < S::warps; ++w) {
-                const int4 add = sums[(w * (D / 8) + i) * 32 + lane];
-                o[0] += add.x;
-                o[1] += add.y;
-                o[2] += add.z;
-                o[3] += add.w;
-            }
-            put(i >> 1, i & 1, o);
+        for (int i = 0; i < S::warps * S::chunks / S::parts; ++i) {
+            const int c = part + S::parts * i;
+            if (32 * c >= p.tokens) break;
+            const uint4 l = all_shares[c * 64 + lane], h = all_shares[c * 64 + 32 + lane];
+            o.add(at.values, 32 * c, d, {l.x, l.y, l.z, l.w}, {h.x, h.y, h.z, h.w});
+        }
+        if constexpr (S::parts == 1) {
+            put(d, 0, o.of(0));
+            put(d, 1, o.of(1));
+        } else {
+            // Each part finishes eight of the rows.
+            sums[warp * 32 + lane] = part ? o.of(0) : o.of(1);
+            __syncthreads();
+            const int4 mine = part ? o.of(1) : o.of(0), other = sums[(warp ^ (D / 16)) * 32 + lane];
+            put(d, part, make_int4(mine.x + other.x, mine.y + other.y, mine.z + other.z, mine.w + other.w));
         }
         if (at.again) __syncthreads();
     }

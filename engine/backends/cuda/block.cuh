@@ -29,8 +29,11 @@ struct Columns2 {
         return scale_high(x, m[e], r[e], static_cast<int>(e ? s >> 8 : s & 255));
     }
 };
-// Two signed bytes on the grid of the columns.
+// Two signed bytes on the grid of the columns; whole: that is all bytes.
+inline bool whole_bytes(const Columns& columns) { return columns.low == -128 && columns.top == 127; }
+template <bool whole>
 __device__ __forceinline__ uint32_t bytes2(const Columns& columns, int a, int b) {
+    if constexpr (whole) return pack4(a, b, 0, 0);
     return pack4(clamp32(a, columns.low, columns.top), clamp32(b, columns.low, columns.top), 0, 0);
 }
 

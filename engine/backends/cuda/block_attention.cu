@@ -30,8 +30,8 @@ struct Places {
         queries = rows + 16 * row_pitch(width);
         barriers = queries + tile_bytes;
         w = barriers + 128;
-        const int slab = 3 * S::D * width, sums = S::warps * (16 * S::D * 4 + 16 * 8 + 16 * 4);
-        bytes = w + (slab > sums ? slab : sums);
+        const int slab = 3 * S::D * width;
+        bytes = w + (slab > S::split_bytes ? slab : S::split_bytes);
     }
 };
 
@@ -76,6 +76,7 @@ __global__ void __maxnreg__(120) block_attention_kernel(const __grid_constant__ 
         qkv[i].ask(p.columns, (part[i] * a.heads + head) * S::D + column[i]);
     }
     Weights<width, 3 * S::D, 3> w;
+    touch(p);
     __syncthreads();
     meet_cluster();
     barrier_wait(w_full, 0);
@@ -113,18 +114,18 @@ __global__ void __maxnreg__(120) block_attention_kernel(const __grid_constant__ 
     }
     // Even lanes find the first row's, odd ones the second's.
     const bool odd = lane & 1;
-    const uint32_t mine = inverse_deviation(width, odd ? sum[1] : sum[0], odd ? squares[1] : squares[0],
+    const uint32_t my_f = inverse_deviation(width, odd ? sum[1] : sum[0], odd ? squares[1] : squares[0],
                                             odd ? mean[1] : mean[0]);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-        const int f = static_cast<int>(__shfl_sync(0xffffffff, mine, i));
+        const int f = static_cast<int>(__shfl_sync(0xffffffff, my_f, i));
 #pragma unroll
         for (int j = 0; j < C; ++j) {
             const int y0 = norm[j].scale(0, (add_lower(x[i][j], -mean[i]) * f) >> 1),
                       y1 = norm[j].scale(1, (add_upper(x[i][j], -mean[i]) * f) >> 1);
             *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch +
                                          2 * (lane + 32 * j)) =
-                static_cast<uint16_t>(bytes2(p.norm.columns, y0, y1));
+                static_cast<uint16_t>(bytes2<bytes>(p.norm.columns, y0, y1));
         }
     }
     __syncthreads();
@@ -140,27 +141,39 @@ __global__ void __maxnreg__(120) block_attention_kernel(const __grid_constant__ 
             *reinterpret_cast<uint16_t*>(shared + to + swizzled_row<S::D>(row, column[i] >> 4) +
                                          (column[i] & 15)) =
                 static_cast<uint16_t>(
-                    bytes2(p.columns, qkv[i].scale(0, c[i][2 * h]), qkv[i].scale(1, c[i][2 * h + 1])));
+                    bytes2<bytes>(p.columns, qkv[i].scale(0, c[i][2 * h]), qkv[i].scale(1, c[i][2 * h + 1])));
         }
+    show_to_engines();
     __syncthreads();
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const int chunk = threadIdx.x % (tile_bytes / 16) * 16,
-                  place = (i ? places.values : exponential_bytes) + tile * tile_bytes + chunk;
-        const uint4 v = *reinterpret_cast<const uint4*>(shared + place);
-        for (int to = threadIdx.x / (tile_bytes / 16); to < tiles; to += threads / (tile_bytes / 16))
-            if (to != tile) send(in_block(base + place, to), in_block(keys_full + 8 * i, to), v);
+    // Keys are needed at once, and threads send them; values later, and the copy engine takes them.
+    const int chunk = exponential_bytes + tile * tile_bytes + threadIdx.x % (tile_bytes / 16) * 16;
+    const uint4 key = *reinterpret_cast<const uint4*>(shared + chunk);
+    for (int to = threadIdx.x / (tile_bytes / 16); to < tiles; to += threads / (tile_bytes / 16))
+        if (to != tile) send(in_block(base + chunk, to), in_block(keys_full, to), key);
+    if (warp == S::warps - 1 && lane < tiles && lane != tile) {
+        const uint32_t mine_values = at.values + tile * tile_bytes;
+        send_bytes(in_block(mine_values, lane), mine_values, tile_bytes, in_block(keys_full + 8, lane));
     }
+    __syncwarp();
     uint32_t q[S::D / 32][4];
 #pragma unroll
     for (int kk = 0; kk < S::D / 32; ++kk)
         load_matrices(q[kk], base + places.queries + swizzled_row<S::D>(lane & 15, 2 * kk + (lane >> 4)));
     barrier_wait(keys_full, 0);
-    attend<S, bytes>(a, at, tile, q, [&] { barrier_wait(keys_full + 8, 0); });
+    attend<S, bytes>(a, at, tile, q, [&] {
+        barrier_wait(keys_full + 8, 0);
+        cluster_arrive();
+    });
+    cluster_wait();  // no block ends before all have its values
 #endif
 }
 
 constexpr int widths[] = {192, 384};
+
+// Whether everything between is bytes of the whole range.
+bool all_bytes(const BlockAttention& p) {
+    return attention_bytes(p.attention) && whole_bytes(p.norm.columns) && whole_bytes(p.columns);
+}
 
 // Calls f with the kernel for rows of `width`, or returns false.
 template <class F>
@@ -206,7 +219,7 @@ bool block_attention_fits(const BlockAttention& p, const Launch& at) {
     if (static_cast<size_t>(places.bytes) > at.shared_limit) return false;
     // All clusters at once.
     bool fits = false;
-    return with_kernel(p.norm.cols, attention_bytes(a),
+    return with_kernel(p.norm.cols, all_bytes(p),
                        [&](auto kernel) {
                            const dim3 grid = grid_of(p);
                            fits = static_cast<unsigned>(clusters_at_once(
@@ -219,7 +232,7 @@ bool block_attention_fits(const BlockAttention& p, const Launch& at) {
 void block_attention(const BlockAttention& p, const Launch& at) {
     const Places places(p.attention.tokens, p.norm.cols);
     const dim3 grid = grid_of(p);
-    with_kernel(p.norm.cols, attention_bytes(p.attention), [&](auto kernel) {
+    with_kernel(p.norm.cols, all_bytes(p), [&](auto kernel) {
         start<BlockAttention>(kernel, p, grid, dim3(threads), static_cast<size_t>(places.bytes), at,
                               static_cast<int>(grid.x));
     });

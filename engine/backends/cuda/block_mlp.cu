@@ -33,7 +33,8 @@ struct Places {
     static_assert(16 * own == threads);
 };
 
-template <int C>
+// whole: I-LayerNorm's bytes are of the whole range.
+template <int C, bool whole>
 __global__ void __maxnreg__(88) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     using P = Places<C>;
@@ -74,6 +75,7 @@ __global__ void __maxnreg__(88) block_mlp_kernel(const __grid_constant__ BlockMl
     const int last_m = __ldg(p.fc2.columns.m + last_column), last_s = __ldg(p.fc2.columns.s + last_column);
     const int64_t last_r = __ldg(p.fc2.columns.r + last_column);
     Weights<width, width, wide> w_proj;
+    touch(p);
     __syncthreads();
     meet_cluster();
     barrier_wait(full, 0);
@@ -162,7 +164,7 @@ __global__ void __maxnreg__(88) block_mlp_kernel(const __grid_constant__ BlockMl
             const int y0 = norm[i].scale(0, ((c[i][2 * h] - mean) * f) >> 1),
                       y1 = norm[i].scale(1, ((c[i][2 * h + 1] - mean) * f) >> 1);
             *reinterpret_cast<uint16_t*>(shared + P::rows + (g + 8 * h) * P::pitch + column(i)) =
-                static_cast<uint16_t>(bytes2(p.norm.columns, y0, y1));
+                static_cast<uint16_t>(bytes2<whole>(p.norm.columns, y0, y1));
         }
     }
     __syncthreads();
@@ -209,7 +211,9 @@ MlpSlabs mlp_slabs(int32_t width) {
 }
 
 void prepare_block_mlp(const Launch& at) {
-    if (copy_engine_ready()) allow_shared(block_mlp_kernel<3>, at.shared_limit, at);
+    if (!copy_engine_ready()) return;
+    allow_shared(block_mlp_kernel<3, true>, at.shared_limit, at);
+    allow_shared(block_mlp_kernel<3, false>, at.shared_limit, at);
 }
 
 bool block_mlp_fits(const BlockMlp& p, const Launch& at) {
@@ -217,12 +221,13 @@ bool block_mlp_fits(const BlockMlp& p, const Launch& at) {
     return copy_engine_ready() && at.arch == 90 && p.norm.cols == P::width && p.fc1.cols == 4 * P::width &&
            p.proj.columns.high && p.norm.columns.high && p.fc1.columns.high && p.fc2.columns.high &&
            static_cast<size_t>(P::bytes) <= at.shared_limit &&
-           clusters_at_once(block_mlp_kernel<3>, blocks, threads, P::bytes) >= (p.proj.rows + 15) / 16;
+           clusters_at_once(block_mlp_kernel<3, true>, blocks, threads, P::bytes) >= (p.proj.rows + 15) / 16;
 }
 
 void block_mlp(const BlockMlp& p, const Launch& at) {
     const dim3 grid(blocks, static_cast<unsigned>((p.proj.rows + 15) / 16));
-    start<BlockMlp>(block_mlp_kernel<3>, p, grid, dim3(threads), Places<3>::bytes, at, blocks);
+    start<BlockMlp>(whole_bytes(p.norm.columns) ? block_mlp_kernel<3, true> : block_mlp_kernel<3, false>, p,
+                    grid, dim3(threads), Places<3>::bytes, at, blocks);
 }
 
 }  // namespace ivit::cuda

@@ -136,6 +136,15 @@ __device__ __forceinline__ uint32_t pack4(int a, int b, int c, int d) {
 }
 __device__ __forceinline__ uint32_t pack2(int a, int b) { return __byte_perm(a, b, 0x5410); }
 
+// Asks for all of a kernel's arguments, where there is time to wait for them: the first one to need a part
+// waits for the cache of constants otherwise.
+template <class Args>
+__device__ __forceinline__ void touch(const Args& args) {
+    const uint32_t* const words = reinterpret_cast<const uint32_t*>(&args);
+#pragma unroll
+    for (size_t i = 0; i < sizeof(Args) / 4; i += 16) asm volatile("" ::"r"(words[i]));
+}
+
 // ---- Warp-wide.
 __device__ __forceinline__ int lane_id() { return threadIdx.x & 31; }
 __device__ __forceinline__ int warp_sum(int v) {

@@ -98,13 +98,10 @@ IVIT_HD uint32_t quick_reciprocal(int64_t d, int M) {
     uint32_t more = high_word(t, r) >> 20;
     more -= more > 0 ? 1 : 0;
     rest -= more * static_cast<uint64_t>(d);
-    uint32_t result = static_cast<uint32_t>(q) + more;
-    for (int i = 0; i < 3; ++i)
-        if (rest >= static_cast<uint64_t>(d)) {
-            rest -= static_cast<uint64_t>(d);
-            ++result;
-        }
-    return result;
+    // One after the other would be three waits.
+    const uint64_t one = static_cast<uint64_t>(d);
+    return static_cast<uint32_t>(q) + more + (rest >= one ? 1 : 0) + (rest >= 2 * one ? 1 : 0) +
+           (rest >= 3 * one ? 1 : 0);
 }
 
 // arith::shift_reciprocal(d, 31) for 1 <= d < 2^25, which a root is: in 32 bits.
@@ -123,13 +120,7 @@ IVIT_HD uint32_t quick_reciprocal31(uint32_t d) {
         high_word(rest << (lead > 10 ? lead - 10 : 0) >> (lead > 10 ? 0 : 10 - lead), r) >> 20;
     const uint32_t less = more > 0 ? more - 1 : 0;
     rest -= less * d;
-    q += less;
-    for (int i = 0; i < 3; ++i)
-        if (rest >= d) {
-            rest -= d;
-            ++q;
-        }
-    return q;
+    return q + less + (rest >= d ? 1 : 0) + (rest >= 2 * d ? 1 : 0) + (rest >= 3 * d ? 1 : 0);
 }
 
 // arith::isqrt(v) for v < 2^50: Newton on 1 / sqrt in fixed point, then the last bits by comparison, so that
@@ -143,8 +134,8 @@ IVIT_HD uint32_t quick_root(uint64_t v) {
         y = high_word(y, (0x30000000u - high_word(high_word(y, y), x)) << 2) << 1;
     uint32_t root = high_word(x, y) >> (lead / 2 - 2);  // within 1 of it
     root -= root > 0 ? 1 : 0;
-    for (int i = 0; i < 3; ++i) root += static_cast<uint64_t>(root + 1) * (root + 1) <= v ? 1 : 0;
-    return root;
+    const auto within = [&](uint32_t r) { return static_cast<uint64_t>(r) * r <= v ? 1u : 0u; };
+    return root + within(root + 1) + within(root + 2) + within(root + 3);
 }
 
 }  // namespace ivit::cuda
