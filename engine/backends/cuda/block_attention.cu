@@ -143,28 +143,22 @@ __global__ void __maxnreg__(120) block_attention_kernel(const __grid_constant__ 
                 static_cast<uint16_t>(
                     bytes2<bytes>(p.columns, qkv[i].scale(0, c[i][2 * h]), qkv[i].scale(1, c[i][2 * h + 1])));
         }
-    show_to_engines();
     __syncthreads();
-    // Keys are needed at once, and threads send them; values later, and the copy engine takes them.
-    const int chunk = exponential_bytes + tile * tile_bytes + threadIdx.x % (tile_bytes / 16) * 16;
-    const uint4 key = *reinterpret_cast<const uint4*>(shared + chunk);
-    for (int to = threadIdx.x / (tile_bytes / 16); to < tiles; to += threads / (tile_bytes / 16))
-        if (to != tile) send(in_block(base + chunk, to), in_block(keys_full, to), key);
-    if (warp == S::warps - 1 && lane < tiles && lane != tile) {
-        const uint32_t mine_values = at.values + tile * tile_bytes;
-        send_bytes(in_block(mine_values, lane), mine_values, tile_bytes, in_block(keys_full + 8, lane));
+    // To all other blocks, keys first.
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        const int chunk = (i ? places.values : exponential_bytes) + tile * tile_bytes +
+                          threadIdx.x % (tile_bytes / 16) * 16;
+        const uint4 v = *reinterpret_cast<const uint4*>(shared + chunk);
+        for (int to = threadIdx.x / (tile_bytes / 16); to < tiles; to += threads / (tile_bytes / 16))
+            if (to != tile) send(in_block(base + chunk, to), in_block(keys_full + 8 * i, to), v);
     }
-    __syncwarp();
     uint32_t q[S::D / 32][4];
 #pragma unroll
     for (int kk = 0; kk < S::D / 32; ++kk)
         load_matrices(q[kk], base + places.queries + swizzled_row<S::D>(lane & 15, 2 * kk + (lane >> 4)));
     barrier_wait(keys_full, 0);
-    attend<S, bytes>(a, at, tile, q, [&] {
-        barrier_wait(keys_full + 8, 0);
-        cluster_arrive();
-    });
-    cluster_wait();  // no block ends before all have its values
+    attend<S, bytes>(a, at, tile, q, [&] { barrier_wait(keys_full + 8, 0); });
 #endif
 }
 
