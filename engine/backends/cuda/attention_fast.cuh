@@ -97,9 +97,8 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
     [[maybe_unused]] const int padded = (p.tokens + 31) & ~31;
     const int first = S::split ? warp * 32 * S::chunks : 0;  // token of this warp's first logit
     // Logits count from the grid's lowest: 0 .. span.
-    const int r_logits = (1 << (p.s_logits - 33)) - p.low_logits * (1 << (p.s_logits - 32));
-    const int r_context = 1 << (p.s_context - 33);
-    const int s_logits = p.s_logits - 32, s_context = p.s_context - 32;
+    const int64_t r_logits = (int64_t{1} << (p.s_logits - 1)) - p.low_logits * (int64_t{1} << p.s_logits);
+    const int r_context = 1 << (p.s_context - 33), s_context = p.s_context - 32;
     const uint32_t span = static_cast<uint32_t>(p.top_logits - p.low_logits);
     const int limit = p.tokens - first - 2 * t;  // this thread's columns 8j, 8j + 1 below it are tokens
     const uint32_t copy = static_cast<uint32_t>(lane % copies) * 4;
@@ -129,7 +128,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
             for (int i = 0; i < 2; ++i) {
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
-                    y[i][e] = scale_top(x[i][2 * h + e], p.m_logits, r_logits, s_logits);
+                    y[i][e] = scale_word(x[i][2 * h + e], p.m_logits, r_logits, p.s_logits);
                     if (j + i >= first_masked && !is_token(j + i, e))
                         y[i][e] = 0;  // no row's greatest is below 0
                 }
