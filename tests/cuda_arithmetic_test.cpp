@@ -202,6 +202,12 @@ TEST_CASE("a logit that counts from its grid's lowest is the reference's at ever
         const int32_t y = cuda::scale_word(static_cast<int32_t>(x), m, r, s);
         REQUIRE(arith::clamp(y, 0, -2 * low - 1) + low == arith::requant(x, m, s, bits));
     }
+    // kernels.h, least_attention_shift.
+    for (int s = 23; s <= 62; ++s) {
+        const int64_t half = int64_t{1} << (s - 1);
+        if (s <= 54) CHECK(cuda::word_fits(1 << 21, INT32_MAX, half + (int64_t{128} << s), s, INT32_MAX));
+        CHECK(cuda::word_fits(1 << 22, INT32_MAX, half, s, INT32_MAX));
+    }
 }
 
 TEST_CASE("four bytes are shifted as signed bytes", "[cuda][arithmetic]") {
@@ -230,10 +236,10 @@ void check_packed(const QuantizedModel& q) {
         const QuantNode& node = *q.nodes[i];
         INFO(q.config.label() << ", " << n.name);
         if (n.op == Op::attn_logits) {
-            CHECK(node.s[0] >= cuda::least_logits_shift);
+            CHECK(node.s[0] >= cuda::least_attention_shift);
             CHECK(node.s[0] <= 54);
         }
-        if (n.op == Op::attn_context) CHECK(node.s[0] >= 33);
+        if (n.op == Op::attn_context) CHECK(node.s[0] >= cuda::least_attention_shift);
         const bool product = n.op == Op::linear || n.op == Op::patch_embed || n.op == Op::head;
         if (!product && n.op != Op::layernorm) continue;
         const QuantNode& by = n.to_residual ? *q.nodes[i + 1] : node;

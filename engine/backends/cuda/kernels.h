@@ -88,9 +88,10 @@ struct Attention {
     int32_t M = 47, k = 16;
     int32_t m_context = 0, s_context = 31, low_context = -128, top_context = 127;
 };
-// From this s_logits on 32 bits hold whatever becomes of the product of a query and a key (scale_word): at
-// most 128 products of bytes come to 2^21, times m to 2^52.
-constexpr int least_logits_shift = 23;
+// From this shift on 32 bits hold whatever becomes of logits and context (scale_word): at most 128 products
+// of bytes come to 2^21, times m to 2^52; shares, which come to 2^15 together, times bytes to 2^22, times m
+// to 2^53.
+constexpr int least_attention_shift = 23;
 
 // pixels [batch, size, size, 3] -> out [batch * tokens, ldo]: row 0 of a picture is zero, row 1 + i holds
 // patch i in the order [3, p, p] through `table` [3, 256].
