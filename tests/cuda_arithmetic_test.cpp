@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "engine/arithmetic.h"
-#include "engine/backend.h"
 #include "engine/backends/cuda/layout.h"
-#include "tests/small_model.h"
 #ifdef IVIT_HAS_CUDA
+#include "engine/backend.h"
 #include "engine/backends/cuda/pack.h"
 #include "engine/backends/cuda/plan.h"
+#include "tests/small_model.h"
 #endif
 
 using namespace ivit;
