@@ -9,6 +9,12 @@
 
 #include "engine/arithmetic.h"
 #include "engine/backends/cuda/layout.h"
+#ifdef IVIT_HAS_CUDA
+#include "engine/backend.h"
+#include "engine/backends/cuda/pack.h"
+#include "engine/backends/cuda/plan.h"
+#include "tests/small_model.h"
+#endif
 
 using namespace ivit;
 
@@ -19,6 +25,9 @@ std::mt19937_64& rng() {
     return g;
 }
 int64_t uniform(int64_t lo, int64_t hi) { return std::uniform_int_distribution<int64_t>(lo, hi)(rng()); }
+
+// What cvt.pack.sat.s8 makes of an integer.
+int32_t saturated(int64_t x) { return static_cast<int32_t>(arith::clamp(x, -128, 127)); }
 
 }  // namespace
 
@@ -134,3 +143,169 @@ TEST_CASE("a layout pads every head and the row", "[cuda][arithmetic]") {
     CHECK(cuda::Layout::heads(70, 70).padded == 128);
     CHECK(cuda::Layout::flat(21).stride == 64);
 }
+
+TEST_CASE("requantization in one word is the reference's at every shift", "[cuda][arithmetic]") {
+    int checked[63] = {};
+    for (int i = 0; i < 300000; ++i) {
+        const int s = static_cast<int>(uniform(1, 62)), bits = static_cast<int>(uniform(4, 32)),
+                  spare = bits < 8 && s > 8 - bits ? 8 - bits : 0;
+        const int64_t most = uniform(0, int64_t{1} << 30) >> uniform(0, 30), sign = uniform(0, 1) ? 1 : -1;
+        // As dyadic() makes them, and any.
+        const auto m = static_cast<int32_t>(
+            sign * (i % 3 ? uniform(1 << 30, INT32_MAX) : uniform(0, INT32_MAX) >> uniform(0, 30)));
+        const int64_t bias = uniform(-(int64_t{1} << 30), int64_t{1} << 30) >> uniform(0, 30),
+                      r = bias * m + (int64_t{1} << (s - 1)),
+                      limit = uniform(0, 1) ? INT32_MAX : int64_t{1} << 30;
+        INFO("s " << s << ", m " << m << ", bias " << bias << ", most " << most << ", spare " << spare);
+        const auto exact = [&](int64_t x) { return (x * m + r) >> (s - spare); };
+        if (!cuda::word_fits(most, m, r, s - spare, limit)) {
+            // Not said of what would fit.
+            REQUIRE(std::max(std::abs(exact(most)), std::abs(exact(-most))) >= limit - 1);
+            continue;
+        }
+        ++checked[s];
+        for (int64_t x : {-most, -most + 1, -bias - 1, -bias, -bias + 1, int64_t{-1}, int64_t{0}, int64_t{1},
+                          most - 1, most, uniform(-most, most), uniform(-most, most), uniform(-most, most)}) {
+            if (x < -most || x > most) continue;
+            const auto acc = static_cast<int32_t>(x);
+            const int32_t y = cuda::scale_word(acc, m, r, s - spare),
+                          expected = arith::requant(x + bias, m, s, bits);
+            REQUIRE(y == exact(x));
+            REQUIRE(std::abs(int64_t{y}) <= limit);
+            if (bits > 8) {
+                REQUIRE(arith::clamp(y, -(int64_t{1} << (bits - 1)), (int64_t{1} << (bits - 1)) - 1) ==
+                        expected);
+            } else {
+                const auto byte = static_cast<uint32_t>(saturated(y)) & 0xff;
+                REQUIRE(static_cast<int8_t>(spare > 0 ? cuda::shift_bytes(byte, spare) : byte) ==
+                        (spare == 8 - bits ? expected : saturated(y)));
+            }
+        }
+    }
+    for (int s = 20; s <= 62; ++s) CHECK(checked[s] > 100);
+    // What every kernel relied on before: from 32 on there is no accumulator that does not fit.
+    for (int s = 32; s <= 62; ++s)
+        CHECK(cuda::word_fits((int64_t{1} << 30) - 1, INT32_MAX,
+                              (int64_t{1} << 30) * INT32_MAX + (int64_t{1} << (s - 1)), s, INT32_MAX));
+}
+
+TEST_CASE("a logit that counts from its grid's lowest is the reference's at every shift",
+          "[cuda][arithmetic]") {
+    for (int i = 0; i < 300000; ++i) {
+        const int s = static_cast<int>(uniform(23, 54)), bits = static_cast<int>(uniform(4, 8));
+        const int64_t low = -(int64_t{1} << (bits - 1)), most = 1 << 20,
+                      x = i % 5   ? uniform(-most, most) >> uniform(0, 20)
+                          : i % 2 ? most
+                                  : -most;
+        const auto m = static_cast<int32_t>(uniform(1 << 30, INT32_MAX) * (uniform(0, 1) ? 1 : -1));
+        const int64_t r = (int64_t{1} << (s - 1)) - low * (int64_t{1} << s);
+        const int32_t y = cuda::scale_word(static_cast<int32_t>(x), m, r, s);
+        REQUIRE(arith::clamp(y, 0, -2 * low - 1) + low == arith::requant(x, m, s, bits));
+    }
+    // kernels.h, least_attention_shift.
+    for (int s = 23; s <= 62; ++s) {
+        const int64_t half = int64_t{1} << (s - 1);
+        if (s <= 54) CHECK(cuda::word_fits(1 << 21, INT32_MAX, half + (int64_t{128} << s), s, INT32_MAX));
+        CHECK(cuda::word_fits(1 << 22, INT32_MAX, half, s, INT32_MAX));
+    }
+}
+
+TEST_CASE("four bytes are shifted as signed bytes", "[cuda][arithmetic]") {
+    for (int by = 1; by <= 7; ++by)
+        for (int a = -128; a < 128; ++a)
+            for (const int b : {-128, -127, -1, 0, 1, 126, 127, a}) {
+                const int four[4] = {a, b, -1 - a, a ^ b};
+                uint32_t packed = 0;
+                for (int e = 0; e < 4; ++e) packed |= (static_cast<uint32_t>(four[e]) & 0xff) << 8 * e;
+                const uint32_t shifted = cuda::shift_bytes(packed, by);
+                for (int e = 0; e < 4; ++e)
+                    REQUIRE(static_cast<int8_t>(shifted >> 8 * e) == static_cast<int8_t>(four[e]) >> by);
+            }
+}
+
+#ifdef IVIT_HAS_CUDA
+namespace {
+
+// Everything that a network requantizes, packed as network.cpp does: fails unless the fastest kernels take
+// it.
+void check_packed(const QuantizedModel& q) {
+    cuda::Arena arena;
+    const Graph& g = *q.graph;
+    for (size_t i = 0; i < g.nodes.size(); ++i) {
+        const Node& n = g.nodes[i];
+        const QuantNode& node = *q.nodes[i];
+        INFO(q.config.label() << ", " << n.name);
+        if (n.op == Op::attn_logits) {
+            CHECK(node.s[0] >= cuda::least_attention_shift);
+            CHECK(node.s[0] <= 54);
+        }
+        if (n.op == Op::attn_context) CHECK(node.s[0] >= cuda::least_attention_shift);
+        const bool product = n.op == Op::linear || n.op == Op::patch_embed || n.op == Op::head;
+        if (!product && n.op != Op::layernorm) continue;
+        const QuantNode& by = n.to_residual ? *q.nodes[i + 1] : node;
+        const bool bytes = (n.op == Op::layernorm || n.op == Op::linear) && !n.to_residual;
+        const int64_t greatest = cuda::greatest_accumulator(node);
+        // With the GELU looked up in the product's epilogue, and apart from it.
+        for (const int spare : {0, bytes ? 8 - by.out.bits : 0}) {
+            const auto columns = cuda::pack_columns(arena, cuda::form_of(g, static_cast<int>(i)).layout, node,
+                                                    by, greatest, spare);
+            CHECK(columns.fits);
+            CHECK(columns.possible);
+        }
+        if (product)  // the bound is one: inputs of the lowest byte, each with its weight's sign
+            for (size_t c = 0; c < node.bias.size(); ++c) {
+                const size_t K = node.weight.size() / node.bias.size();
+                int64_t sum = 0;
+                for (size_t k = 0; k < K; ++k) sum += 128 * std::abs(int64_t{node.weight[c * K + k]});
+                REQUIRE(sum <= greatest);
+            }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("at every width every product is packed for the fastest kernels", "[cuda][arithmetic]") {
+    for (const vit::Dims& dims :
+         {vit::Dims{16, 4, 24, 3, 40, 2, 7, 1e-6f}, vit::Dims{32, 8, 192, 3, 768, 2, 1000, 1e-6f}}) {
+        const auto model = test::small_model(3, dims);
+        const Calibration calibration = calibrate(
+            *model, 2, [&](int64_t i) { return test::picture(dims.image_size, static_cast<uint32_t>(i)); },
+            RangeMethod::mse, 2);
+        for (int w = 2; w <= 8; ++w)
+            for (int a = 4; a <= 8; ++a) {
+                const std::string spec = "W" + std::to_string(w) + "A" + std::to_string(a);
+                QuantConfig all = QuantConfig::from_spec(spec);
+                check_packed(*quantize(model, calibration, all));
+                all.patch_embed = all.head = BitSpec::parse(spec);
+                check_packed(*quantize(model, calibration, all));
+                for (const char* glob : {"blocks.1.attn.qkv", "blocks.0.attn.proj", "blocks.1.norm1", "*fc1",
+                                         "*fc2", "*.act", "*context", "*logits", "head", "input"}) {
+                    QuantConfig one;
+                    QuantRule rule;
+                    rule.glob = glob;
+                    rule.bits = BitSpec::parse(spec);
+                    one.rules.push_back(rule);
+                    check_packed(*quantize(model, calibration, one));
+                }
+            }
+    }
+}
+
+TEST_CASE("a ratio no network has is packed for the kernels that saturate", "[cuda][arithmetic]") {
+    QuantNode node;
+    node.weight = std::vector<int8_t>(4096, -128);
+    node.bias = {0, 0};
+    node.m = {INT32_MAX, INT32_MAX};
+    node.s = {40, 22};
+    node.out = {{1.0}, 4, false};
+    cuda::Arena arena;
+    const cuda::Layout layout = cuda::Layout::flat(2);
+    const int64_t greatest = cuda::greatest_accumulator(node);
+    CHECK(greatest == int64_t{128} * 128 * 2048);
+    CHECK_FALSE(cuda::pack_columns(arena, layout, node, node, greatest, 4).fits);
+    node.s = {40, 3};
+    CHECK_FALSE(cuda::pack_columns(arena, layout, node, node, greatest, 4).possible);
+    node.s = {40, 36};
+    CHECK(cuda::pack_columns(arena, layout, node, node, greatest, 4).fits);
+}
+#endif

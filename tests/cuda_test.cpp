@@ -201,6 +201,81 @@ TEST_CASE("cuda equals reference at every width, preset and mode", "[cuda][gpu]"
         }
 }
 
+TEST_CASE("cuda: networks of every narrow width, mixed ones too, run fused and equal reference",
+          "[cuda][gpu][narrow]") {
+    if (!gpu()) return;
+    const auto backend = cuda::make_backend();
+    for (const auto& dims : std::vector<vit::Dims>{
+             {16, 4, 24, 3, 40, 2, 7, 1e-6f},       // d = 8, 17 tokens
+             {56, 4, 192, 3, 768, 2, 1000, 1e-6f},  // d = 64, 197 tokens
+         }) {
+        const auto model = test::small_model(8, dims);
+        const Calibration calibration = calibration_of(*model);
+        std::vector<QuantConfig> configs;
+        const bool small = dims.width < 100;
+        for (int w = 2; w <= 8; w += small ? 1 : 2)
+            for (int a = 4; a <= 8; ++a)
+                configs.push_back(QuantConfig::from_spec("W" + std::to_string(w) + "A" + std::to_string(a)));
+        // Single layers, as a person sets them; and mixes of them.
+        for (const char* glob :
+             {"*qkv", "*proj", "*norm1", "*norm2", "*fc1", "*fc2", "*act", "*context", "*logits", "*softmax",
+              "head", "norm", "input", "blocks.0.*", "blocks.1.attn.*"})
+            for (const char* spec : {"W4A4", "W3A5", "W2A6"}) {
+                QuantConfig c = QuantConfig::from_spec(spec[1] == '3' ? "W6A6" : "W8A8");
+                QuantRule rule;
+                rule.glob = glob;
+                rule.bits = BitSpec::parse(spec);
+                c.rules.push_back(rule);
+                configs.push_back(c);
+            }
+        for (const int residual : {8, 11}) {
+            configs.push_back(QuantConfig::from_spec("W4A4"));
+            configs.back().residual_bits = residual;
+        }
+        // ShiftGELU apart from its product, whose output is then narrow bytes in memory.
+        configs.push_back(QuantConfig::from_spec("W5A5"));
+        configs.back().shiftgelu.row_pivot = true;
+        std::unique_ptr<IntegerNetwork> previous;
+        for (const QuantConfig& config : configs)
+            for (const Fill how : {Fill::random, Fill::signs}) {
+                const auto q = quantize(model, calibration, config);
+                const int batch = how == Fill::random && small ? 3 : 1;
+                const auto pixels = pictures(dims.image_size, batch, how);
+                std::unique_ptr<IntegerNetwork> next;
+                compare_networks(*backend, q, pixels, batch,
+                                 config.label() + ", width " + std::to_string(dims.width), previous.get(),
+                                 &next);
+                CHECK_NOTHROW(cuda::device_ms(*next, pixels, batch, 1));  // no step left the fused kernels
+                previous = std::move(next);
+            }
+        // As many rows as the kernels for large batches want.
+        configs.clear();
+        for (const char* spec : {"W4A4", "W6A6", "W3A5", "W4A8", "W8A4"})
+            configs.push_back(QuantConfig::from_spec(spec));
+        for (const int softmax : {4, 8, 15}) {
+            configs.push_back(QuantConfig::from_spec(softmax == 8 ? "W4A4" : "W8A8"));
+            configs.back().shiftmax.k = softmax;
+        }
+        configs.push_back(QuantConfig::from_spec("W5A5"));
+        configs.back().logits_bits = 6;
+        configs.push_back(QuantConfig::from_spec("W5A5"));
+        configs.back().set_preset("paper");
+        for (const QuantConfig& config : configs) {
+            const auto q = quantize(model, calibration, config);
+            const auto network = backend->load(q);
+            const int batch = small ? 300 : 64;
+            const auto pixels = pictures(dims.image_size, batch, Fill::random);
+            const auto expected = cpu::make_backend(0)->load(q)->run(pixels, batch, {})->integer_logits;
+            for (const char* tile : {"", "rows16", "rows32", "rows64", "rows128", "wgmma64", "wgmma",
+                                     "wgmma192", "panel", "side", "split"}) {
+                cuda::force_tile(*network, tile);
+                INFO(config.label() << ", width " << dims.width << ", tile '" << tile << "'");
+                REQUIRE(network->run(pixels, batch, {})->integer_logits == expected);
+            }
+        }
+    }
+}
+
 TEST_CASE("cuda: every matrix product kernel gives the same bits", "[cuda][gpu]") {
     if (!gpu()) return;
     const auto backend = cuda::make_backend();
@@ -356,7 +431,7 @@ TEST_CASE("cuda equals reference on the bundled model", "[cuda][gpu]") {
     const auto backend = cuda::make_backend();
     const auto model = load_model(bundled);
     const Calibration calibration = calibration_of(*model);
-    for (const char* spec : {"W8A8", "W4A8", "W4A4"})
+    for (const char* spec : {"W8A8", "W4A8", "W4A4", "W6A6", "W3A5"})
         compare_networks(*backend, quantize(model, calibration, QuantConfig::from_spec(spec)),
                          test::picture(model->graph->image_size, 5), 1, spec);
 }

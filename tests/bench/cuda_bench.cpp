@@ -2,9 +2,11 @@
 // Device time of the cuda backend: whole networks (pixels on the device to logits on the device, CUDA events
 // around the captured graph) and, with --steps, every fused step beside its roofline: the time that its
 // operations and bytes would take at the rates this GPU reached a moment before.
+// --spec: bit-widths, W8A8 unless said otherwise.
 // --float: a float opponent (cuda-fp32, cuda-tf32, cuda-fp16) instead of the integers; with cuBLASLt's tanh
 // GELU where its name ends in -tanh.
-//   ivit_cuda_bench [--json] [--steps] [--float NAME] [--tile NAME] [--micro N] [--runs N] [ARCH:BATCH...]
+//   ivit_cuda_bench [--json] [--steps] [--spec SPEC] [--float NAME] [--tile NAME] [--micro N] [--runs N]
+//     [ARCH:BATCH...]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -104,15 +106,15 @@ std::pair<double, const char*> floor_us(const cuda::Ceilings& c, bool attention,
     return products > memory ? std::pair(products, "products") : std::pair(memory, "memory");
 }
 
-void run(const std::string& arch, int batch, bool json, bool steps, const std::string& tile, int micro,
-         int runs, const cuda::Ceilings& ceilings) {
+void run(const std::string& arch, int batch, bool json, bool steps, const std::string& spec,
+         const std::string& tile, int micro, int runs, const cuda::Ceilings& ceilings) {
     const auto model = random_model(arch);
     const Pixels pixels = noise_for(*model->graph, batch);
     const int side = model->graph->image_size;
     const Pixels one(pixels.begin(), pixels.begin() + side * side * 3);
     const Calibration calibration = calibrate(
         *model, 1, [&](int64_t) { return one; }, RangeMethod::minmax, 0);
-    const auto q = quantize(model, calibration, QuantConfig());
+    const auto q = quantize(model, calibration, QuantConfig::from_spec(spec));
     const auto backend = cuda::make_backend();
     const auto network = backend->load(q);
     if (!tile.empty()) cuda::force_tile(*network, tile);
@@ -124,9 +126,9 @@ void run(const std::string& arch, int batch, bool json, bool steps, const std::s
     if (json) return print_json(arch, batch, l);
     const double top_per_s = 2e-9 * static_cast<double>(macs) * batch / l.median;
     std::printf(
-        "%-24s batch %4d  at once %4d  median %9.4f ms  min %9.4f  p95 %9.4f  %8.1f pictures/s  %7.1f "
+        "%-24s %s  batch %4d  at once %4d  median %9.4f ms  min %9.4f  p95 %9.4f  %8.1f pictures/s  %7.1f "
         "TOP/s\n",
-        arch.c_str(), batch, cuda::pictures_at_once(*network, batch), l.median, l.min, l.p95,
+        arch.c_str(), spec.c_str(), batch, cuda::pictures_at_once(*network, batch), l.median, l.min, l.p95,
         1000.0 * batch / l.median, top_per_s);
     std::vector<double> whole;
     for (int i = 0; i < std::min(runs, 20) + 3; ++i) {
@@ -162,7 +164,7 @@ void run(const std::string& arch, int batch, bool json, bool steps, const std::s
 
 int main(int argc, char** argv) {
     bool steps = false, json = false;
-    std::string tile, floats;
+    std::string tile, floats, spec = "W8A8";
     int micro = 0, runs = 100;
     std::vector<std::pair<std::string, int>> cases;
     for (int i = 1; i < argc; ++i) {
@@ -173,6 +175,8 @@ int main(int argc, char** argv) {
             json = true;
         else if (a == "--float" && i + 1 < argc)
             floats = argv[++i];
+        else if (a == "--spec" && i + 1 < argc)
+            spec = argv[++i];
         else if (a == "--tile" && i + 1 < argc)
             tile = argv[++i];
         else if (a == "--micro" && i + 1 < argc)
@@ -183,7 +187,8 @@ int main(int argc, char** argv) {
             cases.emplace_back(a.substr(0, a.find(':')), std::atoi(a.c_str() + a.find(':') + 1));
         else {
             std::fprintf(stderr,
-                         "usage: %s [--json] [--steps] [--float NAME] [--tile NAME] [--micro N] [--runs N] "
+                         "usage: %s [--json] [--steps] [--spec SPEC] [--float NAME] [--tile NAME] [--micro "
+                         "N] [--runs N] "
                          "[ARCH:BATCH...]\n",
                          argv[0]);
             return 2;
@@ -203,7 +208,7 @@ int main(int argc, char** argv) {
         }
         for (const auto& [arch, batch] : cases)
             if (floats.empty())
-                run(arch, batch, json, steps, tile, micro, runs, ceilings);
+                run(arch, batch, json, steps, spec, tile, micro, runs, ceilings);
             else
                 run_float(arch, batch, json, steps, floats, runs);
     } catch (const Error& e) {

@@ -102,10 +102,9 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks) attention_kernel(con
                     greatest[e >> 1] = max(greatest[e >> 1], x[j][e]);
                 }
         };
-        if (p.s_logits >= 32)
+        if (p.s_logits >= least_attention_shift)
             requantize([&](int v) {
-                return clamp32(scale_high(v, p.m_logits, r_logits, p.s_logits - 32), p.low_logits,
-                               p.top_logits);
+                return clamp32(scale_word(v, p.m_logits, r_logits, p.s_logits), p.low_logits, p.top_logits);
             });
         else
             requantize([&](int v) {

@@ -27,8 +27,8 @@ __device__ __forceinline__ uint32_t swizzled_row(int r, int c) {
 
 // Whether a Shiftmax and its requantizations are what attention_fast.cuh is made for.
 inline bool attention_usual(const Attention& p) {
-    return p.M - p.k == 31 && p.entries <= most_entries && p.s_logits >= 33 && p.s_logits <= 54 &&
-           p.s_context >= 33 && p.s_context <= 62;
+    return p.M - p.k >= 31 && p.entries <= most_entries && p.s_logits >= least_attention_shift &&
+           p.s_logits <= 54 && p.s_context >= least_attention_shift;
 }
 
 // The kernel for the usual parameters; false, and nothing started, where they are others.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention for what networks usually ask: logits of up to 8 bits and a Shiftmax whose shares are the high
-// word of a 32-bit product (M - k = 31). The same integers as attention.cu in a third of the instructions:
-// logits travel as bytes, four to a word, whose places in the exponentials' table are one dot product each;
-// that table has a copy for every eighth lane; and only the last tokens are masked.
+// word of a 32-bit product (M - k = 31) or part of it (M - k > 31). The same integers as attention.cu in a
+// third of the instructions: logits travel as bytes, four to a word, whose places in the exponentials' table
+// are one dot product each; that table has a copy for every eighth lane; and only the last tokens are masked.
 #pragma once
 #include <type_traits>
 
@@ -83,9 +83,11 @@ struct AttentionHead {
     bool again = false;
 };
 
-// Whether logits fill 8 bits, and eight exponentials add up to 32 bits. None is greater than the first.
+// Whether logits fill 8 bits, shares are all of the high word, and eight exponentials add up to 32 bits. None
+// is greater than the first.
 inline bool attention_bytes(const Attention& p) {
-    return p.top_logits - p.low_logits == 255 && uint64_t{p.greatest} * 8 < uint64_t{1} << 32;
+    return p.top_logits - p.low_logits == 255 && p.M - p.k == 31 &&
+           uint64_t{p.greatest} * 8 < uint64_t{1} << 32;
 }
 
 struct Nothing {
@@ -101,9 +103,8 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
     [[maybe_unused]] const int padded = (p.tokens + 31) & ~31;
     const int first = S::split ? warp * 32 * S::chunks : 0;  // token of this warp's first logit
     // Logits count from the grid's lowest: 0 .. span.
-    const int r_logits = (1 << (p.s_logits - 33)) - p.low_logits * (1 << (p.s_logits - 32));
-    const int r_context = 1 << (p.s_context - 33);
-    const int s_logits = p.s_logits - 32, s_context = p.s_context - 32;
+    const int64_t r_logits = (int64_t{1} << (p.s_logits - 1)) - p.low_logits * (int64_t{1} << p.s_logits);
+    const int64_t r_context = int64_t{1} << (p.s_context - 1);
     const uint32_t span = static_cast<uint32_t>(p.top_logits - p.low_logits);
     const int limit = p.tokens - first - 2 * t;  // this thread's columns 8j, 8j + 1 below it are tokens
     const uint32_t copy = static_cast<uint32_t>(lane % copies) * 4;
@@ -133,7 +134,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
             for (int i = 0; i < 2; ++i) {
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
-                    y[i][e] = scale_top(x[i][2 * h + e], p.m_logits, r_logits, s_logits);
+                    y[i][e] = scale_word(x[i][2 * h + e], p.m_logits, r_logits, p.s_logits);
                     if (j + i >= first_masked && !is_token(j + i, e))
                         y[i][e] = 0;  // no row's greatest is below 0
                 }
@@ -195,6 +196,13 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
     // 2t+1, 8+2t, 9+2t, and 16 further on, so no value changes its thread. No share passes 2^(k-1), as f
     // is rounded down.
     uint32_t low[S::chunks][4], high[S::chunks][4];
+    [[maybe_unused]] const int more = p.M - p.k - 31;
+    const auto share = [&](uint32_t f, uint32_t e) {
+        if constexpr (bytes)
+            return __umulhi(f, e);
+        else
+            return __umulhi(f, e) >> more;
+    };
     const auto shares = [&](int h, uint32_t f, const uint32_t(&x)[N8][2]) {
 #pragma unroll
         for (int c = 0; c < S::chunks; ++c)
@@ -204,7 +212,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
 #pragma unroll
                 for (int j = 0; j < 2; ++j) {
                     const uint32_t(&two)[2] = x[4 * c + 2 * half + j];
-                    pair[j] = __byte_perm(__umulhi(f, two[0]), __umulhi(f, two[1]), 0x5410);
+                    pair[j] = __byte_perm(share(f, two[0]), share(f, two[1]), 0x5410);
                 }
                 low[c][2 * half + h] = __byte_perm(pair[0], pair[1], 0x6420);
                 high[c][2 * half + h] = __byte_perm(pair[0], pair[1], 0x7531);
@@ -240,7 +248,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
         const int row = 16 * tile + g + 8 * h;
         if (row >= p.tokens) return;
         const auto y = [&](int x) {
-            return clamp32(scale_top(x, p.m_context, r_context, s_context), p.low_context, p.top_context);
+            return clamp32(scale_word(x, p.m_context, r_context, p.s_context), p.low_context, p.top_context);
         };
         *reinterpret_cast<uint32_t*>(at.out + static_cast<int64_t>(row) * p.ldo + 16 * d + 4 * t) =
             pack4(y(o.x), y(o.y), y(o.z), y(o.w));

@@ -24,17 +24,17 @@ struct Columns2 {
         asm volatile("ld.global.nc.v2.s64 {%0, %1}, [%2];" : "=l"(r[0]), "=l"(r[1]) : "l"(p.r + c));
         asm volatile("ld.global.nc.u16 %0, [%1];" : "=r"(s) : "l"(p.s + c));
     }
-    // Columns::high.
+    // Columns::fits.
     __device__ __forceinline__ int scale(int e, int x) const {
-        return scale_high(x, m[e], r[e], static_cast<int>(e ? s >> 8 : s & 255));
+        return scale_word(x, m[e], r[e], static_cast<int>(e ? s >> 8 : s & 255));
     }
 };
 // Two signed bytes on the grid of the columns; whole: that is all bytes.
 inline bool whole_bytes(const Columns& columns) { return columns.low == -128 && columns.top == 127; }
 template <bool whole>
 __device__ __forceinline__ uint32_t bytes2(const Columns& columns, int a, int b) {
-    if constexpr (whole) return pack4(a, b, 0, 0);
-    return pack4(clamp32(a, columns.low, columns.top), clamp32(b, columns.low, columns.top), 0, 0);
+    const uint32_t two = pack4(a, b, 0, 0);
+    return !whole && columns.spare > 0 ? shift_bytes(two, columns.spare) : two;
 }
 
 // A warp's part of a slab [K in groups][N][64 or 32] (pack.h): rows n0 .. n0 + 8 T - 1, as mma_s8 takes them.

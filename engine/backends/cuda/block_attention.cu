@@ -207,7 +207,7 @@ void prepare_block_attention(const Launch& at) {
 bool block_attention_fits(const BlockAttention& p, const Launch& at) {
     const Attention& a = p.attention;
     if (!copy_engine_ready() || at.arch != 90 || !attention_usual(a) || a.padded != S::D ||
-        a.heads * S::D != p.norm.cols || a.tokens > S::tokens || !p.norm.columns.high || !p.columns.high)
+        a.heads * S::D != p.norm.cols || a.tokens > S::tokens || !p.norm.columns.fits || !p.columns.fits)
         return false;
     const Places places(a.tokens, p.norm.cols);
     if (static_cast<size_t>(places.bytes) > at.shared_limit) return false;

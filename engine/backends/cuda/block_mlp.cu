@@ -194,7 +194,7 @@ __global__ void __maxnreg__(88) block_mlp_kernel(const __grid_constant__ BlockMl
         last += *reinterpret_cast<const int*>(shared + P::sums + from * own * 64 + threadIdx.x * 4);
     const uint32_t stream =
         *reinterpret_cast<const uint16_t*>(shared + P::stream + (last_row * own + last_own) * 2);
-    last = add(p.fc2, scale_high(last, last_m, last_r, last_s), stream << 16);
+    last = add(p.fc2, scale_word(last, last_m, last_r, last_s), stream << 16);
     const int other = __shfl_xor_sync(0xffffffff, last, 1);
     if ((lane & 1) == 0 && row0 + last_row < p.fc2.rows)
         *reinterpret_cast<uint32_t*>(static_cast<int16_t*>(p.fc2.out) +
@@ -219,7 +219,7 @@ void prepare_block_mlp(const Launch& at) {
 bool block_mlp_fits(const BlockMlp& p, const Launch& at) {
     using P = Places<3>;
     return copy_engine_ready() && at.arch == 90 && p.norm.cols == P::width && p.fc1.cols == 4 * P::width &&
-           p.proj.columns.high && p.norm.columns.high && p.fc1.columns.high && p.fc2.columns.high &&
+           p.proj.columns.fits && p.norm.columns.fits && p.fc1.columns.fits && p.fc2.columns.fits &&
            static_cast<size_t>(P::bytes) <= at.shared_limit &&
            clusters_at_once(block_mlp_kernel<3, true>, blocks, threads, P::bytes) >= (p.proj.rows + 15) / 16;
 }

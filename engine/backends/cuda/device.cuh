@@ -101,29 +101,18 @@ __device__ __forceinline__ void let_next_start() {
 // ---- Requantization.
 __device__ __forceinline__ int clamp32(int x, int low, int top) { return min(max(x, low), top); }
 
-// x * m + r as one instruction. (With the sum inside the assembly it becomes three, as the assembler adds r
-// by itself; with the product outside, 64 by 64 bits where m stays the same.)
-__device__ __forceinline__ int64_t multiply_add(int x, int m, int64_t r) {
-    int64_t product;
-    asm("mul.wide.s32 %0, %1, %2;" : "=l"(product) : "r"(x), "r"(m));
-    return product + r;
-}
 // (x * m + r) >> s for s >= 33 and an r without a low word, given r >> 32 and s - 32.
 __device__ __forceinline__ int scale_top(int x, int m, int r32, int s32) {
     int high;
     asm("mad.hi.s32 %0, %1, %2, %3;" : "=r"(high) : "r"(x), "r"(m), "r"(r32));
     return high >> s32;
 }
-// (x * m + r) >> s for s >= 32, given s - 32: the high word alone.
-__device__ __forceinline__ int scale_high(int x, int m, int64_t r, int s32) {
-    return static_cast<int>(multiply_add(x, m, r) >> 32) >> s32;
-}
 __device__ __forceinline__ int64_t scale_any(int x, int m, int64_t r, int s) {
     return multiply_add(x, m, r) >> s;
 }
 // Of one ratio for a whole tensor, clamped.
 __device__ __forceinline__ int scale_clamped(int x, int m, int64_t r, int s, int low, int top) {
-    if (s >= 32) return clamp32(scale_high(x, m, r, s - 32), low, top);
+    if (s >= 32) return clamp32(scale_word(x, m, r, s), low, top);
     return static_cast<int>(arith::clamp(scale_any(x, m, r, s), low, top));
 }
 

@@ -88,13 +88,13 @@ __device__ __forceinline__ uint4 pack8_s16(const int (&y)[8], int low, int top) 
     return make_uint4(w[0], w[1], w[2], w[3]);
 }
 
-// Requantization of eight channels, not yet clamped to the output's grid. high: Columns::high.
-template <Epilogue E, bool high>
+// Requantization of eight channels, not yet clamped to the output's grid. fits: Columns::fits.
+template <Epilogue E, bool fits>
 __device__ __forceinline__ void scale8(const Columns8& q, const int (&acc)[8], int (&y)[8]) {
 #pragma unroll
     for (int e = 0; e < 8; ++e) {
-        if constexpr (high) {
-            y[e] = scale_high(acc[e], q.m[e], q.r[e], q.shift(e));
+        if constexpr (fits) {
+            y[e] = scale_word(acc[e], q.m[e], q.r[e], q.shift(e));
         } else {
             int64_t scaled = scale_any(acc[e], q.m[e], q.r[e], q.shift(e));
             if constexpr (E == Epilogue::residual)
@@ -130,21 +130,21 @@ __device__ __forceinline__ uint4 add_position8(const Linear& p, int token, int c
     return pack8_s16(y, p.low2, p.top2);
 }
 // Eight bytes on the grid of the columns.
-__device__ __forceinline__ uint2 bytes8(const Columns& columns, int (&y)[8]) {
-    if (columns.top != 127)
-#pragma unroll
-        for (int e = 0; e < 8; ++e) y[e] = clamp32(y[e], columns.low, columns.top);
-    return make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7]));
+__device__ __forceinline__ uint2 bytes8(const Columns& columns, const int (&y)[8]) {
+    uint2 eight = make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7]));
+    if (columns.spare > 0)
+        eight = make_uint2(shift_bytes(eight.x, columns.spare), shift_bytes(eight.y, columns.spare));
+    return eight;
 }
 
 // acc: channels c .. c + 7 of row `row`. old: residual8 of them, for Epilogue::residual. table:
-// spread_table's, for Epilogue::gelu. high: Columns::high.
-template <Epilogue E, bool high>
+// spread_table's, for Epilogue::gelu. fits: Columns::fits.
+template <Epilogue E, bool fits>
 __device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, int row, int c,
                                        const Columns8& q, const int (&acc)[8], const uint4& old) {
     const int64_t at = static_cast<int64_t>(row) * p.ldo + c;
     int y[8];
-    scale8<E, high>(q, acc, y);
+    scale8<E, fits>(q, acc, y);
     if constexpr (E == Epilogue::residual) {
         *reinterpret_cast<uint4*>(static_cast<int16_t*>(p.out) + at) = add_residual8(p, y, old);
     } else if constexpr (E == Epilogue::gelu) {

@@ -25,13 +25,16 @@ struct Launch {
 };
 
 // Requantization of a matrix product's columns: round_shift((acc + bias) * m, s) = (acc * m + r) >> s, with
-// r = bias * m + 2^(s-1). `high`: every s >= 32, so the high word of the product suffices.
+// r = bias * m + 2^(s-1). `fits`: whatever the weights can add up to, 32 bits hold what becomes of it (31
+// where the residual stream is added), so that no kernel needs to saturate: scale_word.
 struct Columns {
     const int32_t* m = nullptr;  // [stride]
     const int64_t* r = nullptr;  // [stride]
-    const uint8_t* s = nullptr;  // [stride]; s - 32 where `high`
-    bool high = false;
+    const uint8_t* s = nullptr;  // [stride]; less by `spare`
+    bool fits = false;
     int32_t low = -128, top = 127;  // clamp limits
+    int32_t spare = 0;  // where the output is bytes: 8 less its width. Results come that much finer, and are
+                        // shifted as bytes after they have been saturated as such (shift_bytes)
 };
 
 enum class Epilogue : int {
@@ -85,6 +88,10 @@ struct Attention {
     int32_t M = 47, k = 16;
     int32_t m_context = 0, s_context = 31, low_context = -128, top_context = 127;
 };
+// From this shift on 32 bits hold whatever becomes of logits and context (scale_word): at most 128 products
+// of bytes come to 2^21, times m to 2^52; shares, which come to 2^15 together, times bytes to 2^22, times m
+// to 2^53.
+constexpr int least_attention_shift = 23;
 
 // pixels [batch, size, size, 3] -> out [batch * tokens, ldo]: row 0 of a picture is zero, row 1 + i holds
 // patch i in the order [3, p, p] through `table` [3, 256].

@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(32 * warps) layernorm_few_kernel(const __grid_
     const uint32_t f = quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
     if (there)
         *reinterpret_cast<uint2*>(a.out + static_cast<int64_t>(row) * a.ldo + c) =
-            a.p.columns.high ? normalize8<true>(a.p, q, x, mean, f) : normalize8<false>(a.p, q, x, mean, f);
+            a.p.columns.fits ? normalize8<true>(a.p, q, x, mean, f) : normalize8<false>(a.p, q, x, mean, f);
 }
 
 // Calls f with the kernel for rows of `cols` channels and what a block has at once.

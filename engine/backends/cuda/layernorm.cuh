@@ -17,8 +17,8 @@ __device__ __forceinline__ int add_both(uint32_t two, int c) {
 }
 
 // Eight channels of a row: x of the residual stream, the row's mean and its inverse root f. |d * f| < 2^31
-// because |d| <= floor(sqrt(v)). high: Columns::high.
-template <bool high>
+// because |d| <= floor(sqrt(v)). fits: Columns::fits.
+template <bool fits>
 __device__ __forceinline__ uint2 normalize8(const LayerNorm& p, const Columns8& q, const uint4& x, int mean,
                                             uint32_t f) {
     const uint32_t w[4] = {x.x, x.y, x.z, x.w};
@@ -27,8 +27,8 @@ __device__ __forceinline__ uint2 normalize8(const LayerNorm& p, const Columns8& 
     for (int e = 0; e < 8; ++e) {
         const int d = e & 1 ? add_upper(w[e / 2], -mean) : add_lower(w[e / 2], -mean);
         const int z = (d * static_cast<int>(f)) >> 1;
-        if constexpr (high)
-            y[e] = scale_high(z, q.m[e], q.r[e], q.shift(e));
+        if constexpr (fits)
+            y[e] = scale_word(z, q.m[e], q.r[e], q.shift(e));
         else
             y[e] = static_cast<int>(
                 arith::clamp(scale_any(z, q.m[e], q.r[e], q.shift(e)), INT32_MIN, INT32_MAX));
@@ -139,7 +139,7 @@ __device__ __forceinline__ void normalize_rows(const LayerNorm& p, const uint4 (
         for (int i = 0; i < R; ++i)
             if (there[i])
                 store(i, c,
-                      p.columns.high ? normalize8<true>(p, q, x[i][j], mean[i], f[i])
+                      p.columns.fits ? normalize8<true>(p, q, x[i][j], mean[i], f[i])
                                      : normalize8<false>(p, q, x[i][j], mean[i], f[i]));
     }
 }

@@ -65,6 +65,38 @@ IVIT_HD int32_t paired_row(int32_t channel) {
 IVIT_HD int32_t plain_row(int32_t channel) { return channel; }
 
 // ---- Arithmetic.
+
+// x * m + r as one instruction. (With the sum inside the assembly it becomes three, as the assembler adds r
+// by itself; with the product outside, 64 by 64 bits where m stays the same.)
+IVIT_HD int64_t multiply_add(int32_t x, int32_t m, int64_t r) {
+#ifdef __CUDA_ARCH__
+    int64_t product;
+    asm("mul.wide.s32 %0, %1, %2;" : "=l"(product) : "r"(x), "r"(m));
+    return product + r;
+#else
+    return int64_t{x} * m + r;
+#endif
+}
+// (x * m + r) >> s where it fits 32 bits, at any s: the lower word of a shift of 64 bits is one instruction,
+// as the upper word's shift is.
+IVIT_HD int32_t scale_word(int32_t x, int32_t m, int64_t r, int s) {
+    return static_cast<int32_t>(multiply_add(x, m, r) >> s);
+}
+// Whether |(x * m + r) >> s| <= limit for every |x| <= most. Nothing here passes 64 bits where most <= 2^31.
+inline bool word_fits(int64_t most, int32_t m, int64_t r, int s, int64_t limit) {
+    const auto magnitude = [](int64_t v) {
+        return v < 0 ? -static_cast<uint64_t>(v) : static_cast<uint64_t>(v);
+    };
+    return (static_cast<uint64_t>(most) * magnitude(m) + magnitude(r)) >> s < static_cast<uint64_t>(limit);
+}
+
+// The four signed bytes of x, each >> by 1 <= by <= 7. What was saturated to 8 bits before is saturated to
+// 8 - by bits after: coarse grids cost one instruction a byte, where clamping costs two.
+IVIT_HD uint32_t shift_bytes(uint32_t x, int by) {
+    const uint32_t ones = 0x01010101u, sign = 0x80u >> by;
+    return (((x >> by & (0xffu >> by) * ones) ^ (sign | 0x80) * ones) - sign * ones) ^ 0x80808080u;
+}
+
 IVIT_HD uint32_t high_word(uint32_t a, uint32_t b) {
 #ifdef __CUDA_ARCH__
     return __umulhi(a, b);  // one instruction, where the line below becomes four

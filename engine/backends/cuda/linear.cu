@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
     if (p.epilogue == Epilogue::gelu && S::WK == 1) __syncthreads();
     if (!finishes) return;
     if (!S::early) q = Columns8(p.columns, c);
-    const auto store = [&]<Epilogue E, bool high>() {
+    const auto store = [&]<Epilogue E, bool fits>() {
 #pragma unroll
         for (int i = 0; i < S::TM / 16; ++i)
 #pragma unroll
@@ -162,12 +162,12 @@ __global__ void __launch_bounds__(S::threads) linear_kernel(const Linear p) {
                 int v[8];
 #pragma unroll
                 for (int e = 0; e < 8; ++e) v[e] = acc[i][e / 2][2 * half + e % 2];
-                store8<E, high>(p, table, row_of(i, half), c, q, v,
+                store8<E, fits>(p, table, row_of(i, half), c, q, v,
                                 S::early ? old[i][half] : fetch_old(i, half));
             }
     };
     with_epilogue(p.epilogue, [&]<Epilogue E>() {
-        if (p.columns.high)
+        if (p.columns.fits)
             store.template operator()<E, true>();
         else
             store.template operator()<E, false>();

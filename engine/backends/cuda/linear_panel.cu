@@ -43,7 +43,8 @@ struct Args {
     int32_t part, across, items;
 };
 
-template <Epilogue E, class S>
+// coarse: the output has less than 8 bits (Columns::spare).
+template <Epilogue E, bool coarse, class S>
 __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_constant__ Args args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     constexpr int WG = S::WG, warps = S::warps;
@@ -213,9 +214,10 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
 #pragma unroll
                 for (int i = 0; i < 4; ++i) {
                     const int* const v = d + 4 * (j + i);
-                    y[i] = pack4(scale_high(v[0], m.x, r.x, s0), scale_high(v[2], m.y, r.y, s1),
-                                 scale_high(v[1], m.x, r.x, s0), scale_high(v[3], m.y, r.y, s1));
+                    y[i] = pack4(scale_word(v[0], m.x, r.x, s0), scale_word(v[2], m.y, r.y, s1),
+                                 scale_word(v[1], m.x, r.x, s0), scale_word(v[3], m.y, r.y, s1));
                     if constexpr (E == Epilogue::gelu) y[i] = look_up4(table, y[i]);
+                    if constexpr (coarse) y[i] = shift_bytes(y[i], p.columns.spare);
                 }
                 store_matrices_transposed(row + 8 * j * channels, y);
             }
@@ -234,12 +236,13 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
 #endif
 }
 
-// Calls f with the kernel for K and the epilogue, where there is one.
+// Calls f with the kernel for K, the epilogue and Columns::spare, where there is one.
 template <class F>
-void with_kernel(int k, Epilogue epilogue, const F& f) {
+void with_kernel(int k, Epilogue epilogue, int spare, const F& f) {
     const auto of = [&]<class S>(S shape) {
-        if (epilogue == Epilogue::int8) f(panel_kernel<Epilogue::int8, S>, shape);
-        if (epilogue == Epilogue::gelu) f(panel_kernel<Epilogue::gelu, S>, shape);
+        if (epilogue == Epilogue::int8 && spare == 0) f(panel_kernel<Epilogue::int8, false, S>, shape);
+        if (epilogue == Epilogue::int8 && spare > 0) f(panel_kernel<Epilogue::int8, true, S>, shape);
+        if (epilogue == Epilogue::gelu) f(panel_kernel<Epilogue::gelu, false, S>, shape);
     };
     if (k <= 32 * Short::K32) return of(Short{});
     if (k <= 32 * Middle::K32) return of(Middle{});
@@ -265,20 +268,21 @@ void prepare_panel(const Launch& at) {
     if (!copy_engine_ready()) return;
     for (const int k : {Short::K32, Middle::K32, Long::K32})
         for (const Epilogue epilogue : {Epilogue::int8, Epilogue::gelu})
-            with_kernel(32 * k, epilogue,
-                        [&]<class S>(auto kernel, S) { allow_shared(kernel, S::shared_bytes, at); });
+            for (const int spare : {0, 1})
+                with_kernel(32 * k, epilogue, spare,
+                            [&]<class S>(auto kernel, S) { allow_shared(kernel, S::shared_bytes, at); });
 }
 
 bool panel_fits(const Linear& p, const Launch& at) {
     if (!p.w_side || !copy_engine_ready() || at.arch != 90) return false;
     bool fits = false;
-    with_kernel(p.k, p.epilogue, [&]<class S>(auto, S) { fits = S::shared_bytes <= at.shared_limit; });
-    return fits && p.columns.high &&
-           (p.epilogue == Epilogue::gelu || (p.columns.low == -128 && p.columns.top == 127));
+    with_kernel(p.k, p.epilogue, p.columns.spare,
+                [&]<class S>(auto, S) { fits = S::shared_bytes <= at.shared_limit; });
+    return fits && p.columns.fits;
 }
 
 void linear_panel(const Linear& p, const Launch& at) {
-    with_kernel(p.k, p.epilogue, [&]<class S>(auto kernel, S) {
+    with_kernel(p.k, p.epilogue, p.columns.spare, [&]<class S>(auto kernel, S) {
         Args args{};
         args.a = boxes(p.a, p.rows, p.k, p.lda, tokens);
         args.w = boxes(p.w_side, p.w_rows, p.k, p.ldw, channels);

@@ -135,9 +135,9 @@ __global__ void __launch_bounds__(threads, 1) side_kernel(const __grid_constant_
             for (int i = 0; i < 4; ++i) {
                 const int e = i & 1;
                 const int* const v = d + 4 * (j + i / 2) + 2 * e;
-                const int first = scale_high(v[0], m[e], r[e], s[e]) +
+                const int first = scale_word(v[0], m[e], r[e], s[e]) +
                                   scale_top(static_cast<int>(old[i] << 16), p.mt, half, shift);
-                const int second = scale_high(v[1], m[e], r[e], s[e]) +
+                const int second = scale_word(v[1], m[e], r[e], s[e]) +
                                    scale_top(static_cast<int>(old[i] & 0xffff0000), p.mt, half, shift);
                 y[i] = __vmins2(__vmaxs2(pack_s16(first, second), low2), top2);
             }
@@ -164,7 +164,7 @@ void prepare_side(const Launch& at) {
 
 bool side_fits(const Linear& p, const Launch& at) {
     return p.w_side && copy_engine_ready() && at.arch == 90 && shared_bytes <= at.shared_limit &&
-           p.epilogue == Epilogue::residual && p.columns.high;
+           p.epilogue == Epilogue::residual && p.columns.fits;
 }
 
 void linear_side(const Linear& p, const Launch& at) {

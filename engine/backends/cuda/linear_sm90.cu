@@ -224,7 +224,7 @@ void prepare_wgmma(const Launch& at) {
 }
 
 bool wgmma_fits(const Linear& p, const Launch& at) {
-    return copy_engine_ready() && at.arch == 90 && p.columns.high;
+    return copy_engine_ready() && at.arch == 90 && p.columns.fits;
 }
 
 namespace {

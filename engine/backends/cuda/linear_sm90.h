@@ -5,7 +5,7 @@
 
 namespace ivit::cuda {
 
-// linear_sm90.cu: any product with columns that are `high`. tile: wgmma64, wgmma (128 x 128) or wgmma192, the
+// linear_sm90.cu: any product with columns that `fits`. tile: wgmma64, wgmma (128 x 128) or wgmma192, the
 // rows and columns of an output tile.
 bool wgmma_fits(const Linear& p, const Launch& at);
 void linear_wgmma(const Linear& p, Tile tile, const Launch& at);
@@ -18,7 +18,7 @@ void linear_panel(const Linear& p, const Launch& at);
 bool side_fits(const Linear& p, const Launch& at);
 void linear_side(const Linear& p, const Launch& at);
 
-// linear_split.cu: any product with columns that are `high`, for few rows.
+// linear_split.cu: any product with columns that `fits`, for few rows.
 bool split_fits(const Linear& p, const Launch& at);
 void linear_split(const Linear& p, const Launch& at);
 

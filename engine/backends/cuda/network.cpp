@@ -262,12 +262,16 @@ class CudaNetwork : public IntegerNetwork {
         std::vector<std::pair<const uint32_t**, size_t>> tables;
         std::vector<std::pair<const int8_t**, size_t>> gelu_tables;
         prepared_.resize(plan_.steps.size());
-        const auto columns = [&](Columns& to, const Layout& layout, const QuantNode& from,
-                                 const QuantNode& ratio) {
-            const ColumnsOffsets offsets = pack_columns(arena, layout, from.bias, from.B, ratio.m, ratio.s);
-            to.high = offsets.high;
-            to.low = static_cast<int32_t>(ratio.out.low());
-            to.top = static_cast<int32_t>(ratio.out.high());
+        // Of node `from`'s accumulators, which node `by` requantizes, to bytes as they are stored or not.
+        const auto columns = [&](Prepared& p, Columns& to, int from, int by, bool bytes) {
+            const Grid& grid = quant(by).out;
+            to.spare = bytes ? std::max(0, 8 - grid.bits) : 0;
+            const ColumnsOffsets offsets = pack_columns(arena, packed(from).out, quant(from), quant(by),
+                                                        packed(from).greatest, to.spare);
+            to.fits = offsets.fits;
+            to.low = static_cast<int32_t>(grid.low());
+            to.top = static_cast<int32_t>(grid.high());
+            p.fast = p.fast && offsets.possible;
             pending.push_back({&to, offsets});
         };
         const auto product = [&](Linear& to, int i) {
@@ -280,14 +284,15 @@ class CudaNetwork : public IntegerNetwork {
             to.k = static_cast<int32_t>(round_up(w.in.at(w.in.cols - 1) + 1, 32));
             to.lda = w.in.stride;
         };
-        const auto norm = [&](LayerNorm& to, int i) {
+        const auto norm = [&](Prepared& p, int i) {
+            LayerNorm& to = p.norm;
             const Form in = input_form(i);
             to.in_stride = in.layout.stride;
             to.cols = in.layout.cols;
             to.mean = FastDiv(2 * to.cols);
             to.rows = FastDiv(static_cast<int32_t>(node(i).rows()));
             to.tokens = static_cast<int32_t>(in.rows);
-            columns(to.columns, form_of(graph(), i).layout, quant(i), quant(i));
+            columns(p, to.columns, i, i, true);
         };
         for (size_t k = 0; k < plan_.steps.size(); ++k) {
             const Step& step = plan_.steps[k];
@@ -303,7 +308,7 @@ class CudaNetwork : public IntegerNetwork {
                     const Node& embed = node(step.first + 1);
                     product(linear, step.first + 1);
                     linear.epilogue = Epilogue::position;
-                    columns(linear.columns, step.out.layout, quant(step.first + 1), quant(step.first + 1));
+                    columns(p, linear.columns, step.first + 1, step.first + 1, false);
                     linear.position = packed(step.last).constant;
                     linear.low2 = static_cast<int32_t>(quant(step.last).out.low());
                     linear.top2 = static_cast<int32_t>(quant(step.last).out.high());
@@ -320,16 +325,17 @@ class CudaNetwork : public IntegerNetwork {
                 }
                 case StepKind::linear:
                 case StepKind::head: {
-                    norm(p.norm, step.first);
-                    p.fast = p.norm.cols <= most_norm_cols;
+                    norm(p, step.first);
+                    p.fast = p.fast && p.norm.cols <= most_norm_cols;
                     product(linear, step.first + 1);
                     linear.epilogue = step.kind == StepKind::head ? Epilogue::logits : Epilogue::int8;
-                    columns(linear.columns, packed(step.first + 1).out, quant(step.first + 1),
-                            quant(step.first + 1));
+                    const bool gelu_follows = step.last > step.first + 1,
+                               looked_up = gelu_follows && !quant(step.last).quant.shift.row_pivot;
+                    columns(p, linear.columns, step.first + 1, step.first + 1,
+                            step.kind == StepKind::linear && !looked_up);
                     scratch_bytes_ = std::max(scratch_bytes_, node(step.first).rows() * linear.lda);
-                    if (step.last == step.first + 1) break;
-                    const QuantNode& gelu = quant(step.last);
-                    if (!gelu.quant.shift.row_pivot) {
+                    if (!gelu_follows) break;
+                    if (looked_up) {
                         linear.epilogue = Epilogue::gelu;
                         linear.table = packed(step.last).table;
                         break;
@@ -372,7 +378,7 @@ class CudaNetwork : public IntegerNetwork {
                     linear.epilogue = Epilogue::residual;
                     const QuantNode& add = quant(step.last);
                     p.fast = add.st >= 17 && add.st <= 47;  // the old stream's share is one of 32 bits
-                    columns(linear.columns, step.out.layout, quant(step.first), add);
+                    columns(p, linear.columns, step.first, step.last, false);
                     linear.mt = add.mt;
                     linear.st = add.st;
                     break;

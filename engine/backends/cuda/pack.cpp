@@ -46,9 +46,23 @@ std::vector<int8_t> pack_slabs(std::span<const int8_t> w, int32_t N, int32_t K, 
     return packed;
 }
 
-ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int32_t> bias,
-                            std::span<const int64_t> B, std::span<const int32_t> m,
-                            std::span<const int32_t> s) {
+int64_t greatest_accumulator(const QuantNode& node) {
+    if (node.weight.empty()) return int64_t{1} << 30;  // arith::layernorm_out
+    const int8_t* w = node.weight.data();
+    const size_t cols = node.bias.size(), K = node.weight.size() / cols;
+    int32_t most = 0;
+    for (size_t c = 0; c < cols; ++c, w += K) {
+        int32_t sum = 0;
+        for (size_t k = 0; k < K; ++k) sum += w[k] < 0 ? -w[k] : w[k];
+        most = std::max(most, sum);
+    }
+    return int64_t{128} * most;
+}
+
+ColumnsOffsets pack_columns(Arena& arena, const Layout& out, const QuantNode& from, const QuantNode& by,
+                            int64_t greatest, int spare) {
+    // What the old residual stream adds is at most 2^29 (network.cpp).
+    const int64_t limit = &from == &by ? INT32_MAX : int64_t{1} << 30;
     const size_t n = static_cast<size_t>(out.stride);
     std::vector<int32_t> ms(n, 0);
     std::vector<int64_t> rs(n, 0);
@@ -56,13 +70,14 @@ ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int
     ColumnsOffsets offsets;
     for (int32_t c = 0; c < out.cols; ++c) {
         const size_t i = static_cast<size_t>(c), at = static_cast<size_t>(out.at(c));
-        ms[at] = m[i];
-        ss[at] = static_cast<uint8_t>(s[i]);
-        rs[at] = (int64_t{1} << (s[i] - 1)) + (B.empty() ? static_cast<int64_t>(bias[i]) * m[i] : B[i]);
-        offsets.high = offsets.high && s[i] >= 32;
+        offsets.possible = offsets.possible && by.s[i] > spare;
+        const int s = std::max(1, by.s[i] - spare);
+        ms[at] = by.m[i];
+        ss[at] = static_cast<uint8_t>(s);
+        rs[at] = (int64_t{1} << (by.s[i] - 1)) +
+                 (from.B.empty() ? static_cast<int64_t>(from.bias[i]) * by.m[i] : from.B[i]);
+        offsets.fits = offsets.fits && word_fits(greatest, by.m[i], rs[at], s, limit);
     }
-    if (offsets.high)
-        for (uint8_t& shift : ss) shift = static_cast<uint8_t>(shift - 32);
     offsets.m = arena.add(ms);
     offsets.r = arena.add(rs);
     offsets.s = arena.add(ss);
@@ -74,6 +89,7 @@ std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout&
     auto packed = std::make_shared<PackedNode>();
     packed->in = in;
     packed->out = out;
+    packed->greatest = greatest_accumulator(node);
     Arena arena;
     std::vector<int8_t> weight;
     if (!node.weight.empty()) weight = pack_weight(node.weight, in, out, packed_row);

@@ -54,16 +54,21 @@ struct Slabs {
 // [group][row][64]. The columns of a slab are a multiple of 32.
 std::vector<int8_t> pack_slabs(std::span<const int8_t> w, int32_t N, int32_t K, Slabs slabs);
 
+// The greatest magnitude that a channel's accumulator can have, its bias apart, whatever bytes come in. Of an
+// I-LayerNorm: of the normalized value.
+int64_t greatest_accumulator(const QuantNode& node);
+
 // Columns on the host; offsets into the Arena they were added to.
 struct ColumnsOffsets {
     size_t m = 0, r = 0, s = 0;
-    bool high = true;
+    bool fits = true;
+    bool possible = true;  // every s exceeds `spare`: else the fused kernels cannot take them
 };
-// bias [cols] (or B of a layernorm with unit = true: r = B + 2^(s-1)), m and s [cols]. Padding becomes 0 with
-// s = 33.
-ColumnsOffsets pack_columns(Arena& arena, const Layout& out, std::span<const int32_t> bias,
-                            std::span<const int64_t> B, std::span<const int32_t> m,
-                            std::span<const int32_t> s);
+// What becomes of the accumulators of `from` (linear, patch_embed, head, layernorm): `by` requantizes them,
+// from itself or its residual_add. greatest: greatest_accumulator(from). spare: as in Columns. r = bias * m +
+// 2^(s-1), of a layernorm B + 2^(s-1). Padding becomes 0 with s = 33.
+ColumnsOffsets pack_columns(Arena& arena, const Layout& out, const QuantNode& from, const QuantNode& by,
+                            int64_t greatest, int spare);
 
 // One node's integers on the device, shared by the networks that have the node in common.
 struct PackedNode {
@@ -76,6 +81,7 @@ struct PackedNode {
     const int64_t* B = nullptr;
     const int8_t* table = nullptr;
     const int32_t* constant = nullptr;  // [tokens, out.stride]
+    int64_t greatest = 0;               // greatest_accumulator
 };
 // side: the weight in this order too, as Linear::w_side. slabs: and cut.
 std::shared_ptr<const PackedNode> pack_node(const QuantNode& node, const Layout& in, const Layout& out,
