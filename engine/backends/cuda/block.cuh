@@ -2,7 +2,7 @@
 // What the two kernels of half a block share: 16 rows of integers times a slab of a weight, both in shared
 // memory.
 #pragma once
-#include "engine/backends/cuda/epilogue.cuh"
+#include "engine/backends/cuda/layernorm.cuh"
 
 namespace ivit::cuda {
 
@@ -111,6 +111,53 @@ __device__ __forceinline__ uint32_t inverse_deviation(int cols, int sum, int64_t
     const int64_t v = squares - 2 * static_cast<int64_t>(mean) * sum +
                       static_cast<int64_t>(cols) * (static_cast<int64_t>(mean) * mean);
     return quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
+}
+
+// I-LayerNorm of two rows of 64 C channels by a warp, of each of which a lane has channels 2 (lane + 32 j)
+// and the one behind in x[.][j], their parameters in norm[j]. store(row, channel, two bytes). whole:
+// bytes2's.
+template <int C, bool whole, class Store>
+__device__ __forceinline__ void normalize_two(const LayerNorm& p, const uint32_t (&x)[2][C],
+                                              const Columns2 (&norm)[C], const Store& store) {
+    const int lane = lane_id();
+    int sum[2], mean[2];
+    int64_t squares[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        sum[i] = 0;
+        squares[i] = 0;
+#pragma unroll
+        for (int j = 0; j < C; ++j) {
+            const int first = static_cast<int16_t>(x[i][j]), second = static_cast<int>(x[i][j]) >> 16;
+            sum[i] += first + second;
+            squares[i] = multiply_add(first, first, squares[i]);
+            squares[i] = multiply_add(second, second, squares[i]);
+        }
+        sum[i] = warp_sum(sum[i]);
+        squares[i] = static_cast<int64_t>(warp_sum64(static_cast<uint64_t>(squares[i])));
+        mean[i] = layernorm_mean(p, sum[i]);
+    }
+    // Even lanes find the first row's, odd ones the second's.
+    const bool odd = lane & 1;
+    const uint32_t mine = inverse_deviation(64 * C, odd ? sum[1] : sum[0], odd ? squares[1] : squares[0],
+                                            odd ? mean[1] : mean[0]);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        const int f = static_cast<int>(__shfl_sync(0xffffffff, mine, i));
+#pragma unroll
+        for (int j = 0; j < C; ++j) {
+            const int y0 = norm[j].scale(0, (add_lower(x[i][j], -mean[i]) * f) >> 1),
+                      y1 = norm[j].scale(1, (add_upper(x[i][j], -mean[i]) * f) >> 1);
+            store(i, 2 * (lane + 32 * j), bytes2<whole>(p.columns, y0, y1));
+        }
+    }
+}
+
+// Requantization's sum plus the residual stream's share, on the stream's grid (epilogue.cuh, add_residual8).
+// stream_high: 16 bits of the stream in the upper half.
+__device__ __forceinline__ int add_stream(const Linear& p, int y, uint32_t stream_high) {
+    y += scale_top(static_cast<int>(stream_high), p.mt, 1 << (p.st - 17), p.st - 16);
+    return clamp32(y, p.columns.low, p.columns.top);
 }
 
 }  // namespace ivit::cuda

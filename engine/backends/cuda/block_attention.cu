@@ -37,7 +37,8 @@ struct Places {
 
 // C: width / 64.
 template <int C, bool bytes>
-__global__ void __maxnreg__(120) block_attention_kernel(const __grid_constant__ BlockAttention p) {
+__global__ void __maxnreg__(C <= 3 ? 120 : 168)
+    block_attention_kernel(const __grid_constant__ BlockAttention p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     constexpr int width = 64 * C, pitch = row_pitch(width), slab = 3 * S::D * width;
     extern __shared__ __align__(128) uint8_t shared[];
@@ -65,7 +66,9 @@ __global__ void __maxnreg__(120) block_attention_kernel(const __grid_constant__ 
     Columns2 norm[C];
 #pragma unroll
     for (int j = 0; j < C; ++j) norm[j].ask(p.norm.columns, 2 * (lane + 32 * j));
-    // Columns 24 warp + 8 i + 2t and the one behind of q, k and v.
+    // Columns 24 warp + 8 i + 2t and the one behind of q, k and v: asked for before the wait where there are
+    // registers for it, and their weights.
+    constexpr bool early = C <= 3;
     Columns2 qkv[3];
     int part[3], column[3];
 #pragma unroll
@@ -73,14 +76,20 @@ __global__ void __maxnreg__(120) block_attention_kernel(const __grid_constant__ 
         const int n = 24 * warp + 8 * i;
         part[i] = n / S::D;
         column[i] = n % S::D + 2 * t;
-        qkv[i].ask(p.columns, (part[i] * a.heads + head) * S::D + column[i]);
     }
+    const auto ask_qkv = [&] {
+#pragma unroll
+        for (int i = 0; i < 3; ++i) qkv[i].ask(p.columns, (part[i] * a.heads + head) * S::D + column[i]);
+    };
     Weights<width, 3 * S::D, 3> w;
     touch(p);
     __syncthreads();
     meet_cluster();
-    barrier_wait(w_full, 0);
-    w.ask(base + places.w, 24 * warp, lane);
+    if constexpr (early) {
+        ask_qkv();
+        barrier_wait(w_full, 0);
+        w.ask(base + places.w, 24 * warp, lane);
+    }
     wait_for_inputs();
     let_next_start();
 
@@ -94,41 +103,16 @@ __global__ void __maxnreg__(120) block_attention_kernel(const __grid_constant__ 
         for (int j = 0; j < C; ++j)
             x[i][j] = token < a.tokens ? *reinterpret_cast<const uint32_t*>(from + 2 * (lane + 32 * j)) : 0;
     }
-    int mean[2];
-    int64_t squares[2];
-    int sum[2];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        sum[i] = 0;
-        squares[i] = 0;
-#pragma unroll
-        for (int j = 0; j < C; ++j) {
-            const int first = static_cast<int16_t>(x[i][j]), second = static_cast<int>(x[i][j]) >> 16;
-            sum[i] += first + second;
-            squares[i] = multiply_add(first, first, squares[i]);
-            squares[i] = multiply_add(second, second, squares[i]);
-        }
-        sum[i] = warp_sum(sum[i]);
-        squares[i] = static_cast<int64_t>(warp_sum64(static_cast<uint64_t>(squares[i])));
-        mean[i] = layernorm_mean(p.norm, sum[i]);
-    }
-    // Even lanes find the first row's, odd ones the second's.
-    const bool odd = lane & 1;
-    const uint32_t my_f = inverse_deviation(width, odd ? sum[1] : sum[0], odd ? squares[1] : squares[0],
-                                            odd ? mean[1] : mean[0]);
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const int f = static_cast<int>(__shfl_sync(0xffffffff, my_f, i));
-#pragma unroll
-        for (int j = 0; j < C; ++j) {
-            const int y0 = norm[j].scale(0, (add_lower(x[i][j], -mean[i]) * f) >> 1),
-                      y1 = norm[j].scale(1, (add_upper(x[i][j], -mean[i]) * f) >> 1);
-            *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch +
-                                         2 * (lane + 32 * j)) =
-                static_cast<uint16_t>(bytes2<bytes>(p.norm.columns, y0, y1));
-        }
-    }
+    normalize_two<C, bytes>(p.norm, x, norm, [&](int i, int c, uint32_t two) {
+        *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch + c) =
+            static_cast<uint16_t>(two);
+    });
     __syncthreads();
+    if constexpr (!early) {
+        ask_qkv();
+        barrier_wait(w_full, 0);
+        w.ask(base + places.w, 24 * warp, lane);
+    }
     int c[3][4];
     w.multiply_shared(shared + places.rows, pitch, lane, c);
 #pragma unroll

@@ -101,11 +101,6 @@ __global__ void __maxnreg__(88) block_mlp_kernel(const __grid_constant__ BlockMl
     __syncthreads();
     int c[wide][4];
     w_proj.multiply_shared(shared + P::rows, P::pitch, lane, c);
-    // x m + r as in epilogue.cuh, add_residual8.
-    const auto add = [](const Linear& to, int y, uint32_t stream_high) {
-        y += scale_top(static_cast<int>(stream_high), to.mt, 1 << (to.st - 17), to.st - 16);
-        return clamp32(y, to.columns.low, to.columns.top);
-    };
     int sum[2] = {};
     int64_t squares[2] = {};
 #pragma unroll
@@ -115,8 +110,8 @@ __global__ void __maxnreg__(88) block_mlp_kernel(const __grid_constant__ BlockMl
             int(&y)[4] = c[i];
             const uint32_t old = *reinterpret_cast<const uint32_t*>(
                 shared + P::old + (g + 8 * h) * P::old_pitch + 2 * column(i));
-            const int first = add(p.proj, proj[i].scale(0, y[2 * h]), old << 16),
-                      second = add(p.proj, proj[i].scale(1, y[2 * h + 1]), old & 0xffff0000);
+            const int first = add_stream(p.proj, proj[i].scale(0, y[2 * h]), old << 16),
+                      second = add_stream(p.proj, proj[i].scale(1, y[2 * h + 1]), old & 0xffff0000);
             y[2 * h] = first;
             y[2 * h + 1] = second;
             sum[h] += first + second;
@@ -194,7 +189,7 @@ __global__ void __maxnreg__(88) block_mlp_kernel(const __grid_constant__ BlockMl
         last += *reinterpret_cast<const int*>(shared + P::sums + from * own * 64 + threadIdx.x * 4);
     const uint32_t stream =
         *reinterpret_cast<const uint16_t*>(shared + P::stream + (last_row * own + last_own) * 2);
-    last = add(p.fc2, scale_word(last, last_m, last_r, last_s), stream << 16);
+    last = add_stream(p.fc2, scale_word(last, last_m, last_r, last_s), stream << 16);
     const int other = __shfl_xor_sync(0xffffffff, last, 1);
     if ((lane & 1) == 0 && row0 + last_row < p.fc2.rows)
         *reinterpret_cast<uint32_t*>(static_cast<int16_t*>(p.fc2.out) +
@@ -206,25 +201,29 @@ __global__ void __maxnreg__(88) block_mlp_kernel(const __grid_constant__ BlockMl
 }  // namespace
 
 MlpSlabs mlp_slabs(int32_t width) {
-    if (width != Places<3>::width) return {};
-    return {{Cut::rows, 1}, {Cut::rows, blocks}, {Cut::depth, blocks}};
+    if (width == Places<3>::width) return {{Cut::rows, 1}, {Cut::rows, blocks}, {Cut::depth, blocks}};
+    return mlp_wide_slabs(width);
 }
 
 void prepare_block_mlp(const Launch& at) {
     if (!copy_engine_ready()) return;
+    prepare_block_mlp_wide(at);
     allow_shared(block_mlp_kernel<3, true>, at.shared_limit, at);
     allow_shared(block_mlp_kernel<3, false>, at.shared_limit, at);
 }
 
 bool block_mlp_fits(const BlockMlp& p, const Launch& at) {
     using P = Places<3>;
-    return copy_engine_ready() && at.arch == 90 && p.norm.cols == P::width && p.fc1.cols == 4 * P::width &&
-           p.proj.columns.fits && p.norm.columns.fits && p.fc1.columns.fits && p.fc2.columns.fits &&
-           static_cast<size_t>(P::bytes) <= at.shared_limit &&
+    if (!copy_engine_ready() || at.arch != 90 || p.fc1.cols != 4 * p.norm.cols || !p.proj.columns.fits ||
+        !p.norm.columns.fits || !p.fc1.columns.fits || !p.fc2.columns.fits)
+        return false;
+    if (p.norm.cols != P::width) return block_mlp_wide_fits(p, at);
+    return static_cast<size_t>(P::bytes) <= at.shared_limit &&
            clusters_at_once(block_mlp_kernel<3, true>, blocks, threads, P::bytes) >= (p.proj.rows + 15) / 16;
 }
 
 void block_mlp(const BlockMlp& p, const Launch& at) {
+    if (p.norm.cols != Places<3>::width) return block_mlp_wide(p, at);
     const dim3 grid(blocks, static_cast<unsigned>((p.proj.rows + 15) / 16));
     start<BlockMlp>(whole_bytes(p.norm.columns) ? block_mlp_kernel<3, true> : block_mlp_kernel<3, false>, p,
                     grid, dim3(threads), Places<3>::bytes, at, blocks);
