@@ -37,8 +37,9 @@ __device__ __forceinline__ uint32_t bytes2(const Columns& columns, int a, int b)
     return !whole && columns.spare > 0 ? shift_bytes(two, columns.spare) : two;
 }
 
-// A warp's part of a slab [K in groups][N][64 or 32] (pack.h): rows n0 .. n0 + 8 T - 1, as mma_s8 takes them.
-template <int K, int N, int T>
+// A warp's part of a slab [K in groups][N][64 or 32] (pack.h): rows n0 + step i .. + 7, i < T, as mma_s8
+// takes them.
+template <int K, int N, int T, int step = 8>
 struct Weights {
     static constexpr int groups = K / 64;
     static constexpr bool rest = K % 64 != 0;
@@ -54,17 +55,18 @@ struct Weights {
             for (int i = 0; i < T; ++i)
                 asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
                              : "=r"(w[kk][i].x), "=r"(w[kk][i].y), "=r"(w[kk][i].z), "=r"(w[kk][i].w)
-                             : "r"(slab + (kk * N + row + 8 * i) * 64 + 16 * t)
+                             : "r"(slab + (kk * N + row + step * i) * 64 + 16 * t)
                              : "memory");
         if constexpr (rest)
 #pragma unroll
             for (int i = 0; i < T; ++i)
                 asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];"
                              : "=r"(last[i].x), "=r"(last[i].y)
-                             : "r"(slab + groups * N * 64 + (row + 8 * i) * 32 + 8 * t)
+                             : "r"(slab + groups * N * 64 + (row + step * i) * 32 + 8 * t)
                              : "memory");
     }
-    // c[i], accumulators of mma_s8: 16 rows times rows n0 + 8 i .. + 7. rows(kk, h): 16 bytes at column 64 kk
+    // c[i], accumulators of mma_s8: 16 rows times rows n0 + step i .. + 7. rows(kk, h): 16 bytes at column 64
+    // kk
     // + 16 t of row g + 8 h; end(h): the 8 at column 8 t of the last 32.
     template <class Rows, class End>
     __device__ __forceinline__ void multiply(const Rows& rows, const End& end, int (&c)[T][4]) const {

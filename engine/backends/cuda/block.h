@@ -35,9 +35,4 @@ void block_attention(const BlockAttention& p, const Launch& at);
 bool block_mlp_fits(const BlockMlp& p, const Launch& at);
 void block_mlp(const BlockMlp& p, const Launch& at);
 
-// block_mlp_wide.cu: the same for rows too wide for every block to make all of proj. Called by block_mlp.cu.
-MlpSlabs mlp_wide_slabs(int32_t width);
-bool block_mlp_wide_fits(const BlockMlp& p, const Launch& at);
-void block_mlp_wide(const BlockMlp& p, const Launch& at);
-
 }  // namespace ivit::cuda

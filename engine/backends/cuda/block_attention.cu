@@ -66,30 +66,22 @@ __global__ void __maxnreg__(C <= 3 ? 120 : 168)
     Columns2 norm[C];
 #pragma unroll
     for (int j = 0; j < C; ++j) norm[j].ask(p.norm.columns, 2 * (lane + 32 * j));
-    // Columns 24 warp + 8 i + 2t and the one behind of q, k and v: asked for before the wait where there are
+    // Columns 8 warp + 2t and the one behind of q, k and v: asked for before the wait where there are
     // registers for it, and their weights.
     constexpr bool early = C <= 3;
+    const int column = 8 * warp + 2 * t;
     Columns2 qkv[3];
-    int part[3], column[3];
+    Weights<width, 3 * S::D, 3, S::D> w;
+    const auto ask = [&] {
 #pragma unroll
-    for (int i = 0; i < 3; ++i) {
-        const int n = 24 * warp + 8 * i;
-        part[i] = n / S::D;
-        column[i] = n % S::D + 2 * t;
-    }
-    const auto ask_qkv = [&] {
-#pragma unroll
-        for (int i = 0; i < 3; ++i) qkv[i].ask(p.columns, (part[i] * a.heads + head) * S::D + column[i]);
+        for (int i = 0; i < 3; ++i) qkv[i].ask(p.columns, (i * a.heads + head) * S::D + column);
+        barrier_wait(w_full, 0);
+        w.ask(base + places.w, 8 * warp, lane);
     };
-    Weights<width, 3 * S::D, 3> w;
     touch(p);
     __syncthreads();
     meet_cluster();
-    if constexpr (early) {
-        ask_qkv();
-        barrier_wait(w_full, 0);
-        w.ask(base + places.w, 24 * warp, lane);
-    }
+    if constexpr (early) ask();
     wait_for_inputs();
     let_next_start();
 
@@ -108,41 +100,40 @@ __global__ void __maxnreg__(C <= 3 ? 120 : 168)
             static_cast<uint16_t>(two);
     });
     __syncthreads();
-    if constexpr (!early) {
-        ask_qkv();
-        barrier_wait(w_full, 0);
-        w.ask(base + places.w, 24 * warp, lane);
-    }
+    if constexpr (!early) ask();
     int c[3][4];
     w.multiply_shared(shared + places.rows, pitch, lane, c);
+    const int own_keys = exponential_bytes + tile * tile_bytes,
+              own_values = places.values + tile * tile_bytes;
+    const auto keep = [&](int i, int to) {
 #pragma unroll
-    for (int i = 0; i < 3; ++i)
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            const int row = g + 8 * h, to = part[i] == 0   ? places.queries
-                                            : part[i] == 1 ? exponential_bytes + tile * tile_bytes
-                                                           : places.values + tile * tile_bytes;
-            *reinterpret_cast<uint16_t*>(shared + to + swizzled_row<S::D>(row, column[i] >> 4) +
-                                         (column[i] & 15)) =
+        for (int h = 0; h < 2; ++h)
+            *reinterpret_cast<uint16_t*>(shared + to + swizzled_row<S::D>(g + 8 * h, column >> 4) +
+                                         (column & 15)) =
                 static_cast<uint16_t>(
                     bytes2<bytes>(p.columns, qkv[i].scale(0, c[i][2 * h]), qkv[i].scale(1, c[i][2 * h + 1])));
-        }
-    __syncthreads();
-    // To all other blocks, keys first.
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const int chunk = (i ? places.values : exponential_bytes) + tile * tile_bytes +
-                          threadIdx.x % (tile_bytes / 16) * 16;
-        const uint4 v = *reinterpret_cast<const uint4*>(shared + chunk);
+    };
+    // To all other blocks: keys at once, values when the logits are there.
+    const auto send_tile = [&](int own, uint32_t barrier) {
+        const int place = own + threadIdx.x % (tile_bytes / 16) * 16;
+        const uint4 v = *reinterpret_cast<const uint4*>(shared + place);
         for (int to = threadIdx.x / (tile_bytes / 16); to < tiles; to += threads / (tile_bytes / 16))
-            if (to != tile) send(in_block(base + chunk, to), in_block(keys_full + 8 * i, to), v);
-    }
+            if (to != tile) send(in_block(base + place, to), in_block(barrier, to), v);
+    };
+    keep(1, own_keys);
+    __syncthreads();
+    send_tile(own_keys, keys_full);
+    keep(0, places.queries);
+    keep(2, own_values);
+    __syncthreads();
     uint32_t q[S::D / 32][4];
 #pragma unroll
     for (int kk = 0; kk < S::D / 32; ++kk)
         load_matrices(q[kk], base + places.queries + swizzled_row<S::D>(lane & 15, 2 * kk + (lane >> 4)));
     barrier_wait(keys_full, 0);
-    attend<S, bytes>(a, at, tile, q, [&] { barrier_wait(keys_full + 8, 0); });
+    attend<S, bytes>(
+        a, at, tile, q, [&] { barrier_wait(keys_full + 8, 0); },
+        [&] { send_tile(own_values, keys_full + 8); });
 #endif
 }
 

@@ -18,6 +18,5 @@ void prepare_side(const Launch& at);
 void prepare_split(const Launch& at);
 void prepare_block_attention(const Launch& at);
 void prepare_block_mlp(const Launch& at);
-void prepare_block_mlp_wide(const Launch& at);
 
 }  // namespace ivit::cuda
