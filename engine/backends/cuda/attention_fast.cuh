@@ -94,11 +94,10 @@ struct Nothing {
     __device__ __forceinline__ void operator()() const {}
 };
 // One tile: logits, Shiftmax, context. q: load_queries'. bytes: attention_bytes. values_there(): waits for
-// the values. meanwhile(): what else there is to do, once the keys have been read.
-template <class S, bool bytes, class Wait = Nothing, class Meanwhile = Nothing>
+// the values.
+template <class S, bool bytes, class Wait = Nothing>
 __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& at, int tile,
-                                       const uint32_t (&q)[S::D / 32][4], const Wait& values_there = {},
-                                       const Meanwhile& meanwhile = {}) {
+                                       const uint32_t (&q)[S::D / 32][4], const Wait& values_there = {}) {
     constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
     const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     [[maybe_unused]] const int padded = (p.tokens + 31) & ~31;
@@ -164,7 +163,6 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
             tops[warp * 16 + g] = most[0];
             tops[warp * 16 + g + 8] = most[1];
         }
-        meanwhile();
         __syncthreads();
 #pragma unroll
         for (int h = 0; h < 2; ++h)

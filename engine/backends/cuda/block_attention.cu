@@ -37,7 +37,7 @@ struct Places {
 
 // C: width / 64.
 template <int C, bool bytes>
-__global__ void __maxnreg__(C <= 3 ? 120 : 168)
+__global__ void __maxnreg__(C <= 3 ? 112 : 168)
     block_attention_kernel(const __grid_constant__ BlockAttention p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     constexpr int width = 64 * C, pitch = row_pitch(width), slab = 3 * S::D * width;
@@ -95,10 +95,12 @@ __global__ void __maxnreg__(C <= 3 ? 120 : 168)
         for (int j = 0; j < C; ++j)
             x[i][j] = token < a.tokens ? *reinterpret_cast<const uint32_t*>(from + 2 * (lane + 32 * j)) : 0;
     }
-    normalize_two<C, bytes>(p.norm, x, norm, [&](int i, int c, uint32_t two) {
-        *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch + c) =
-            static_cast<uint16_t>(two);
-    });
+    normalize_two<C, bytes>(
+        p.norm, x, [&](int j) { return norm[j]; },
+        [&](int i, int c, uint32_t two) {
+            *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch + c) =
+                static_cast<uint16_t>(two);
+        });
     __syncthreads();
     if constexpr (!early) ask();
     int c[3][4];
@@ -113,7 +115,7 @@ __global__ void __maxnreg__(C <= 3 ? 120 : 168)
                 static_cast<uint16_t>(
                     bytes2<bytes>(p.columns, qkv[i].scale(0, c[i][2 * h]), qkv[i].scale(1, c[i][2 * h + 1])));
     };
-    // To all other blocks: keys at once, values when the logits are there.
+    // To all other blocks.
     const auto send_tile = [&](int own, uint32_t barrier) {
         const int place = own + threadIdx.x % (tile_bytes / 16) * 16;
         const uint4 v = *reinterpret_cast<const uint4*>(shared + place);
@@ -126,14 +128,13 @@ __global__ void __maxnreg__(C <= 3 ? 120 : 168)
     keep(0, places.queries);
     keep(2, own_values);
     __syncthreads();
+    send_tile(own_values, keys_full + 8);
     uint32_t q[S::D / 32][4];
 #pragma unroll
     for (int kk = 0; kk < S::D / 32; ++kk)
         load_matrices(q[kk], base + places.queries + swizzled_row<S::D>(lane & 15, 2 * kk + (lane >> 4)));
     barrier_wait(keys_full, 0);
-    attend<S, bytes>(
-        a, at, tile, q, [&] { barrier_wait(keys_full + 8, 0); },
-        [&] { send_tile(own_values, keys_full + 8); });
+    attend<S, bytes>(a, at, tile, q, [&] { barrier_wait(keys_full + 8, 0); });
 #endif
 }
 

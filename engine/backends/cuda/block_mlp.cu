@@ -38,7 +38,7 @@ struct Places {
 
 // whole: I-LayerNorm's bytes are of the whole range.
 template <int C, bool whole>
-__global__ void __maxnreg__(C <= 3 ? 88 : 168) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
+__global__ void __maxnreg__(C <= 3 ? 96 : 168) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     using P = Places<C>;
     constexpr int width = P::width, hidden = P::hidden, own = P::own, made = P::made;
@@ -75,10 +75,14 @@ __global__ void __maxnreg__(C <= 3 ? 88 : 168) block_mlp_kernel(const __grid_con
     if (makes)
 #pragma unroll
         for (int i = 0; i < mine; ++i) proj[i].ask(p.proj.columns, made0 + made_column(i));
-    // The first eight warps normalize; a lane has channels 2 (lane + 32 j) and the one behind.
-    if (warp < 8)
+    // The first eight warps normalize; a lane has channels 2 (lane + 32 j) and the one behind. Asked for now,
+    // so that they lie in the first-level cache then.
+    const auto ask_norm = [&] {
+        if (warp < 8)
 #pragma unroll
-        for (int j = 0; j < C; ++j) norm[j].ask(p.norm.columns, 2 * (lane + 32 * j));
+            for (int j = 0; j < C; ++j) norm[j].ask(p.norm.columns, 2 * (lane + 32 * j));
+    };
+    ask_norm();
 #pragma unroll
     for (int i = 0; i < narrow; ++i)
         fc1[i].ask(p.fc1.columns, rank * hidden + 8 * (narrow * warp + i) + 2 * t);
@@ -120,6 +124,7 @@ __global__ void __maxnreg__(C <= 3 ? 88 : 168) block_mlp_kernel(const __grid_con
     if (makes) {
         int c[mine][4];
         w_proj.multiply_shared(shared + P::rows, P::pitch, lane, c);
+        if constexpr (!P::gather) ask_norm();
 #pragma unroll
         for (int i = 0; i < mine; ++i)
 #pragma unroll
@@ -147,7 +152,11 @@ __global__ void __maxnreg__(C <= 3 ? 88 : 168) block_mlp_kernel(const __grid_con
     Weights<hidden, width, wide> w_fc2;
     barrier_wait(full + 8, 0);
     w_fc1.ask(base + P::fc1, 8 * narrow * warp, lane);
-    if constexpr (P::gather) barrier_wait(stream_full, 0);
+    if constexpr (P::gather) {
+        barrier_wait(full + 16, 0);
+        w_fc2.ask(base + P::fc2, 8 * wide * warp, lane);
+        barrier_wait(stream_full, 0);
+    }
     if (warp < 8) {
         uint32_t x[2][C];
 #pragma unroll
@@ -159,7 +168,13 @@ __global__ void __maxnreg__(C <= 3 ? 88 : 168) block_mlp_kernel(const __grid_con
                                                              (2 * warp + i) * P::row +
                                                              (word - from * (own / 2)) * 4);
             }
-        normalize_two<C, whole>(p.norm, x, norm, [&](int i, int c, uint32_t two) {
+        const auto parameters = [&](int j) {
+            if constexpr (P::gather)
+                return Columns2::at(p.norm.columns, 2 * (lane + 32 * j));
+            else
+                return norm[j];
+        };
+        normalize_two<C, whole>(p.norm, x, parameters, [&](int i, int c, uint32_t two) {
             *reinterpret_cast<uint16_t*>(shared + P::rows + (2 * warp + i) * P::pitch + c) =
                 static_cast<uint16_t>(two);
         });
@@ -167,8 +182,10 @@ __global__ void __maxnreg__(C <= 3 ? 88 : 168) block_mlp_kernel(const __grid_con
     __syncthreads();
     int d[narrow][4];
     w_fc1.multiply_shared(shared + P::rows, P::pitch, lane, d);
-    barrier_wait(full + 16, 0);
-    w_fc2.ask(base + P::fc2, 8 * wide * warp, lane);
+    if constexpr (!P::gather) {
+        barrier_wait(full + 16, 0);
+        w_fc2.ask(base + P::fc2, 8 * wide * warp, lane);
+    }
 #pragma unroll
     for (int i = 0; i < narrow; ++i) {
         const uint32_t four = look_up4(table, pack4(fc1[i].scale(0, d[i][0]), fc1[i].scale(1, d[i][1]),
