@@ -24,14 +24,6 @@ struct Columns2 {
         asm volatile("ld.global.nc.v2.s64 {%0, %1}, [%2];" : "=l"(r[0]), "=l"(r[1]) : "l"(p.r + c));
         asm volatile("ld.global.nc.u16 %0, [%1];" : "=r"(s) : "l"(p.s + c));
     }
-    static __device__ __forceinline__ Columns2 at(const Columns& p, int c) {
-        Columns2 q;
-        const int2 two = __ldg(reinterpret_cast<const int2*>(p.m + c));
-        const longlong2 wide = __ldg(reinterpret_cast<const longlong2*>(p.r + c));
-        q.m[0] = two.x, q.m[1] = two.y, q.r[0] = wide.x, q.r[1] = wide.y;
-        q.s = __ldg(reinterpret_cast<const uint16_t*>(p.s + c));
-        return q;
-    }
     // Columns::fits.
     __device__ __forceinline__ int scale(int e, int x) const {
         return scale_word(x, m[e], r[e], static_cast<int>(e ? s >> 8 : s & 255));
@@ -123,17 +115,17 @@ __device__ __forceinline__ uint32_t inverse_deviation(int cols, int sum, int64_t
     return quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
 }
 
-// I-LayerNorm of two rows of 64 C channels by a warp, of each of which a lane has channels 2 (lane + 32 j)
-// and the one behind in x[.][j], their parameters in norm(j). store(row, channel, two bytes). whole:
-// bytes2's.
-template <int C, bool whole, class Norm, class Store>
-__device__ __forceinline__ void normalize_two(const LayerNorm& p, const uint32_t (&x)[2][C], const Norm& norm,
-                                              const Store& store) {
+// I-LayerNorm of R rows of 64 C channels by a warp, of each of which a lane has channels 2 (lane + 32 j) and
+// the one behind in x[.][j], their parameters in norm[j]. store(row, channel, two bytes). whole: bytes2's.
+template <int R, int C, bool whole, class Store>
+__device__ __forceinline__ void normalize(const LayerNorm& p, const uint32_t (&x)[R][C],
+                                          const Columns2 (&norm)[C], const Store& store) {
+    static_assert(R <= 2);
     const int lane = lane_id();
-    int sum[2], mean[2];
-    int64_t squares[2];
+    int sum[R], mean[R];
+    int64_t squares[R];
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < R; ++i) {
         sum[i] = 0;
         squares[i] = 0;
 #pragma unroll
@@ -147,19 +139,17 @@ __device__ __forceinline__ void normalize_two(const LayerNorm& p, const uint32_t
         squares[i] = static_cast<int64_t>(warp_sum64(static_cast<uint64_t>(squares[i])));
         mean[i] = layernorm_mean(p, sum[i]);
     }
-    // Even lanes find the first row's, odd ones the second's.
-    const bool odd = lane & 1;
-    const uint32_t mine = inverse_deviation(64 * C, odd ? sum[1] : sum[0], odd ? squares[1] : squares[0],
-                                            odd ? mean[1] : mean[0]);
-    const int f[2] = {static_cast<int>(__shfl_sync(0xffffffff, mine, 0)),
-                      static_cast<int>(__shfl_sync(0xffffffff, mine, 1))};
+    // Of two rows, even lanes find the first one's, odd ones the second's.
+    const bool odd = R > 1 && lane & 1;
+    const uint32_t mine = inverse_deviation(64 * C, odd ? sum[R - 1] : sum[0],
+                                            odd ? squares[R - 1] : squares[0], odd ? mean[R - 1] : mean[0]);
 #pragma unroll
-    for (int j = 0; j < C; ++j) {
-        const Columns2 q = norm(j);
+    for (int i = 0; i < R; ++i) {
+        const int f = static_cast<int>(R > 1 ? __shfl_sync(0xffffffff, mine, i) : mine);
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            const int y0 = q.scale(0, (add_lower(x[i][j], -mean[i]) * f[i]) >> 1),
-                      y1 = q.scale(1, (add_upper(x[i][j], -mean[i]) * f[i]) >> 1);
+        for (int j = 0; j < C; ++j) {
+            const int y0 = norm[j].scale(0, (add_lower(x[i][j], -mean[i]) * f) >> 1),
+                      y1 = norm[j].scale(1, (add_upper(x[i][j], -mean[i]) * f) >> 1);
             store(i, 2 * (lane + 32 * j), bytes2<whole>(p.columns, y0, y1));
         }
     }
