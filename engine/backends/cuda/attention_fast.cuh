@@ -12,13 +12,10 @@
 namespace ivit::cuda {
 
 // As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them.
-template <int D_, int chunks_, int warps_, bool split_, int blocks_, int copies_ = copies>
+template <int D_, int chunks_, int warps_, bool split_, int blocks_>
 struct Shape {
     static constexpr int D = D_, chunks = chunks_, warps = warps_, blocks = blocks_;
     static constexpr bool split = split_;
-    // Copies of each exponential, in neighbouring banks.
-    static constexpr int copies = copies_, entry_bytes = 4 * copies,
-                         exponential_bytes = most_entries * entry_bytes;
     static constexpr int tokens = 32 * chunks * (split ? warps : 1);  // at most
     static constexpr int least_tokens = split ? 1 : 32 * (chunks - 1) + 1;
     // Where the warps of a block split the tokens: so many of them share 16 dimensions of the context, and
@@ -40,7 +37,6 @@ __device__ __forceinline__ uint32_t pack_u8(int a, int b, int c, int d) {
     return all;
 }
 // base - entry_bytes * byte e of four.
-template <int entry_bytes>
 __device__ __forceinline__ uint32_t entry_below(uint32_t base, uint32_t four, int e) {
     uint32_t at;
     asm("dp4a.u32.s32 %0, %1, %2, %3;"
@@ -50,13 +46,12 @@ __device__ __forceinline__ uint32_t entry_below(uint32_t base, uint32_t four, in
 }
 
 // The exponentials' table in shared memory: [entries][copies].
-template <int copies = ivit::cuda::copies>
 __device__ __forceinline__ void fill_exponentials(const Attention& p, uint8_t* shared) {
     for (int i = threadIdx.x; i < p.entries; i += blockDim.x) {
+        static_assert(copies == 8);
         const uint32_t v = __ldg(p.exponential + i);
-        uint4* const to = reinterpret_cast<uint4*>(shared + i * 4 * copies);
-#pragma unroll
-        for (int c = 0; c < copies / 4; ++c) to[c] = make_uint4(v, v, v, v);
+        uint4* const to = reinterpret_cast<uint4*>(shared + i * entry_bytes);
+        to[0] = to[1] = make_uint4(v, v, v, v);
     }
 }
 
@@ -112,7 +107,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
     const int64_t r_context = int64_t{1} << (p.s_context - 1);
     const uint32_t span = static_cast<uint32_t>(p.top_logits - p.low_logits);
     const int limit = p.tokens - first - 2 * t;  // this thread's columns 8j, 8j + 1 below it are tokens
-    const uint32_t copy = static_cast<uint32_t>(lane % S::copies) * 4;
+    const uint32_t copy = static_cast<uint32_t>(lane % copies) * 4;
     const auto is_token = [&](int j, int e) { return 8 * j + e < limit; };
     constexpr int first_masked = S::split ? 0 : N8 - 4;
 
@@ -177,7 +172,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
 
     // Exponentials of row h and their sum.
     const auto exponentials = [&](int h, uint32_t(&x)[N8][2]) {
-        const uint32_t base = most[h] * S::entry_bytes + copy;
+        const uint32_t base = most[h] * entry_bytes + copy;
         uint64_t sum = 0;
 #pragma unroll
         for (int c = 0; c < S::chunks; ++c) {
@@ -187,8 +182,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
                     uint32_t v = *reinterpret_cast<const uint32_t*>(
-                        at.exponentials +
-                        entry_below<S::entry_bytes>(base, fours[j / 2][h], 2 * (j & 1) + e));
+                        at.exponentials + entry_below(base, fours[j / 2][h], 2 * (j & 1) + e));
                     if (j >= first_masked && !is_token(j, e)) v = 0;
                     x[j][e] = v;
                     eight += v;

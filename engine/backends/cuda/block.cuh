@@ -115,17 +115,17 @@ __device__ __forceinline__ uint32_t inverse_deviation(int cols, int sum, int64_t
     return quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
 }
 
-// I-LayerNorm of R rows of 64 C channels by a warp, of each of which a lane has channels 2 (lane + 32 j) and
-// the one behind in x[.][j], their parameters in norm[j]. store(row, channel, two bytes). whole: bytes2's.
-template <int R, int C, bool whole, class Store>
-__device__ __forceinline__ void normalize(const LayerNorm& p, const uint32_t (&x)[R][C],
-                                          const Columns2 (&norm)[C], const Store& store) {
-    static_assert(R <= 2);
+// I-LayerNorm of two rows of 64 C channels by a warp, of each of which a lane has channels 2 (lane + 32 j)
+// and the one behind in x[.][j], their parameters in norm[j]. store(row, channel, two bytes). whole:
+// bytes2's.
+template <int C, bool whole, class Store>
+__device__ __forceinline__ void normalize_two(const LayerNorm& p, const uint32_t (&x)[2][C],
+                                              const Columns2 (&norm)[C], const Store& store) {
     const int lane = lane_id();
-    int sum[R], mean[R];
-    int64_t squares[R];
+    int sum[2], mean[2];
+    int64_t squares[2];
 #pragma unroll
-    for (int i = 0; i < R; ++i) {
+    for (int i = 0; i < 2; ++i) {
         sum[i] = 0;
         squares[i] = 0;
 #pragma unroll
@@ -139,13 +139,13 @@ __device__ __forceinline__ void normalize(const LayerNorm& p, const uint32_t (&x
         squares[i] = static_cast<int64_t>(warp_sum64(static_cast<uint64_t>(squares[i])));
         mean[i] = layernorm_mean(p, sum[i]);
     }
-    // Of two rows, even lanes find the first one's, odd ones the second's.
-    const bool odd = R > 1 && lane & 1;
-    const uint32_t mine = inverse_deviation(64 * C, odd ? sum[R - 1] : sum[0],
-                                            odd ? squares[R - 1] : squares[0], odd ? mean[R - 1] : mean[0]);
+    // Even lanes find the first one's, odd ones the second's.
+    const bool odd = lane & 1;
+    const uint32_t mine = inverse_deviation(64 * C, odd ? sum[1] : sum[0], odd ? squares[1] : squares[0],
+                                            odd ? mean[1] : mean[0]);
 #pragma unroll
-    for (int i = 0; i < R; ++i) {
-        const int f = static_cast<int>(R > 1 ? __shfl_sync(0xffffffff, mine, i) : mine);
+    for (int i = 0; i < 2; ++i) {
+        const int f = static_cast<int>(__shfl_sync(0xffffffff, mine, i));
 #pragma unroll
         for (int j = 0; j < C; ++j) {
             const int y0 = norm[j].scale(0, (add_lower(x[i][j], -mean[i]) * f) >> 1),

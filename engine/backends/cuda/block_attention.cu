@@ -16,24 +16,19 @@
 namespace ivit::cuda {
 namespace {
 
-using S = Shape<64, 1, 8, true, 2, 32>;
-constexpr int threads = 32 * S::warps;  // that attend
-constexpr int row_bytes = S::D;         // of queries, keys, values
+using S = Shape<64, 1, 8, true, 2>;
+constexpr int threads = 32 * S::warps, row_bytes = S::D;  // of queries, keys, values
 constexpr int tile_bytes = 16 * row_bytes;
-
-// Wide rows are normalized and multiplied by twice as many warps, each half of which takes half of K.
-__host__ __device__ constexpr int halves(int width) { return width > 192 ? 2 : 1; }
 
 // Places in shared memory, in bytes. The weights' is used again for attention's sums.
 struct Places {
-    int values, rows, queries, sums, barriers, w, bytes;
+    int values, rows, queries, barriers, w, bytes;
     __host__ __device__ Places(int tokens, int width) {
         const int padded = (tokens + 31) & ~31;
-        values = S::exponential_bytes + padded * row_bytes;
+        values = exponential_bytes + padded * row_bytes;
         rows = values + padded * row_bytes;
         queries = rows + 16 * row_pitch(width);
-        sums = queries + tile_bytes;  // of the second half: [warps][3][lanes] x 16
-        barriers = sums + (halves(width) - 1) * S::warps * 3 * 512;
+        barriers = queries + tile_bytes;
         w = barriers + 128;
         const int slab = 3 * S::D * width;
         bytes = w + (slab > S::split_bytes ? slab : S::split_bytes);
@@ -42,10 +37,10 @@ struct Places {
 
 // C: width / 64.
 template <int C, bool bytes>
-__global__ void __maxnreg__(C <= 3 ? 112 : 128)
+__global__ void __maxnreg__(C <= 3 ? 112 : 168)
     block_attention_kernel(const __grid_constant__ BlockAttention p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    constexpr int width = 64 * C, pitch = row_pitch(width), slab = 3 * S::D * width, parts = halves(width);
+    constexpr int width = 64 * C, pitch = row_pitch(width), slab = 3 * S::D * width;
     extern __shared__ __align__(128) uint8_t shared[];
     const Attention& a = p.attention;
     const Places places(a.tokens, width);
@@ -53,7 +48,7 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 128)
     const uint32_t base = shared_address(shared), w_full = base + places.barriers, keys_full = w_full + 8;
     AttentionHead at;
     at.exponentials = shared;
-    at.keys = base + S::exponential_bytes;
+    at.keys = base + exponential_bytes;
     at.values = base + places.values;
     at.sums = shared + places.w;
     at.out = a.out + static_cast<int64_t>(picture) * a.tokens * a.ldo + head * S::D;
@@ -65,10 +60,9 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 128)
         load_bytes(base + places.w, p.w + static_cast<int64_t>(head) * slab, slab, w_full);
         for (int i = 0; i < 2; ++i) barrier_expect(keys_full + 8 * i, (tiles - 1) * tile_bytes);
     }
-    fill_exponentials<S::copies>(a, shared);
-    const int warp = threadIdx.x >> 5 & (S::warps - 1), half = threadIdx.x >> 5 >> 3;
-    const int lane = lane_id(), g = lane >> 2, t = lane & 3;
-    // A lane normalizes channels 2 (lane + 32 j) and the one behind of two rows, or of one.
+    fill_exponentials(a, shared);
+    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
+    // A lane normalizes channels 2 (lane + 32 j) and the one behind of two rows.
     Columns2 norm[C];
 #pragma unroll
     for (int j = 0; j < C; ++j) norm[j].ask(p.norm.columns, 2 * (lane + 32 * j));
@@ -77,12 +71,12 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 128)
     constexpr bool early = C <= 3;
     const int column = 8 * warp + 2 * t;
     Columns2 qkv[3];
-    Weights<width / parts, 3 * S::D, 3, S::D> w;
+    Weights<width, 3 * S::D, 3, S::D> w;
     const auto ask = [&] {
 #pragma unroll
         for (int i = 0; i < 3; ++i) qkv[i].ask(p.columns, (i * a.heads + head) * S::D + column);
         barrier_wait(w_full, 0);
-        w.ask(base + places.w + half * (slab / parts), 8 * warp, lane);
+        w.ask(base + places.w, 8 * warp, lane);
     };
     touch(p);
     __syncthreads();
@@ -91,40 +85,25 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 128)
     wait_for_inputs();
     let_next_start();
 
-    constexpr int rows = 2 / parts;  // of a warp
-    const int first = rows * (warp + S::warps * half);
-    uint32_t x[rows][C];
+    uint32_t x[2][C];
 #pragma unroll
-    for (int i = 0; i < rows; ++i) {
-        const int token = 16 * tile + first + i;
+    for (int i = 0; i < 2; ++i) {
+        const int token = 16 * tile + 2 * warp + i;
         const int16_t* const from =
             p.norm.in + (static_cast<int64_t>(picture) * a.tokens + token) * p.norm.in_stride;
 #pragma unroll
         for (int j = 0; j < C; ++j)
             x[i][j] = token < a.tokens ? *reinterpret_cast<const uint32_t*>(from + 2 * (lane + 32 * j)) : 0;
     }
-    normalize<rows, C, bytes>(p.norm, x, norm, [&](int i, int c, uint32_t two) {
-        *reinterpret_cast<uint16_t*>(shared + places.rows + (first + i) * pitch + c) =
+    normalize_two<C, bytes>(p.norm, x, norm, [&](int i, int c, uint32_t two) {
+        *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch + c) =
             static_cast<uint16_t>(two);
     });
     __syncthreads();
     if constexpr (!early) ask();
     int c[3][4];
-    w.multiply_shared(shared + places.rows + half * (width / parts), pitch, lane, c);
-    if constexpr (parts > 1) {
-        int4* const sums = reinterpret_cast<int4*>(shared + places.sums) + warp * 96 + lane;
-        if (half == 1)
-#pragma unroll
-            for (int i = 0; i < 3; ++i) sums[32 * i] = make_int4(c[i][0], c[i][1], c[i][2], c[i][3]);
-        __syncthreads();
-        if (half == 1) return;
-#pragma unroll
-        for (int i = 0; i < 3; ++i) {
-            const int4 add = sums[32 * i];
-            c[i][0] += add.x, c[i][1] += add.y, c[i][2] += add.z, c[i][3] += add.w;
-        }
-    }
-    const int own_keys = S::exponential_bytes + tile * tile_bytes,
+    w.multiply_shared(shared + places.rows, pitch, lane, c);
+    const int own_keys = exponential_bytes + tile * tile_bytes,
               own_values = places.values + tile * tile_bytes;
     const auto keep = [&](int i, int to) {
 #pragma unroll
@@ -222,8 +201,8 @@ void block_attention(const BlockAttention& p, const Launch& at) {
     const Places places(p.attention.tokens, p.norm.cols);
     const dim3 grid = grid_of(p);
     with_kernel(p.norm.cols, all_bytes(p), [&](auto kernel) {
-        start<BlockAttention>(kernel, p, grid, dim3(static_cast<unsigned>(threads * halves(p.norm.cols))),
-                              static_cast<size_t>(places.bytes), at, static_cast<int>(grid.x));
+        start<BlockAttention>(kernel, p, grid, dim3(threads), static_cast<size_t>(places.bytes), at,
+                              static_cast<int>(grid.x));
     });
 }
 

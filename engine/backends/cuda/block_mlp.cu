@@ -13,15 +13,12 @@ namespace ivit::cuda {
 namespace {
 
 constexpr int blocks = 8;  // of a cluster
-constexpr int warps = 12;  // that multiply
+constexpr int warps = 12, threads = 32 * warps;
 
 // For rows of 64 C channels and 256 C hidden ones. Places in shared memory, in bytes.
 template <int C>
 struct Places {
     static constexpr bool gather = C > 3;  // the channels of proj
-    // In I-LayerNorm each of 16 warps takes a row, or of eight two; where this kernel has the multiprocessor
-    // to itself there may be as many.
-    static constexpr int threads = 32 * (gather ? 16 : warps), norm_rows = gather ? 1 : 2;
     static constexpr int width = 64 * C, hidden = 4 * width / blocks, own = width / blocks,
                          made = gather ? own : width;  // channels of proj
     static constexpr int pitch = row_pitch(width), hidden_pitch = row_pitch(hidden),
@@ -41,14 +38,13 @@ struct Places {
 
 // whole: I-LayerNorm's bytes are of the whole range.
 template <int C, bool whole>
-__global__ void __maxnreg__(C <= 3 ? 96 : 128) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
+__global__ void __maxnreg__(C <= 3 ? 96 : 168) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     using P = Places<C>;
     constexpr int width = P::width, hidden = P::hidden, own = P::own, made = P::made;
     // Tiles of 8 columns that a warp has of proj, fc1 and fc2.
     constexpr int mine = (made / 8 + warps - 1) / warps, narrow = hidden / (8 * warps),
                   wide = width / (8 * warps);
-    constexpr int threads = P::threads;
     constexpr int fc_bytes = hidden * width, tiles = own / 8;
     extern __shared__ __align__(128) uint8_t shared[];
     uint32_t* const table = reinterpret_cast<uint32_t*>(shared);
@@ -79,29 +75,17 @@ __global__ void __maxnreg__(C <= 3 ? 96 : 128) block_mlp_kernel(const __grid_con
     if (makes)
 #pragma unroll
         for (int i = 0; i < mine; ++i) proj[i].ask(p.proj.columns, made0 + made_column(i));
-    // A lane normalizes channels 2 (lane + 32 j) and the one behind.
-    const bool normalizes = warp < 16 / P::norm_rows, multiplies = warp < warps;
+    // The first eight warps normalize two rows each; a lane has channels 2 (lane + 32 j) and the one behind.
     const auto ask_norm = [&] {
-        if (normalizes)
+        if (warp < 8)
 #pragma unroll
             for (int j = 0; j < C; ++j) norm[j].ask(p.norm.columns, 2 * (lane + 32 * j));
     };
-    const auto ask_fc1 = [&] {
-        if (multiplies)
-#pragma unroll
-            for (int i = 0; i < narrow; ++i)
-                fc1[i].ask(p.fc1.columns, rank * hidden + 8 * (narrow * warp + i) + 2 * t);
-    };
     ask_norm();
-    ask_fc1();
     // What this thread finishes: two channels of a row, as the sums come.
     const bool finishes = threadIdx.x < 8 * own;
     const int pair = threadIdx.x % 64, last_row = (pair >> 3) + 8 * (pair & 1),
               last_own = threadIdx.x / 64 * 8 + 2 * (pair >> 1 & 3);
-    const auto ask_fc2 = [&] {
-        if (finishes) fc2.ask(p.fc2.columns, rank * own + last_own);
-    };
-    ask_fc2();
     Weights<width, made, mine> w_proj;
     const auto ask_proj = [&] {
         barrier_wait(full, 0);
@@ -162,51 +146,50 @@ __global__ void __maxnreg__(C <= 3 ? 96 : 128) block_mlp_kernel(const __grid_con
     Weights<width, hidden, narrow> w_fc1;
     Weights<hidden, width, wide> w_fc2;
     barrier_wait(full + 8, 0);
-    if (multiplies) w_fc1.ask(base + P::fc1, 8 * narrow * warp, lane);
+    w_fc1.ask(base + P::fc1, 8 * narrow * warp, lane);
     if constexpr (P::gather) barrier_wait(stream_full, 0);
-    if (normalizes) {
-        constexpr int rows = P::norm_rows;
-        uint32_t x[rows][C];
+    if (warp < 8) {
+        uint32_t x[2][C];
 #pragma unroll
-        for (int i = 0; i < rows; ++i)
+        for (int i = 0; i < 2; ++i)
 #pragma unroll
             for (int j = 0; j < C; ++j) {
                 const int word = lane + 32 * j, from = word / (own / 2);
                 x[i][j] = *reinterpret_cast<const uint32_t*>(shared + P::stream + from * P::piece +
-                                                             (rows * warp + i) * P::row +
+                                                             (2 * warp + i) * P::row +
                                                              (word - from * (own / 2)) * 4);
             }
-        normalize<rows, C, whole>(p.norm, x, norm, [&](int i, int c, uint32_t two) {
-            *reinterpret_cast<uint16_t*>(shared + P::rows + (rows * warp + i) * P::pitch + c) =
+        normalize_two<C, whole>(p.norm, x, norm, [&](int i, int c, uint32_t two) {
+            *reinterpret_cast<uint16_t*>(shared + P::rows + (2 * warp + i) * P::pitch + c) =
                 static_cast<uint16_t>(two);
         });
     }
     __syncthreads();
-    if (multiplies) {
-        int d[narrow][4];
-        w_fc1.multiply_shared(shared + P::rows, P::pitch, lane, d);
-        barrier_wait(full + 16, 0);
-        w_fc2.ask(base + P::fc2, 8 * wide * warp, lane);
+    // Their way from the second-level cache is as long as a product.
 #pragma unroll
-        for (int i = 0; i < narrow; ++i) {
-            const uint32_t four = look_up4(table, pack4(fc1[i].scale(0, d[i][0]), fc1[i].scale(1, d[i][1]),
-                                                        fc1[i].scale(0, d[i][2]), fc1[i].scale(1, d[i][3])));
-            uint8_t* const to = shared + P::hiddens + g * P::hidden_pitch + 8 * (narrow * warp + i) + 2 * t;
-            *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(four);
-            *reinterpret_cast<uint16_t*>(to + 8 * P::hidden_pitch) = static_cast<uint16_t>(four >> 16);
-        }
+    for (int i = 0; i < narrow; ++i)
+        fc1[i].ask(p.fc1.columns, rank * hidden + 8 * (narrow * warp + i) + 2 * t);
+    int d[narrow][4];
+    w_fc1.multiply_shared(shared + P::rows, P::pitch, lane, d);
+    barrier_wait(full + 16, 0);
+    w_fc2.ask(base + P::fc2, 8 * wide * warp, lane);
+#pragma unroll
+    for (int i = 0; i < narrow; ++i) {
+        const uint32_t four = look_up4(table, pack4(fc1[i].scale(0, d[i][0]), fc1[i].scale(1, d[i][1]),
+                                                    fc1[i].scale(0, d[i][2]), fc1[i].scale(1, d[i][3])));
+        uint8_t* const to = shared + P::hiddens + g * P::hidden_pitch + 8 * (narrow * warp + i) + 2 * t;
+        *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(four);
+        *reinterpret_cast<uint16_t*>(to + 8 * P::hidden_pitch) = static_cast<uint16_t>(four >> 16);
     }
     __syncthreads();
-    if (multiplies) {
-        int c[wide][4];
-        w_fc2.multiply_shared(shared + P::hiddens, P::hidden_pitch, lane, c);
+    if (finishes) fc2.ask(p.fc2.columns, rank * own + last_own);
+    int c[wide][4];
+    w_fc2.multiply_shared(shared + P::hiddens, P::hidden_pitch, lane, c);
 #pragma unroll
-        for (int i = 0; i < wide; ++i) {
-            const int tile = wide * warp + i, to = tile / tiles;
-            const uint32_t place = base + P::sums + ((rank * tiles + tile - to * tiles) * 32 + lane) * 16;
-            send(in_block(place, to), in_block(sums_full, to),
-                 make_uint4(c[i][0], c[i][1], c[i][2], c[i][3]));
-        }
+    for (int i = 0; i < wide; ++i) {
+        const int tile = wide * warp + i, to = tile / tiles;
+        const uint32_t place = base + P::sums + ((rank * tiles + tile - to * tiles) * 32 + lane) * 16;
+        send(in_block(place, to), in_block(sums_full, to), make_uint4(c[i][0], c[i][1], c[i][2], c[i][3]));
     }
     barrier_wait(sums_full, 0);
     if (!finishes) return;
@@ -263,7 +246,7 @@ bool block_mlp_fits(const BlockMlp& p, const Launch& at) {
     bool fits = false;
     with_kernel(p.norm.cols, whole_bytes(p.norm.columns), [&]<class P>(auto kernel, P) {
         fits = static_cast<size_t>(P::bytes) <= at.shared_limit &&
-               clusters_at_once(kernel, blocks, P::threads, P::bytes) >= (p.proj.rows + 15) / 16;
+               clusters_at_once(kernel, blocks, threads, P::bytes) >= (p.proj.rows + 15) / 16;
     });
     return fits;
 }
@@ -271,7 +254,7 @@ bool block_mlp_fits(const BlockMlp& p, const Launch& at) {
 void block_mlp(const BlockMlp& p, const Launch& at) {
     const dim3 grid(blocks, static_cast<unsigned>((p.proj.rows + 15) / 16));
     with_kernel(p.norm.cols, whole_bytes(p.norm.columns), [&]<class P>(auto kernel, P) {
-        start<BlockMlp>(kernel, p, grid, dim3(P::threads), P::bytes, at, blocks);
+        start<BlockMlp>(kernel, p, grid, dim3(threads), P::bytes, at, blocks);
     });
 }
 
