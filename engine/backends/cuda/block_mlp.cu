@@ -3,6 +3,8 @@
 // takes 16 rows. Each block makes all of proj, or where that is much its own channels, which all blocks then
 // gather; all of the norm; its own part of the hidden channels; and what these give to all of fc2's sums,
 // which it sends to the block that finishes them.
+#include <algorithm>
+
 #include "engine/backends/cuda/block.cuh"
 #include "engine/backends/cuda/block.h"
 #include "engine/backends/cuda/cluster.cuh"
@@ -31,14 +33,15 @@ struct Places {
                          stream = hiddens + 16 * hidden_pitch,  // [blocks] pieces
         old = stream + blocks * piece,  // [16][made] of 16 bits: what proj is added to
         sums = old + 16 * old_pitch,    // [blocks][own / 8][lanes] x 16
-        barriers = sums + blocks * own / 8 * 512, bytes = barriers + 5 * 8;
+        barriers = sums + blocks * own / 8 * 512;
+    static constexpr size_t bytes = barriers + 5 * 8;
     static_assert(own % 8 == 0 && width % (8 * warps) == 0 && hidden % (8 * warps) == 0);
     static_assert(width <= threads && 2 * made <= threads && 8 * own <= threads);
 };
 
 // whole: I-LayerNorm's bytes are of the whole range.
 template <int C, bool whole>
-__global__ void __maxnreg__(C <= 3 ? 96 : 168) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
+__global__ void __maxnreg__(C <= 3 ? 80 : 168) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     using P = Places<C>;
     constexpr int width = P::width, hidden = P::hidden, own = P::own, made = P::made;
@@ -239,22 +242,36 @@ void prepare_block_mlp(const Launch& at) {
             with_kernel(width, whole, [&](auto kernel, auto) { allow_shared(kernel, at.shared_limit, at); });
 }
 
+namespace {
+
+// Clusters for so many rows, and whether all can run at once with so much shared memory for a block.
+int clusters_of(const BlockMlp& p) { return (p.proj.rows + 15) / 16; }
+template <class Kernel>
+bool at_once(Kernel kernel, const BlockMlp& p, size_t bytes) {
+    return clusters_at_once(kernel, blocks, threads, bytes) >= clusters_of(p);
+}
+
+}  // namespace
+
 bool block_mlp_fits(const BlockMlp& p, const Launch& at) {
     if (!copy_engine_ready() || at.arch != 90 || p.fc1.cols != 4 * p.norm.cols || !p.proj.columns.fits ||
         !p.norm.columns.fits || !p.fc1.columns.fits || !p.fc2.columns.fits)
         return false;
     bool fits = false;
     with_kernel(p.norm.cols, whole_bytes(p.norm.columns), [&]<class P>(auto kernel, P) {
-        fits = static_cast<size_t>(P::bytes) <= at.shared_limit &&
-               clusters_at_once(kernel, blocks, threads, P::bytes) >= (p.proj.rows + 15) / 16;
+        fits = P::bytes <= at.shared_limit && at_once(kernel, p, P::bytes);
     });
     return fits;
 }
 
 void block_mlp(const BlockMlp& p, const Launch& at) {
-    const dim3 grid(blocks, static_cast<unsigned>((p.proj.rows + 15) / 16));
+    const dim3 grid(blocks, static_cast<unsigned>(clusters_of(p)));
     with_kernel(p.norm.cols, whole_bytes(p.norm.columns), [&]<class P>(auto kernel, P) {
-        start<BlockMlp>(kernel, p, grid, dim3(threads), P::bytes, at, blocks);
+        // Where there are enough, a multiprocessor for each block: with so much shared memory no two share
+        // one.
+        const size_t alone = std::max<size_t>(P::bytes, at.shared_limit / 2 + 1024);
+        start<BlockMlp>(kernel, p, grid, dim3(threads), at_once(kernel, p, alone) ? alone : P::bytes, at,
+                        blocks);
     });
 }
 
