@@ -308,4 +308,51 @@ TEST_CASE("a ratio no network has is packed for the kernels that saturate", "[cu
     node.s = {40, 36};
     CHECK(cuda::pack_columns(arena, layout, node, node, greatest, 4).fits);
 }
+
+TEST_CASE("a weight's slabs are its rows or columns, in groups of 64 and 32", "[cuda][arithmetic]") {
+    const int32_t N = 24, K = 192;
+    std::vector<int8_t> w(static_cast<size_t>(N * K));
+    for (int8_t& v : w) v = static_cast<int8_t>(uniform(-128, 127));
+    // Element (row, column) of a slab [rows, columns].
+    const auto element = [](const std::vector<int8_t>& slabs, int32_t slab, int32_t rows, int32_t columns,
+                            int32_t row, int32_t column) {
+        const int32_t group = column / 64, width = std::min(64, columns - 64 * group);
+        return slabs[static_cast<size_t>(slab * rows * columns + group * 64 * rows + row * width +
+                                         column % 64)];
+    };
+    const auto at = [&](int32_t n, int32_t k) { return w[static_cast<size_t>(n * K + k)]; };
+    const auto rows = cuda::pack_slabs(w, N, K, {cuda::Cut::rows, 3});
+    const auto depth = cuda::pack_slabs(w, N, K, {cuda::Cut::depth, 2});
+    const auto heads = cuda::pack_slabs(w, N, K, {cuda::Cut::heads, 4});
+    REQUIRE(rows.size() == w.size());
+    REQUIRE(depth.size() == w.size());
+    REQUIRE(heads.size() == w.size());
+    for (int32_t n = 0; n < N; ++n)
+        for (int32_t k = 0; k < K; ++k) {
+            REQUIRE(element(rows, n / 8, 8, K, n % 8, k) == at(n, k));
+            REQUIRE(element(depth, k / 96, N, 96, n, k % 96) == at(n, k));
+            // q, k and v have eight rows each, two of each head.
+            REQUIRE(element(heads, n % 8 / 2, 6, K, n / 8 * 2 + n % 2, k) == at(n, k));
+        }
+}
+
+TEST_CASE("every block of a ViT is found", "[cuda][arithmetic]") {
+    const auto graph = vit::make_graph({32, 8, 192, 3, 768, 4, 10, 1e-6f});
+    const cuda::Plan plan = cuda::make_plan(*graph);
+    const auto blocks = cuda::find_blocks(*graph, plan);
+    REQUIRE(blocks.size() == 4);
+    for (size_t b = 0; b < blocks.size(); ++b) {
+        const cuda::Step* const s = &plan.steps[blocks[b]];
+        const std::string block = "blocks." + std::to_string(b) + ".";
+        const auto name = [&](int i) { return graph->nodes[static_cast<size_t>(i)].name; };
+        CHECK(name(s[0].first) == block + "norm1");
+        CHECK(name(s[2].first) == block + "attn.proj");
+        CHECK(name(s[4].first) == block + "mlp.fc2");
+    }
+    // One that somebody else reads too is none: its attention would have to leave the kernel.
+    Graph other = *graph;
+    for (Node& n : other.nodes)
+        if (n.name == "blocks.2.attn.proj") n.inputs[0] -= 3;
+    CHECK(cuda::find_blocks(other, cuda::make_plan(other)).size() == 3);
+}
 #endif

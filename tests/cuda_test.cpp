@@ -402,6 +402,46 @@ TEST_CASE("cuda: many heads of 197 tokens, as the kernels for large batches have
     }
 }
 
+TEST_CASE("cuda: half a block as one kernel gives the same bits", "[cuda][gpu][sanitize]") {
+    if (!gpu()) return;
+    const auto backend = cuda::make_backend();
+    const bool hopper = backend->info().isa == "sm_90a";
+    for (const auto& dims : std::vector<vit::Dims>{
+             {8, 8, 192, 3, 768, 1, 10, 1e-6f},    // 2 tokens: clusters of one block
+             {16, 4, 384, 6, 1536, 1, 10, 1e-6f},  // 17: one token in the last tile
+             {28, 4, 192, 3, 768, 2, 10, 1e-6f},   // 50
+             {56, 4, 384, 6, 1536, 1, 10, 1e-6f},  // 197
+             {60, 4, 192, 3, 768, 1, 10, 1e-6f},   // 226: clusters of 15
+             {64, 4, 192, 3, 768, 1, 10, 1e-6f},   // 257: one more than it takes
+         }) {
+        const auto model = test::small_model(8, dims);
+        const Calibration calibration = calibration_of(*model);
+        const int64_t tokens = model->graph->tokens;
+        for (const char* spec : {"W8A8", "W4A6", "W8A8/10"}) {
+            const auto q = quantize(model, calibration, QuantConfig::from_spec(spec));
+            const auto network = backend->load(q);
+            if (hopper) {
+                INFO(tokens << " tokens, " << spec);
+                CHECK(cuda::fused_blocks(*network, 1) == (tokens <= 256 ? dims.depth : 0));
+                cuda::force_tile(*network, "rows16");
+                CHECK(cuda::fused_blocks(*network, 1) == 0);
+                cuda::force_tile(*network, "");
+            }
+            for (const Fill how : fills) {
+                const auto pixels = pictures(dims.image_size, 2, how);
+                const auto expected = cpu::make_backend(0)->load(q)->run(pixels, 2, {})->integer_logits;
+                for (const int batch : {1, 2}) {
+                    INFO(tokens << " tokens, width " << dims.width << ", " << spec << ", fill "
+                                << static_cast<int>(how) << ", batch " << batch);
+                    const auto some = std::span(pixels).first(pixels.size() / 2 * static_cast<size_t>(batch));
+                    REQUIRE(network->run(some, batch, {})->integer_logits ==
+                            std::vector<int32_t>(expected.begin(), expected.begin() + 10 * batch));
+                }
+            }
+        }
+    }
+}
+
 TEST_CASE("cuda equals cpu on DeiT-T in batches of 1 to 300", "[cuda][gpu]") {
     if (!gpu()) return;
     const auto backend = cuda::make_backend();

@@ -157,6 +157,12 @@ class CudaNetwork : public IntegerNetwork {
     }
     int pictures_at_once(int batch) const { return micro_batch(batch); }
 
+    int fused_blocks(int pictures) const {
+        int n = 0;
+        for (size_t k = 0; k < plan_.steps.size(); ++k) n += block_at(k, pictures) ? 1 : 0;
+        return n;
+    }
+
     void set_micro_batch(int pictures) {
         micro_batch_ = pictures;
         graphs_.clear();
@@ -581,7 +587,8 @@ class CudaNetwork : public IntegerNetwork {
         }
     }
 
-    // enqueue() with an event between two steps.
+    // Every step by itself, with an event between two: what a block is made of is told apart even where
+    // enqueue() has it in two kernels.
     void run_timed(int n, Trace& trace) {
         const int micro = micro_batch(n);
         const int64_t picture = int64_t{3} * graph().image_size * graph().image_size;
@@ -853,6 +860,8 @@ std::vector<Timing> step_ms(IntegerNetwork& network, std::span<const uint8_t> pi
                             int repeats) {
     return ours(network).step_ms(pixels, batch, repeats);
 }
+
+int fused_blocks(IntegerNetwork& network, int pictures) { return ours(network).fused_blocks(pictures); }
 
 int pictures_at_once(IntegerNetwork& network, int batch) { return ours(network).pictures_at_once(batch); }
 
