@@ -99,8 +99,8 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 168)
         *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch + c) =
             static_cast<uint16_t>(two);
     });
-    __syncthreads();
     if constexpr (!early) ask();
+    __syncthreads();
     int c[3][4];
     w.multiply_shared(shared + places.rows, pitch, lane, c);
     const int own_keys = exponential_bytes + tile * tile_bytes,

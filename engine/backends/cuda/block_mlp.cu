@@ -3,8 +3,6 @@
 // takes 16 rows. Each block makes all of proj, or where that is much its own channels, which all blocks then
 // gather; all of the norm; its own part of the hidden channels; and what these give to all of fc2's sums,
 // which it sends to the block that finishes them.
-#include <algorithm>
-
 #include "engine/backends/cuda/block.cuh"
 #include "engine/backends/cuda/block.h"
 #include "engine/backends/cuda/cluster.cuh"
@@ -39,9 +37,12 @@ struct Places {
     static_assert(width <= threads && 2 * made <= threads && 8 * own <= threads);
 };
 
-// whole: I-LayerNorm's bytes are of the whole range.
-template <int C, bool whole>
-__global__ void __maxnreg__(C <= 3 ? 80 : 168) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
+// whole: I-LayerNorm's bytes are of the whole range. alone: with so many registers that no two blocks share a
+// multiprocessor, but one and a block of the attention half do, where the rows are not wide.
+template <int C, bool whole, bool alone>
+__global__ void __maxnreg__(C > 3   ? 168
+                            : alone ? 96
+                                    : 80) block_mlp_kernel(const __grid_constant__ BlockMlp p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     using P = Places<C>;
     constexpr int width = P::width, hidden = P::hidden, own = P::own, made = P::made;
@@ -150,6 +151,10 @@ __global__ void __maxnreg__(C <= 3 ? 80 : 168) block_mlp_kernel(const __grid_con
     Weights<hidden, width, wide> w_fc2;
     barrier_wait(full + 8, 0);
     w_fc1.ask(base + P::fc1, 8 * narrow * warp, lane);
+    const auto ask_fc2 = [&] {
+        barrier_wait(full + 16, 0);
+        w_fc2.ask(base + P::fc2, 8 * wide * warp, lane);
+    };
     if constexpr (P::gather) barrier_wait(stream_full, 0);
     if (warp < 8) {
         uint32_t x[2][C];
@@ -167,6 +172,7 @@ __global__ void __maxnreg__(C <= 3 ? 80 : 168) block_mlp_kernel(const __grid_con
                 static_cast<uint16_t>(two);
         });
     }
+    if constexpr (P::gather) ask_fc2();  // there are registers for both
     __syncthreads();
     // Their way from the second-level cache is as long as a product.
 #pragma unroll
@@ -174,8 +180,7 @@ __global__ void __maxnreg__(C <= 3 ? 80 : 168) block_mlp_kernel(const __grid_con
         fc1[i].ask(p.fc1.columns, rank * hidden + 8 * (narrow * warp + i) + 2 * t);
     int d[narrow][4];
     w_fc1.multiply_shared(shared + P::rows, P::pitch, lane, d);
-    barrier_wait(full + 16, 0);
-    w_fc2.ask(base + P::fc2, 8 * wide * warp, lane);
+    if constexpr (!P::gather) ask_fc2();
 #pragma unroll
     for (int i = 0; i < narrow; ++i) {
         const uint32_t four = look_up4(table, pack4(fc1[i].scale(0, d[i][0]), fc1[i].scale(1, d[i][1]),
@@ -214,22 +219,28 @@ __global__ void __maxnreg__(C <= 3 ? 80 : 168) block_mlp_kernel(const __grid_con
 #endif
 }
 
-// Calls f with the kernel for rows of `width` and its Places, or returns false.
+// Calls f with the kernel for rows of `width` and its Places; not at all where there is none.
 template <class F>
-bool with_kernel(int width, bool whole, const F& f) {
-    const auto of = [&]<int C>() {
-        if (width != Places<C>::width) return false;
-        f(whole ? block_mlp_kernel<C, true> : block_mlp_kernel<C, false>, Places<C>{});
-        return true;
+void with_kernel(int width, bool whole, bool alone, const F& f) {
+    const auto of = [&]<int C, bool one>() {
+        f(whole ? block_mlp_kernel<C, true, one> : block_mlp_kernel<C, false, one>, Places<C>{});
     };
-    return of.template operator()<3>() || of.template operator()<6>();
+    if (width == Places<3>::width)
+        alone ? of.template operator()<3, true>() : of.template operator()<3, false>();
+    if (width == Places<6>::width) of.template operator()<6, true>();
+}
+
+// Whether all clusters can run at once.
+template <class Kernel, class P>
+bool at_once(Kernel kernel, P, const BlockMlp& p) {
+    return clusters_at_once(kernel, blocks, threads, P::bytes) >= (p.proj.rows + 15) / 16;
 }
 
 }  // namespace
 
 MlpSlabs mlp_slabs(int32_t width) {
     MlpSlabs slabs;
-    with_kernel(width, true, [&]<class P>(auto, P) {
+    with_kernel(width, true, true, [&]<class P>(auto, P) {
         slabs = {{Cut::rows, P::gather ? blocks : 1}, {Cut::rows, blocks}, {Cut::depth, blocks}};
     });
     return slabs;
@@ -239,39 +250,30 @@ void prepare_block_mlp(const Launch& at) {
     if (!copy_engine_ready()) return;
     for (const int width : {192, 384})
         for (const bool whole : {false, true})
-            with_kernel(width, whole, [&](auto kernel, auto) { allow_shared(kernel, at.shared_limit, at); });
+            for (const bool alone : {false, true})
+                with_kernel(width, whole, alone,
+                            [&](auto kernel, auto) { allow_shared(kernel, at.shared_limit, at); });
 }
-
-namespace {
-
-// Clusters for so many rows, and whether all can run at once with so much shared memory for a block.
-int clusters_of(const BlockMlp& p) { return (p.proj.rows + 15) / 16; }
-template <class Kernel>
-bool at_once(Kernel kernel, const BlockMlp& p, size_t bytes) {
-    return clusters_at_once(kernel, blocks, threads, bytes) >= clusters_of(p);
-}
-
-}  // namespace
 
 bool block_mlp_fits(const BlockMlp& p, const Launch& at) {
     if (!copy_engine_ready() || at.arch != 90 || p.fc1.cols != 4 * p.norm.cols || !p.proj.columns.fits ||
         !p.norm.columns.fits || !p.fc1.columns.fits || !p.fc2.columns.fits)
         return false;
     bool fits = false;
-    with_kernel(p.norm.cols, whole_bytes(p.norm.columns), [&]<class P>(auto kernel, P) {
-        fits = P::bytes <= at.shared_limit && at_once(kernel, p, P::bytes);
+    with_kernel(p.norm.cols, whole_bytes(p.norm.columns), false, [&]<class P>(auto kernel, P places) {
+        fits = P::bytes <= at.shared_limit && at_once(kernel, places, p);
     });
     return fits;
 }
 
 void block_mlp(const BlockMlp& p, const Launch& at) {
-    const dim3 grid(blocks, static_cast<unsigned>(clusters_of(p)));
-    with_kernel(p.norm.cols, whole_bytes(p.norm.columns), [&]<class P>(auto kernel, P) {
-        // Where there are enough, a multiprocessor for each block: with so much shared memory no two share
-        // one.
-        const size_t alone = std::max<size_t>(P::bytes, at.shared_limit / 2 + 1024);
-        start<BlockMlp>(kernel, p, grid, dim3(threads), at_once(kernel, p, alone) ? alone : P::bytes, at,
-                        blocks);
+    const bool whole = whole_bytes(p.norm.columns);
+    bool alone = false;
+    with_kernel(p.norm.cols, whole, true,
+                [&](auto kernel, auto places) { alone = at_once(kernel, places, p); });
+    const dim3 grid(blocks, static_cast<unsigned>((p.proj.rows + 15) / 16));
+    with_kernel(p.norm.cols, whole, alone, [&]<class P>(auto kernel, P) {
+        start<BlockMlp>(kernel, p, grid, dim3(threads), P::bytes, at, blocks);
     });
 }
 
