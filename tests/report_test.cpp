@@ -57,6 +57,7 @@ struct Made {
         latency.floats = {2, 2.2, 1.9, 20};
         latency.integers = {0.5, 0.6, 0.4, 20};
         latency.speedup = 4;
+        latency.processor_share = 0.99;
         latency.layers = {{0, 2, 0.1, 0.2, 5}};
         o.latency = latency;
         o.evaluation = evaluation();
@@ -263,6 +264,9 @@ TEST_CASE("the first screen says whether it matters, where and why", "[report]")
     CHECK_THAT(why("nodes", "blocks.1.mlp.fc1", "in float", 3).text, Contains("blocks.1.mlp.fc1 +3.0 dB"));
     CHECK(why("blocks", "blocks.1", "in float", 0.5).headline == "No single thing costs much");
     CHECK(why("blocks", "blocks.1", "in float", -2).headline == "No single thing costs much");
+    r["latency"]["processor_share"] = 0.42;
+    for (const std::string& text : {report_html(r), report_markdown(r)})
+        CHECK_THAT(text, Contains("42 % of the time they wanted"));
     r.erase("causes");
     r.erase("latency");
     r.erase("evaluation");

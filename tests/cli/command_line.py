@@ -112,6 +112,23 @@ class Gpu(Case):
         self.assertNotIn("opponents", doc)
         self.assertEqual(doc["baseline"], "FP32, oneDNN, the same threads, alternating")
 
+    def test_bench_says_when_the_cores_were_shared(self):
+        """A program that holds the cores evenly makes every run longer alike: the runs do not scatter."""
+        cores = sorted(os.sched_getaffinity(0))
+        load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in cores]
+        try:
+            doc = json.loads(self.ivit("bench", "--runs", "100", "--json"))
+            text = self.ivit("bench", "--runs", "100").decode()
+        finally:
+            for p in load:
+                p.kill()
+                p.wait()
+        if "processor_share" not in doc:
+            self.skipTest("this kernel keeps no books of its threads")
+        self.assertLess(doc["processor_share"], 0.9)
+        self.assertIs(doc["disturbed"], True)
+        self.assertRegex(text, r"disturbed: the processor was shared, the threads had \d+ % of the time they wanted")
+
 
 class Evaluate(Case):
     def test_document(self):
