@@ -311,3 +311,11 @@ TEST_CASE("controls: patches and heads are walked with keys, and no further than
     for (int i = 0; i < 30; ++i) QTest::keyClick(&w, Qt::Key_Up, Qt::ShiftModifier);
     CHECK(w.bench().selection().token() == 1);
 }
+
+TEST_CASE("controls: numbers have a point on a desktop that writes commas", "[controls]") {
+    Opened o(1);
+    for (const QWidget* c : o.window.findChildren<QWidget*>()) {
+        INFO(c->metaObject()->className() << " " << c->objectName().toStdString());
+        CHECK(c->locale().decimalPoint() == QStringLiteral("."));
+    }
+}
