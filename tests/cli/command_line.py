@@ -112,7 +112,9 @@ class Gpu(Case):
         self.assertNotIn("opponents", doc)
         self.assertEqual(doc["baseline"], "FP32, oneDNN, the same threads, alternating")
 
-    def test_bench_says_when_the_cores_were_shared(self):
+
+class Bench(Case):
+    def test_says_when_the_cores_were_shared(self):
         """A program that holds the cores evenly makes every run longer alike: the runs do not scatter."""
         cores = sorted(os.sched_getaffinity(0))
         load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in cores]
@@ -510,6 +512,15 @@ class Report(Case):
 class Words(Case):
     """What is wrong with the words given is one sentence, and nothing was done."""
     picture = os.path.join(SAMPLES, "cat_1.jpg")
+
+    def test_an_empty_word_is_not_the_default(self):
+        cat = os.path.join(SAMPLES, "cat_1.jpg")
+        for words in (["classify", ""], ["classify", cat, "--model", ""], ["classify", cat, "--quant", ""],
+                      ["compare", cat, "--arch", ""], ["compare", cat, "--calibration", ""],
+                      ["evaluate", self.dir, "--journal", ""], ["report", cat, "-o", ""], ["bench", ""]):
+            with self.subTest(words):
+                self.assertEqual(self.ivit(*words, code=2), b"")
+                self.assertIn("is empty", self.stderr)
 
     def test_wrong_words(self):
         for word, arguments in {
