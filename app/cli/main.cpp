@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <iostream>
 #include <new>
 #include <system_error>
 
@@ -40,6 +41,7 @@ void refuse_empty_words(CLI::App& program) {
 int main(int argc, char** argv) {
     using namespace ivit;
     cli::install_interrupt_handler();
+    std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails; our own words go to stderr
     CLI::App program("ivit: an integer-only Vision Transformer beside its float network", "ivit");
     program.set_version_flag("--version", "ivit " IVIT_VERSION);
     program.require_subcommand(1);

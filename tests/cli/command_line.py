@@ -558,6 +558,15 @@ class Words(Case):
             f.write(read(self.picture, "rb")[:500])
         return name
 
+    def test_a_library_that_fails_says_nothing_of_its_own(self):
+        """A BMP whose header is wrong: OpenCV has an opinion of it, with its own source's line."""
+        bmp = bytearray(54 + 12)
+        bmp[0:2], bmp[2], bmp[10], bmp[14], bmp[18], bmp[22], bmp[26], bmp[28], bmp[30] = b"BM", 66, 54, 40, 2, 2, 1, 24, 9
+        with open(self.at("odd.bmp"), "wb") as f:
+            f.write(bmp)
+        self.ivit("classify", "odd.bmp", code=1)
+        self.assertEqual(self.stderr, "ivit: odd.bmp: this BMP picture cannot be decoded\n")
+
     def test_a_broken_picture_does_not_end_the_others(self):
         broken = self.broken()
         # The ranges of random weights come from the first picture that can be read.
