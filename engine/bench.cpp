@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "engine/error.h"
+#include "engine/processor_time.h"
 
 namespace ivit {
 
@@ -15,6 +18,19 @@ Latency latency(std::vector<double> ms) {
         return ms[static_cast<size_t>(std::max(0.0, std::ceil(share * static_cast<double>(ms.size())) - 1))];
     };
     return {rank(0.5), rank(0.95), ms.front(), static_cast<int>(ms.size())};
+}
+
+bool scatters(const Latency& l) { return l.p95 > 1.5 * l.median; }
+
+bool disturbed(const BenchResult& r) {
+    return scatters(r.integers) || scatters(r.floats) || r.processor_share.value_or(1) < undisturbed_share;
+}
+
+std::string disturbance(bool disturbed, std::optional<double> processor_share) {
+    if (processor_share && *processor_share < undisturbed_share)
+        return fmt::format("the processor was shared, the threads had {:.0f} % of the time they wanted",
+                           100 * *processor_share);
+    return disturbed ? "the runs scatter, another program took the cores now and then" : "";
 }
 
 namespace {
@@ -69,7 +85,9 @@ BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uin
     std::vector<Samples> more(others.size());
     std::vector<std::vector<Timing>> f_steps, q_steps;
     const int total = o.warm_up + o.runs + (o.per_layer ? o.runs : 0);
+    std::optional<ProcessorTime> before;
     for (int r = 0; r < total; ++r) {
+        if (r == o.warm_up) before = processor_time();
         if (o.stop.stop_requested()) throw Cancelled{};
         RunOptions options;
         options.stop = o.stop;
@@ -90,6 +108,8 @@ BenchResult bench(Network* floats, IntegerNetwork& integers, std::span<const uin
         }
         if (o.progress) o.progress(r + 1, total);
     }
+    if (const auto after = processor_time(); before && after)
+        result.processor_share = (*after - *before).share();
     result.floats = latency(f.wall);
     result.floats_device = latency(f.device);
     result.integers = latency(q.wall);

@@ -2,8 +2,10 @@
 // Latency of the integer network against the float one, measured alternately in one process.
 #pragma once
 #include <functional>
+#include <optional>
 #include <span>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "engine/backend.h"
@@ -16,6 +18,8 @@ struct Latency {
     int runs = 0;
 };
 Latency latency(std::vector<double> ms);  // nearest-rank percentiles; all zero for no samples
+// The runs differ so much that another program must have taken the cores now and then.
+bool scatters(const Latency& l);
 
 // Neighbouring nodes that one backend or the other executes in one step.
 struct BenchLayer {
@@ -34,8 +38,11 @@ struct Measured {
 struct BenchResult {
     Latency floats, integers;  // wall
     Latency floats_device, integers_device;
-    std::vector<Measured> others;    // as given to bench()
-    double speedup = 0;              // median float / median integer; 0 without a float network
+    std::vector<Measured> others;  // as given to bench()
+    double speedup = 0;            // median float / median integer; 0 without a float network
+    // Of the time the threads wanted a core while the counted runs were taken, the share they had one, 0..1;
+    // nothing where the system does not tell (engine/processor_time.h).
+    std::optional<double> processor_share;
     std::vector<BenchLayer> layers;  // empty unless asked for
 };
 
@@ -47,6 +54,12 @@ struct BenchOptions {
     std::stop_token stop;
     std::function<void(int done, int total)> progress;
 };
+
+// The runs scatter, or the threads had less of the cores than undisturbed_share.
+bool disturbed(const BenchResult& r);
+// What disturbed them, in words without a full stop: the share in per cent where that is the cause, else that
+// they scatter. Empty where nothing did.
+std::string disturbance(bool disturbed, std::optional<double> processor_share);
 
 // pixels: [batch, image_size, image_size, 3]. floats may be null. others: more networks in the same
 // alternation. Throws Cancelled.

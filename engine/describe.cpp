@@ -97,6 +97,10 @@ std::string summary(const Effective& e) {
     return s;
 }
 
+Json latency_json(const Latency& l) {
+    return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}};
+}
+
 Json predictions_json(const Trace& t, int picture, int top, const ModelInfo& model) {
     Json list = Json::array();
     const auto p = probabilities(t, picture);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/backend.h"
+#include "engine/bench.h"
 #include "engine/compare.h"
 
 namespace ivit {
@@ -38,6 +39,8 @@ void describe_backend(Json& document, const Effective& e);
 // Two to four lines for people: model, configuration, calibration, backend.
 std::string summary(const Effective& e);
 
+// {"median", "p95", "min"} in milliseconds, {"runs"}
+Json latency_json(const Latency& l);
 // [{"label", "index", "probability"}], best first.
 Json predictions_json(const Trace& t, int picture, int top, const ModelInfo& model);
 // One object per node and scope: name, op, scope, sqnr_db, cosine, mse, nmse, max_abs_error, saturation,

@@ -50,4 +50,7 @@ constexpr const char* to_string(Op op) {
     return "?";
 }
 
+// Of these a node has a weight and a bias.
+constexpr bool has_weights(Op op) { return op == Op::patch_embed || op == Op::linear || op == Op::head; }
+
 }  // namespace ivit

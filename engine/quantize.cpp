@@ -123,8 +123,7 @@ class Quantizer {
         for (int i = 0; i < static_cast<int>(nodes_.size()); ++i) {
             nodes_[static_cast<size_t>(i)] = std::make_shared<QuantNode>();
             node(i).quant = quants_[static_cast<size_t>(i)];
-            const Op op = graph_.nodes[static_cast<size_t>(i)].op;
-            if (op == Op::linear || op == Op::patch_embed || op == Op::head) with_weights.push_back(i);
+            if (has_weights(graph_.nodes[static_cast<size_t>(i)].op)) with_weights.push_back(i);
         }
         ThreadPool::get(0)->run(static_cast<int>(with_weights.size()),
                                 [&](int j) { quantize_weights(with_weights[static_cast<size_t>(j)]); });
@@ -380,6 +379,13 @@ std::shared_ptr<const QuantizedModel> quantize(std::shared_ptr<const Model> mode
     q->nodes = Quantizer(model, calibration, config, previous).run();
     q->source = std::move(model);
     return q;
+}
+
+int64_t QuantizedModel::weight_bytes() const {
+    int64_t bytes = 0;
+    for (const auto& q : nodes)
+        bytes += (static_cast<int64_t>(q->weight.size()) * q->quant.weight_bits + 7) / 8;
+    return bytes;
 }
 
 }  // namespace ivit

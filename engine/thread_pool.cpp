@@ -8,12 +8,14 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -27,6 +29,16 @@ namespace {
 constexpr std::chrono::microseconds spin_time{60};
 
 thread_local int worker_index = 0;
+
+// Numbers of the workers that live, under one lock that no run touches.
+struct Living {
+    std::mutex mutex;
+    std::set<int> ids;
+};
+Living& living() {
+    static Living& all = *new Living;  // never destroyed: a pool may outlive whatever else is static
+    return all;
+}
 
 }  // namespace
 
@@ -90,6 +102,11 @@ struct ThreadPool::State {
 
     void worker(int index) {
         worker_index = index;
+        const int id = gettid();
+        {
+            std::lock_guard lock(living().mutex);
+            living().ids.insert(id);
+        }
         while (!stop.load()) {
             if (!spin_until([&] { return has_work(index) || stop.load(); })) {
                 std::unique_lock lock(sleep_mutex);
@@ -99,6 +116,8 @@ struct ThreadPool::State {
             }
             work(index);
         }
+        std::lock_guard lock(living().mutex);
+        living().ids.erase(id);
     }
 };
 
@@ -142,6 +161,11 @@ std::shared_ptr<ThreadPool> ThreadPool::get(int threads) {
     std::shared_ptr<ThreadPool> pool = pools[threads].lock();
     if (!pool) pools[threads] = pool = std::shared_ptr<ThreadPool>(new ThreadPool(threads));
     return pool;
+}
+
+std::vector<int> ThreadPool::worker_ids() {
+    std::lock_guard lock(living().mutex);
+    return {living().ids.begin(), living().ids.end()};
 }
 
 bool ThreadPool::spins() const { return state_->spin; }

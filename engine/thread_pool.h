@@ -4,6 +4,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <vector>
 
 namespace ivit {
 
@@ -18,9 +19,12 @@ class ThreadPool {
     bool spins() const;
     // Calls job(i) for i in [0, count), spread over the threads, and returns when all are done. Up to one job
     // a thread, job i runs on thread i unless that one is asleep: what it left in its caches serves it again.
-    // All of up to one job a thread run at the same time, sooner or later. job must not throw. A second thread
-    // that calls it waits for the first; a job must not call it.
+    // All of up to one job a thread run at the same time, sooner or later. job must not throw. A second
+    // thread that calls it waits for the first; a job must not call it.
     void run(int count, const std::function<void(int)>& job);
+
+    // The kernel's numbers (gettid) of all workers of all pools there are now, callers not among them.
+    static std::vector<int> worker_ids();
 
     // Inside a job: which of the pool's threads it runs on, 0 (the caller of run) .. size() - 1. For scratch
     // memory.

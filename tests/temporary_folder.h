@@ -7,6 +7,7 @@
 #include <fstream>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/png.h"
 #include "small_model.h"
@@ -32,6 +33,9 @@ struct TemporaryFolder {
         std::filesystem::create_directories((path / name).parent_path());
         std::ofstream(path / name, std::ios::binary) << text;
         return path / name;
+    }
+    std::filesystem::path write(const std::string& name, const std::vector<uint8_t>& bytes) const {
+        return write(name, std::string(bytes.begin(), bytes.end()));
     }
     // A picture of noise, 16 x 16.
     std::filesystem::path picture(const std::string& name, uint32_t seed) const {

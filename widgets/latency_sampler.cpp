@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/bench.h"
+
 double LatencySamples::quantile(std::vector<double> values, double q) {
     if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
     std::sort(values.begin(), values.end());
@@ -15,11 +17,20 @@ double LatencySamples::quantile(std::vector<double> values, double q) {
     return values[low] + (at - static_cast<double>(low)) * (values[high] - values[low]);
 }
 
+std::optional<double> LatencySamples::processor_share() const {
+    if (processor.empty()) return {};
+    ivit::ProcessorTime all;
+    for (const ivit::ProcessorTime& t : processor) all += t;
+    return all.share();
+}
+
 bool LatencySamples::unsettled() const {
-    for (const std::vector<double>* ms : {&integer_ms, &float_ms}) {
-        if (!ms->empty() && quantile(*ms, 0.95) > 1.5 * quantile(*ms, 0.5)) return true;
-    }
-    return false;
+    return ivit::scatters(ivit::latency(integer_ms)) || ivit::scatters(ivit::latency(float_ms)) ||
+           processor_share().value_or(1) < ivit::undisturbed_share;
+}
+
+QString LatencySamples::disturbance() const {
+    return QString::fromStdString(ivit::disturbance(unsettled(), processor_share()));
 }
 
 double LatencySamples::ratio() const {
@@ -72,8 +83,30 @@ struct LatencySampler::Job {
 
     // The oldest n runs.
     void forget(size_t n) {
-        for (std::vector<double>* ms : {&samples.integer_ms, &samples.float_ms})
-            ms->erase(ms->begin(), ms->begin() + static_cast<std::ptrdiff_t>(std::min(n, ms->size())));
+        const auto drop = [n](auto& list) {
+            list.erase(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(std::min(n, list.size())));
+        };
+        drop(samples.integer_ms);
+        drop(samples.float_ms);
+        drop(samples.processor);
+    }
+
+    // A few pairs of runs, so that others get their turn.
+    void turn(std::stop_token stop) {
+        const auto before = ivit::processor_time();
+        int taken = 0;
+        try {
+            for (int i = 0; i < 4 && !stop.stop_requested() && !cancelled; ++i) taken += sample(stop);
+        } catch (const ivit::Cancelled&) {  // a change comes first; the next turn goes on from here
+        }
+        const auto after = ivit::processor_time();
+        if (before && after && taken > 0) {
+            const ivit::ProcessorTime all = *after - *before;
+            samples.processor.insert(samples.processor.end(), static_cast<size_t>(taken),
+                                     {all.had_ms / taken, all.waited_ms / taken});
+        }
+        constexpr size_t window = 1000;
+        if (samples.integer_ms.size() > window) forget(samples.integer_ms.size() - window);
     }
 
     static std::vector<double> medians(const std::vector<std::vector<double>>& nodes) {
@@ -82,8 +115,9 @@ struct LatencySampler::Job {
         return m;
     }
 
-    // One pair of runs. The whole is timed without, every fourth run the nodes with their clocks.
-    void sample(std::stop_token stop) {
+    // One pair of runs. The whole is timed without, every fourth run the nodes with their clocks. False while
+    // it warms up.
+    bool sample(std::stop_token stop) {
         ivit::RunOptions options;
         options.stop = stop;
         const size_t n = samples.integer_ms.size();
@@ -91,7 +125,7 @@ struct LatencySampler::Job {
         const auto b = floats ? floats->run(pixels, batch, options) : nullptr;
         if (warm_up > 0) {
             --warm_up;
-            return;
+            return false;
         }
         if (n % 4 == 0) {
             options.time_nodes = true;
@@ -104,9 +138,7 @@ struct LatencySampler::Job {
         if (samples.gpu_absent.empty()) samples.gpu_absent = samples.backend.gpu_lost;
         samples.integer_ms.push_back(a->ms);
         if (b) samples.float_ms.push_back(b->ms);
-        constexpr size_t window = 1000;
-        if (samples.integer_ms.size() > window) samples.integer_ms.erase(samples.integer_ms.begin());
-        if (samples.float_ms.size() > window) samples.float_ms.erase(samples.float_ms.begin());
+        return true;
     }
 };
 
@@ -153,8 +185,7 @@ void LatencySampler::begin() {
         try {
             if (job->cancelled) return true;
             if (!job->integers) job->prepare();
-            // A few pairs per turn, so that others get theirs; posted once per turn.
-            for (int i = 0; i < 4 && !stop.stop_requested() && !job->cancelled; ++i) job->sample(stop);
+            job->turn(stop);
             done = !job->keep_running && job->samples.integer_ms.size() >= first_runs;
             if (done && job->samples.unsettled() && job->repeats-- > 0) {
                 job->forget(first_runs / 2);  // what came with the opening: thumbnails, first painting

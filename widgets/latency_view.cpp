@@ -123,7 +123,7 @@ class LatencyFigures : public QWidget {
         QStringList notes;
         if (samples_.backend.name != "cuda") notes << QStringLiteral("no GPU: %1").arg(why_no_gpu(samples_));
         if (samples_.unsettled())
-            notes << QStringLiteral("other programs disturb the clock: ≈ is the ratio of the fastest runs");
+            notes << samples_.disturbance() + QStringLiteral(": ≈ is the ratio of the fastest runs");
         int y = 86;
         for (const QString& note : notes) {
             p.drawText(QRect(x, y, width() - x - 12, 18), Qt::AlignVCenter | Qt::AlignLeft,

@@ -222,6 +222,18 @@ bool MainWindow::eventFilter(QObject* watched, QEvent* e) {
     return QMainWindow::eventFilter(watched, e);
 }
 
+// A dock that lies behind another is moved out of the window, not hidden: Tab passes over what is in it.
+bool MainWindow::focusNextPrevChild(bool next) {
+    const QWidget* first = nullptr;
+    while (QMainWindow::focusNextPrevChild(next)) {
+        const QWidget* now = focusWidget();
+        const bool in_sight = !now || rect().intersects(QRect(now->mapTo(this, QPoint(0, 0)), now->size()));
+        if (in_sight || now == first) return true;
+        if (!first) first = now;
+    }
+    return false;
+}
+
 QImage MainWindow::picture() {
     QImage image = grab().toImage();
     // grab() leaves out what the GPU composes.

@@ -130,10 +130,25 @@ void MainWindow::make_menus() {
     };
     action(view, "Next picture", "", QKeySequence(Qt::Key_Right), [picture] { picture(1); });
     action(view, "Previous picture", "", QKeySequence(Qt::Key_Left), [picture] { picture(-1); });
-    action(view, "Next head", "", QKeySequence("]"),
-           [this] { bench_.selection().set_head(bench_.selection().head() + 1); });
-    action(view, "Previous head", "", QKeySequence("["),
-           [this] { bench_.selection().set_head(bench_.selection().head() - 1); });
+    const auto head = [this](int by) {
+        const ivit::Graph* g = bench_.graph();
+        if (g) bench_.selection().set_head(std::clamp(bench_.selection().head() + by, 0, g->heads - 1));
+    };
+    action(view, "Next head", "", QKeySequence("]"), [head] { head(1); });
+    action(view, "Previous head", "", QKeySequence("["), [head] { head(-1); });
+    // From the class token, which lies nowhere on the picture, to its middle.
+    const auto patch = [this](int right, int down) {
+        const ivit::Graph* g = bench_.graph();
+        if (!g) return;
+        const int side = g->image_size / g->patch_size, at = bench_.selection().token() - 1;
+        const int x = at < 0 ? side / 2 : std::clamp(at % side + right, 0, side - 1);
+        const int y = at < 0 ? side / 2 : std::clamp(at / side + down, 0, side - 1);
+        bench_.selection().set_token(1 + y * side + x);
+    };
+    action(view, "Patch to the right", "", QKeySequence("Shift+Right"), [patch] { patch(1, 0); });
+    action(view, "Patch to the left", "", QKeySequence("Shift+Left"), [patch] { patch(-1, 0); });
+    action(view, "Patch below", "", QKeySequence("Shift+Down"), [patch] { patch(0, 1); });
+    action(view, "Patch above", "", QKeySequence("Shift+Up"), [patch] { patch(0, -1); });
     action(view, "Flip float and integer", "", QKeySequence(Qt::Key_Space),
            [this] { current_tab()->flip(); });
     action(view, "Difference", "", QKeySequence("D"), [this] { current_tab()->show_difference(); });

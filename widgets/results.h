@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/processor_time.h"
 #include "engine/session.h"
 
 // A result and what to hold it against.
@@ -56,8 +57,16 @@ struct LatencySamples {
     // Per node of the graph, medians over the timed runs; empty until there is one.
     std::vector<double> integer_node_ms, float_node_ms;
 
-    // The runs scatter so much (another program takes the cores) that their medians say little.
+    // Of the threads, one a pair of runs (what a turn of several pairs had, split evenly); empty where the
+    // system does not tell.
+    std::vector<ivit::ProcessorTime> processor;
+
+    // The share of the cores the threads had of what they wanted while the runs were taken.
+    std::optional<double> processor_share() const;
+    // The runs scatter, or the threads had to share the cores: medians say little.
     bool unsettled() const;
+    // What disturbed them, in words without a full stop; empty unless unsettled().
+    QString disturbance() const;
     // One figure for runs: their median; the fastest while unsettled(), since what disturbs a run only ever
     // makes it longer. NaN when empty.
     double typical(const std::vector<double>& ms) const { return quantile(ms, unsettled() ? 0 : 0.5); }

@@ -97,6 +97,8 @@ void StatusArea::set_results(const Shown& shown, const LatencySamples& latency) 
     if (!r.backend.isa.empty())
         backend += QStringLiteral(", ") + QString::fromStdString(r.backend.isa).toHtmlEscaped();
     parts << backend;
+    figures_->setToolTip(metrics::define("latency") + QStringLiteral("\n") + metrics::define("speedup") +
+                         (latency.unsettled() ? QStringLiteral("\n") + latency.disturbance() : QString()));
     figures_->setText(parts.join(QStringLiteral("&nbsp;&nbsp; ")));
     QStringList origin;
     if (r.comparison.model) origin << QString::fromStdString(r.comparison.model->calibration.summary());

@@ -8,6 +8,7 @@ void table_look::apply(QTableView* table) {
     table->setSelectionBehavior(QAbstractItemView::SelectRows);
     table->setFrameShape(QFrame::NoFrame);
     table->setWordWrap(false);
+    table->setTabKeyNavigation(false);  // Tab leads out again; the arrows walk the rows
     table->setShowGrid(false);
     table->setAlternatingRowColors(true);
     table->verticalHeader()->hide();

@@ -5,6 +5,7 @@
 #include <QDBusMessage>
 #include <QDBusReply>
 #include <QDBusVariant>
+#include <QLocale>
 #include <QToolTip>
 
 #include "widgets/style.h"
@@ -21,6 +22,8 @@ Theme& Theme::instance() {
 }
 
 Theme::Theme() : QObject(qApp) {
+    // Numbers with a point, as in every file and on the command line, wherever the desktop writes a comma.
+    QLocale::setDefault(QLocale::c());
     // Qt 6.4 does not report the desktop's colour scheme; the desktop portal does, and says when it changes.
     QDBusConnection::sessionBus().connect(portal, portal_path, settings_interface, "SettingChanged", this,
                                           SLOT(portal_setting(QString, QString)));

@@ -10,7 +10,7 @@ class Theme : public QObject {
     Q_OBJECT
   public:
     enum class Choice { system, light, dark };
-    static Theme& instance();
+    static Theme& instance();  // first called before there is any widget
 
     void set_choice(Choice c);
     Choice choice() const { return choice_; }

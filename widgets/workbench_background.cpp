@@ -253,7 +253,9 @@ void Workbench::make_report(
     const ivit::Graph& g = *result->comparison.integer_trace->graph;
     if (const int node = selection_.node();
         node >= 0 && g.nodes[static_cast<size_t>(node)].op == ivit::Op::softmax) {
-        options.head = g.nodes[static_cast<size_t>(node)].name + ":" + std::to_string(selection_.head());
+        // The head may have been chosen in a model that has more of them.
+        options.head = g.nodes[static_cast<size_t>(node)].name + ":" +
+                       std::to_string(std::min(selection_.head(), g.heads - 1));
     }
     if (const LatencySamples& l = latency(); !l.integer_ms.empty() && !l.float_ms.empty()) {
         ivit::BenchResult measured;
@@ -261,6 +263,7 @@ void Workbench::make_report(
         measured.integers = ivit::latency(l.integer_ms);
         measured.speedup =
             measured.integers.median > 0 ? measured.floats.median / measured.integers.median : 0;
+        measured.processor_share = l.processor_share();
         options.latency = measured;
         options.batch = l.batch;
     }

@@ -12,10 +12,6 @@ namespace ivit::cli {
 
 namespace {
 
-Json latency_json(const Latency& l) {
-    return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}};
-}
-
 // The float networks on the integers' device.
 struct Opponents {
     std::vector<OpponentEntry> entries;  // that there could be
@@ -165,6 +161,9 @@ void add_bench(CLI::App& program, Run& run) {
             doc["integer_ms"] = latency_json(r.integers);
             if (baseline) doc["speedup"] = r.speedup;
             doc["baseline"] = baseline_name;
+            const std::string why = disturbance(disturbed(r), r.processor_share);
+            doc["disturbed"] = disturbed(r);
+            if (r.processor_share) doc["processor_share"] = *r.processor_share;
             if (r.integers_device.runs) doc["integer_device_ms"] = latency_json(r.integers_device);
             if (!on_gpu.entries.empty()) doc["opponents"] = opponents_json(on_gpu, r);
             // In the same run, so that both know the same clock.
@@ -209,6 +208,7 @@ void add_bench(CLI::App& program, Run& run) {
             } else {
                 print_opponents(on_gpu, r);
             }
+            if (!why.empty()) fmt::print("  {}\n", ink(Ink::bad, "disturbed: " + why + "; measure again"));
             if (options.per_layer) {
                 fmt::print("\n  {:<32} {:>10} {:>10} {:>7} {:>10} {:>8}\n", "nodes", "float ms", "integer ms",
                            "ratio", "GMAC/s", "of peak");

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <iostream>
 #include <new>
 #include <system_error>
 
@@ -27,11 +28,20 @@ int wrong_words(const CLI::App& program, const CLI::ParseError& e, int argc, cha
     return 2;
 }
 
+// An empty word, as a shell makes of a variable that is not set, is never taken for "the default".
+void refuse_empty_words(CLI::App& program) {
+    const CLI::Validator some([](std::string& s) { return s.empty() ? "the word is empty" : ""; }, "");
+    for (CLI::App* command : program.get_subcommands({}))
+        for (CLI::Option* o : command->get_options())
+            if (o->get_type_size() > 0) o->check(some);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     using namespace ivit;
     cli::install_interrupt_handler();
+    std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails; our own words go to stderr
     CLI::App program("ivit: an integer-only Vision Transformer beside its float network", "ivit");
     program.set_version_flag("--version", "ivit " IVIT_VERSION);
     program.require_subcommand(1);
@@ -49,6 +59,7 @@ int main(int argc, char** argv) {
     cli::add_replay(program, run);
     cli::add_diff(program, run);
     cli::add_selftest(program, run);
+    refuse_empty_words(program);
     try {
         program.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

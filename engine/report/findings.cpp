@@ -213,11 +213,11 @@ Finding of_causes(const Json& report) {
 }
 
 Finding of_latency(const Json& l) {
+    const std::string why = latency_disturbance(l);
     return {fmt::format("{} times as fast", number(real(l["speedup"]))),
             fmt::format("{} ms against {} ms in {}, batch {}{}.", number(real(l["integer_ms"]["median"])),
                         number(real(l["float_ms"]["median"])), l["baseline"].get<std::string>(),
-                        l["batch"].get<int>(),
-                        l.value("disturbed", false) ? "; disturbed: the runs scatter, measure again" : ""),
+                        l["batch"].get<int>(), why.empty() ? "" : "; disturbed: " + why + ", measure again"),
             false};
 }
 

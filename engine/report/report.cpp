@@ -133,15 +133,6 @@ Json attention(const Comparison& c, const std::string& head_name) {
     return j;
 }
 
-Json latency_json(const Latency& l) {
-    return {{"median", l.median}, {"p95", l.p95}, {"min", l.min}, {"runs", l.runs}};
-}
-
-// The runs scatter so much that another program must have taken the cores.
-bool disturbed(const BenchResult& b) {
-    return b.integers.p95 > 1.5 * b.integers.median || b.floats.p95 > 1.5 * b.floats.median;
-}
-
 // Without the "[json.exception.type_error.302] " in front.
 std::string what_is_wrong(const Json::exception& e) {
     const std::string what = e.what();
@@ -199,6 +190,7 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
             {"integer_ms", latency_json(o.latency->integers)},
             {"speedup", o.latency->speedup},
             {"disturbed", disturbed(*o.latency)}};
+        if (o.latency->processor_share) report["latency"]["processor_share"] = *o.latency->processor_share;
         if (!o.latency->layers.empty()) {
             report["latency"]["layers"] = Json::array();
             for (const BenchLayer& l : o.latency->layers)

@@ -105,17 +105,22 @@ std::string verdict(const Json& image) {
                        number(real(l["margin_integer"])));
 }
 
+std::string latency_disturbance(const Json& l) {
+    std::optional<double> share;
+    if (l.contains("processor_share")) share = real(l["processor_share"]);
+    return disturbance(l.value("disturbed", false), share);
+}
+
 std::string latency_sentence(const Json& l) {
+    const std::string why = latency_disturbance(l);
     return fmt::format(
         "Integers {} ms, float {} ms (median of {} runs; p95 {} and {} ms), {} times as fast at batch {}{}; "
         "{}. Baseline: {}.",
         number(real(l["integer_ms"]["median"])), number(real(l["float_ms"]["median"])),
         l["integer_ms"]["runs"].get<int>(), number(real(l["integer_ms"]["p95"])),
         number(real(l["float_ms"]["p95"])), number(real(l["speedup"])), l["batch"].get<int>(),
-        l.value("disturbed", false)
-            ? " (disturbed: the runs scatter, another program took the cores; measure again)"
-            : "",
-        l["method"].get<std::string>(), l["baseline"].get<std::string>());
+        why.empty() ? "" : " (disturbed: " + why + "; measure again)", l["method"].get<std::string>(),
+        l["baseline"].get<std::string>());
 }
 
 std::string health(const Json& image) {
@@ -236,6 +241,7 @@ void check_parts(const Json& report) {
         l.at("batch").get<int>();
         for (const char* field : {"method", "baseline"}) l.at(field).get<std::string>();
         if (l.contains("disturbed")) l["disturbed"].get<bool>();
+        if (l.contains("processor_share")) real(l["processor_share"]);
     }
     report.at("calibration").at("summary").get<std::string>();
     if (!report.at("config").is_object()) report.at("config").at("object");

@@ -26,6 +26,8 @@ std::vector<std::pair<std::string, std::string>> config_rows(const Json& report)
 
 // "Both networks say cat. Logits SQNR 34.9 dB, KL 1.2e-4 nats, margin 0.91 float, 0.9 integer."
 std::string verdict(const Json& image);
+// What disturbed the measurement, in words; empty where nothing did.
+std::string latency_disturbance(const Json& latency);
 std::string latency_sentence(const Json& latency);
 // "cat at 92.5 % in float, 88.2 % in integers".
 std::string certainty(const Json& image);

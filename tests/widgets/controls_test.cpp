@@ -261,3 +261,61 @@ TEST_CASE("controls: tables, plots and the tree are copied as CSV", "[controls]"
     QTest::qWait(20);
     CHECK(copy(w.operators()->canvas(), "Copy values as CSV").contains("Shiftmax's exponential,"));
 }
+
+TEST_CASE("controls: Tab goes round everything that is in sight, and lands on nothing that is not",
+          "[controls]") {
+    Opened o(2);
+    MainWindow& w = o.window;
+    for (const Qt::Key key : {Qt::Key_Tab, Qt::Key_Backtab}) {
+        for (int tab = 0; tab < w.tabs()->count(); ++tab) {
+            w.tabs()->setCurrentIndex(tab);
+            QTest::qWait(30);
+            INFO(w.tabs()->tabText(tab).toStdString());
+            w.tabs()->tabBar()->setFocus();
+            QSet<const QWidget*> visited;
+            const QWidget* at = QApplication::focusWidget();
+            while (at && !visited.contains(at)) {
+                visited << at;
+                INFO(at->metaObject()->className() << " " << at->accessibleName().toStdString());
+                const auto* button = qobject_cast<const QAbstractButton*>(at);
+                CHECK((!at->accessibleName().isEmpty() || (button && !button->text().isEmpty())));
+                if (at->window() == &w)
+                    CHECK(w.rect().intersects(QRect(at->mapTo(&w, QPoint(0, 0)), at->size())));
+                QTest::keyClick(QApplication::focusWidget(), key);
+                at = QApplication::focusWidget();
+            }
+            CHECK(at == w.tabs()->tabBar());  // round again, not caught on the way
+            for (const char* name : {"layers", "pictures", "quantization_tree", "backend"})
+                CHECK(visited.contains(w.findChild<QWidget*>(name)));
+        }
+    }
+}
+
+TEST_CASE("controls: patches and heads are walked with keys, and no further than there are any",
+          "[controls]") {
+    Opened o(1);
+    MainWindow& w = o.window;
+    w.bench().selection().set_node(w.bench().graph()->find("blocks.2.attn.softmax"));
+    const int side = w.bench().graph()->image_size / w.bench().graph()->patch_size;
+    w.tabs()->setCurrentWidget(w.operators());  // where no attention view would put the head right
+    for (int i = 0; i < 9; ++i) QTest::keyClick(&w, Qt::Key_BracketRight);
+    CHECK(w.bench().selection().head() == w.bench().graph()->heads - 1);
+    for (int i = 0; i < 9; ++i) QTest::keyClick(&w, Qt::Key_BracketLeft);
+    CHECK(w.bench().selection().head() == 0);
+    QTest::keyClick(&w, Qt::Key_Down, Qt::ShiftModifier);
+    CHECK(w.bench().selection().token() == 1 + side / 2 * side + side / 2);
+    for (int i = 0; i < 30; ++i) QTest::keyClick(&w, Qt::Key_Right, Qt::ShiftModifier);
+    for (int i = 0; i < 30; ++i) QTest::keyClick(&w, Qt::Key_Down, Qt::ShiftModifier);
+    CHECK(w.bench().selection().token() == side * side);
+    for (int i = 0; i < 30; ++i) QTest::keyClick(&w, Qt::Key_Left, Qt::ShiftModifier);
+    for (int i = 0; i < 30; ++i) QTest::keyClick(&w, Qt::Key_Up, Qt::ShiftModifier);
+    CHECK(w.bench().selection().token() == 1);
+}
+
+TEST_CASE("controls: numbers have a point on a desktop that writes commas", "[controls]") {
+    Opened o(1);
+    for (const QWidget* c : o.window.findChildren<QWidget*>()) {
+        INFO(c->metaObject()->className() << " " << c->objectName().toStdString());
+        CHECK(c->locale().decimalPoint() == QStringLiteral("."));
+    }
+}

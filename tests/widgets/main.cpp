@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "widgets/gl_canvas.h"
+#include "widgets/theme.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 // The OpenGL driver is unloaded before leaks are looked for: its own would then have no name to be told by
@@ -28,6 +29,8 @@ int main(int argc, char** argv) {
     QApplication app(qt_argc, argv);
     QCoreApplication::setOrganizationName("ivit");
     QCoreApplication::setApplicationName("ivit-widget-tests");
+    QLocale::setDefault(QLocale(QLocale::German));  // a desktop with decimal commas: nothing may show one
+    Theme::instance();
     QFont font("DejaVu Sans");
     font.setPixelSize(13);
     QApplication::setFont(font);

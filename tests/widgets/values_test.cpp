@@ -220,4 +220,21 @@ TEST_CASE("latency: the ratio of medians, or of the fastest while the clock is d
     for (size_t i = 0; i < 10; ++i) s.integer_ms[i] = 20;
     CHECK(s.unsettled());
     CHECK(s.ratio() == 4);
+    CHECK(s.disturbance().contains(QStringLiteral("scatter")));
+}
+
+TEST_CASE("latency: runs alike are no proof of a quiet machine; the threads' share of the cores is",
+          "[values]") {
+    LatencySamples s;
+    for (int i = 0; i < 20; ++i) {
+        s.integer_ms.push_back(4);
+        s.float_ms.push_back(16);
+        s.processor.push_back({8, 0.02});
+    }
+    CHECK_FALSE(s.unsettled());
+    CHECK(s.disturbance().isEmpty());
+    for (ivit::ProcessorTime& t : s.processor) t = {8, 8};
+    CHECK(s.unsettled());
+    CHECK(s.disturbance() ==
+          QStringLiteral("the processor was shared, the threads had 50 % of the time they wanted"));
 }

@@ -3,36 +3,22 @@
 #include "tests/widgets/opened.h"
 
 #include <qcustomplot.h>
-#include <QApplication>
-#include <QBuffer>
-#include <QComboBox>
-#include <QEventLoop>
 #include <QFile>
-#include <QMimeData>
-#include <QOpenGLWidget>
-#include <QSignalSpy>
 #include <QSlider>
-#include <QTemporaryDir>
-#include <QToolButton>
-#include <QUndoStack>
 #include <catch2/catch.hpp>
-#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "widgets/attention_view.h"
 #include "widgets/distribution_view.h"
 #include "widgets/exporting.h"
-#include "widgets/latency_view.h"
 #include "widgets/layers_view.h"
 #include "widgets/main_window.h"
 #include "widgets/model_card.h"
-#include "widgets/pictures_view.h"
 #include "widgets/predictions_view.h"
 #include "widgets/quantization_view.h"
 #include "widgets/status_area.h"
 #include "widgets/tensor_canvas.h"
 #include "widgets/tensor_view.h"
-#include "widgets/theme.h"
 
 using fixture::wait_until;
 
@@ -238,167 +224,6 @@ TEST_CASE("window: pin holds the ghost, sliders are one step of undo", "[window]
     CHECK(w.bench().settings().config == mine);
 }
 
-TEST_CASE("window: broken, missing and oddly named files are quiet marks", "[window]") {
-    Opened o(1);
-    MainWindow& w = o.window;
-    const auto shown = w.bench().shown().current;
-    QFile text(o.folder.dir.filePath("not_a_picture.jpg"));
-    REQUIRE(text.open(QIODevice::WriteOnly));
-    text.write("these are words");
-    text.close();
-    const QString long_name = QString(196, 'n') + ".png";
-    w.bench().open_pictures(
-        {text.fileName(), o.folder.dir.filePath("missing.png"), o.folder.picture(3, long_name)});
-    REQUIRE(wait_until([&] { return !w.bench().pictures().picture(1).error.isEmpty(); }));
-    REQUIRE(o.settled());
-    CHECK(w.bench().pictures().rowCount() == 3);
-    CHECK(QApplication::activeModalWidget() == nullptr);
-    CHECK(w.status()->history().join('\n').contains("missing.png"));
-    w.bench().selection().set_picture(2);
-    REQUIRE(o.settled());
-    CHECK(w.predictions()->caption().contains("nnnn"));
-    CHECK(w.minimumSizeHint().width() < 1280);
-
-    w.open_model(o.folder.dir.filePath("no_such_model.safetensors"));
-    REQUIRE(wait_until([&] { return w.status()->history().last().contains("no_such_model"); }));
-    w.open_model(text.fileName());
-    REQUIRE(o.settled());
-    CHECK(w.bench().shown().current != nullptr);
-    CHECK(w.bench().model() == shown->request->model);
-
-    // Dropped: a folder, a link that leads nowhere, picture data.
-    QMimeData folder;
-    folder.setUrls({QUrl::fromLocalFile(o.folder.dir.path())});
-    CHECK(w.take(&folder));
-    QMimeData picture;
-    picture.setImageData(painted(5));
-    const int rows = w.bench().pictures().rowCount();
-    CHECK(w.take(&picture));
-    CHECK(w.bench().pictures().rowCount() == rows + 1);
-    QMimeData link;
-    link.setUrls({QUrl("http://127.0.0.1:9/nothing.png")});
-    CHECK(w.take(&link));
-    QMimeData nothing;
-    nothing.setText("just words");
-    CHECK_FALSE(w.take(&nothing));
-    // Copied text: a path, a file's link, several of them; a picture inside a link, as pages have them.
-    const int before_text = w.bench().pictures().rowCount();
-    QMimeData copied;
-    const QString third = o.folder.picture(7), fourth = o.folder.picture(8);
-    copied.setText(third + "\n" + QUrl::fromLocalFile(fourth).toString() + "\n");
-    CHECK(w.take(&copied));
-    CHECK(w.bench().pictures().rowCount() == before_text + 2);
-    QByteArray png;
-    QBuffer buffer(&png);
-    buffer.open(QIODevice::WriteOnly);
-    REQUIRE(painted(3).save(&buffer, "PNG"));
-    QMimeData inlined;
-    inlined.setText("data:image/png;base64," + png.toBase64());
-    CHECK(w.take(&inlined));
-    CHECK(w.bench().pictures().rowCount() == before_text + 3);
-    inlined.setText("data:image/png;base64,AAAA");
-    CHECK(w.take(&inlined));  // ours, and said to be broken
-    CHECK(w.bench().pictures().rowCount() == before_text + 3);
-    CHECK(w.status()->history().last().contains("not a picture"));
-    CHECK_FALSE(w.take(nullptr));
-    REQUIRE(o.settled());
-    while (w.bench().pictures().rowCount() > 0) w.bench().remove_picture(0);
-    REQUIRE(wait_until([&] { return !w.bench().shown().current; }));
-    CHECK(w.predictions()->verdict().isEmpty());
-}
-
-TEST_CASE("window: fits a small screen, with the middle as its largest part", "[window]") {
-    Opened o(1);
-    MainWindow& w = o.window;
-    w.take_size({1024, 700});
-    QTest::qWait(50);
-    CHECK(w.size() == QSize(1024, 700));
-    CHECK(w.tabs()->height() > w.layers()->height());
-    CHECK(w.tabs()->tabBar()->sizeHint().width() <= w.tabs()->width());  // every view's name is there
-    for (int i = 0; i < w.tabs()->count(); ++i) {
-        w.tabs()->setCurrentIndex(i);
-        QTest::qWait(20);
-        INFO(w.tabs()->tabText(i).toStdString() << " " << w.width());
-        CHECK(w.size() == QSize(1024, 700));
-    }
-    w.findChild<QAction*>("W4A8")->trigger();  // the ghost joins the plot's legend
-    REQUIRE(o.settled());
-    CHECK(w.minimumSizeHint().width() <= 1024);
-}
-
-TEST_CASE("window: a quantized model without its checkpoint says what it cannot do", "[window]") {
-    Opened o(1);
-    MainWindow& w = o.window;
-    ivit::QuantizedModel q = *w.bench().shown().comparison()->model;
-    q.info.source = "/gone.safetensors";
-    const QString file = o.folder.dir.filePath("alone.safetensors");
-    ivit::save(q, file.toStdString());
-    w.open_model(file);
-    REQUIRE(o.settled());
-    REQUIRE(w.bench().shown().comparison()->cumulative.empty());
-    bool said = false;
-    for (int i = 0; i < w.layers()->plot()->itemCount(); ++i) {
-        const auto* text = qobject_cast<QCPItemText*>(w.layers()->plot()->item(i));
-        said |= text && text->visible() && text->text().contains("nothing to be\ncompared with");
-    }
-    CHECK(said);
-}
-
-TEST_CASE("window: 2000 files, switching models while calibrating, closing in the middle", "[window]") {
-    Folder folder;
-    {
-        MainWindow w;
-        w.show();
-        w.open_model(bundled);
-        const QString one = folder.picture(1);
-        QStringList many;
-        for (int i = 0; i < 2000; ++i) many << one;
-        QElapsedTimer clock;
-        clock.start();
-        w.bench().open_pictures(many);
-        CHECK(clock.elapsed() < 2000);
-        CHECK(w.bench().pictures().rowCount() == 2000);
-        REQUIRE(wait_until([&] { return w.bench().shown().current != nullptr; }));
-        w.bench().calibrate_on(folder.dir.path().toStdString(), ivit::RangeMethod::mse);
-        CHECK(w.bench().calibrating());
-        w.open_model("deit_tiny_patch16_64");
-        CHECK_FALSE(w.bench().calibrating());
-        QTest::qWait(30);
-        w.open_model(bundled);
-        QTest::qWait(30);
-    }
-    Opened o(1);
-    o.window.bench().calibrate_on(o.folder.dir.path().toStdString(), ivit::RangeMethod::mse);
-    REQUIRE(wait_until([&] { return !o.window.bench().calibrating(); }));
-    REQUIRE(o.settled());
-    REQUIRE(o.window.bench().settings().calibration);
-    CHECK(o.window.bench().settings().calibration->pictures == 1);
-    CHECK(o.window.model_card()->text().contains("1 picture of"));
-    o.window.bench().undo_stack().undo();
-    o.window.findChild<QAction*>("W4A4")->trigger();  // and it closes in the middle of that
-}
-
-TEST_CASE("window: every control has a name and says what it is for", "[window]") {
-    Opened o(1);
-    for (QWidget* w : o.window.findChildren<QWidget*>()) {
-        const bool control = qobject_cast<QAbstractButton*>(w) || qobject_cast<QComboBox*>(w) ||
-                             qobject_cast<QAbstractSlider*>(w) || qobject_cast<QSpinBox*>(w);
-        if (!control || qobject_cast<QScrollBar*>(w) || !w->isEnabled() ||
-            QString(w->metaObject()->className()).startsWith("QDockWidget") ||
-            w->objectName().startsWith("qt_") || w->objectName() == "ScrollLeftButton" ||
-            w->objectName() == "ScrollRightButton" ||
-            (w->parentWidget() && w->parentWidget()->inherits("QTableView")) ||
-            w->inherits("QTableCornerButton")) {
-            continue;
-        }
-        const auto* button = qobject_cast<QAbstractButton*>(w);
-        INFO(w->metaObject()->className()
-             << " " << w->objectName().toStdString() << " " << (button ? button->text().toStdString() : ""));
-        CHECK((!w->accessibleName().isEmpty() || (button && !button->text().isEmpty())));
-        CHECK_FALSE(w->toolTip().isEmpty());
-    }
-}
-
 TEST_CASE("window: the canvas draws what the slice holds", "[window]") {
     if (!GlCanvas::problem().isEmpty()) {
         WARN("skipped: " << GlCanvas::problem().toStdString());
@@ -427,61 +252,4 @@ TEST_CASE("window: the canvas draws what the slice holds", "[window]") {
     CHECK(canvas->grabFramebuffer() != integer);
     QTest::mouseDClick(canvas, Qt::LeftButton, {}, {100, 100});
     CHECK(canvas->zoom() == 1);
-}
-
-namespace {
-
-// Counts how often a widget is painted.
-class Paints : public QObject {
-  public:
-    explicit Paints(QWidget* watched) { watched->installEventFilter(this); }
-    int count = 0;
-
-  protected:
-    bool eventFilter(QObject*, QEvent* e) override {
-        count += e->type() == QEvent::Paint;
-        return false;
-    }
-};
-
-}  // namespace
-
-TEST_CASE("click to paint", "[.benchmark]") {
-    Opened o(1, "deit_tiny_patch16_224");
-    MainWindow& w = o.window;
-    Paints figures(w.predictions()), plot(w.layers()->plot()), table(w.layers()->table()->viewport()),
-        view(w.attention()->canvas());
-    int replots = 0;
-    QObject::connect(w.layers()->plot(), &QCustomPlot::afterReplot, &plot, [&replots] { ++replots; });
-    const char* widths[] = {"W4A8", "W8A8", "W6A6", "W8A8", "W4A4", "W8A8"};
-    std::vector<double> painted, results;  // from the click, in ms
-    for (int round = 0; round < 3; ++round) {
-        for (const char* name : widths) {
-            QElapsedTimer clock;
-            double arrived = 0;
-            const auto once = QObject::connect(&w.bench(), &Workbench::results_changed, &plot, [&] {
-                if (arrived > 0) return;
-                arrived = double(clock.nsecsElapsed()) / 1e6;
-                replots = 0;
-                for (Paints* p : {&figures, &plot, &table, &view}) p->count = 0;
-            });
-            clock.start();
-            w.findChild<QAction*>(name)->trigger();
-            // Numbers, plot, table and picture of the new result are on the screen.
-            while (arrived == 0 || replots == 0 || figures.count == 0 || plot.count == 0 ||
-                   table.count == 0 || view.count == 0) {
-                QCoreApplication::processEvents(QEventLoop::WaitForMoreEvents);
-                REQUIRE(clock.elapsed() < 60000);
-            }
-            painted.push_back(double(clock.nsecsElapsed()) / 1e6);
-            results.push_back(arrived);
-            QObject::disconnect(once);
-            REQUIRE(o.settled());
-        }
-    }
-    std::cout << "click to paint, DeiT-T on " << w.status()->figures().toStdString() << "\n  median "
-              << LatencySamples::quantile(painted, 0.5) << " ms, p95 "
-              << LatencySamples::quantile(painted, 0.95) << " ms; of it until the numbers are there: median "
-              << LatencySamples::quantile(results, 0.5) << " ms\n";
-    CHECK(painted.size() == 18);
 }

@@ -67,8 +67,7 @@ QVariant NodeTableModel::data(const QModelIndex& index, int role) const {
                 if (!q) return {};
                 if (role == sort_role) return q->out_bits;
                 if (!display && role != Qt::ToolTipRole) break;
-                const bool weights = node.op == ivit::Op::linear || node.op == ivit::Op::patch_embed ||
-                                     node.op == ivit::Op::head;
+                const bool weights = ivit::has_weights(node.op);
                 const QString mode = q->mode == ivit::Mode::integer ? QString()
                                      : q->mode == ivit::Mode::exact ? QStringLiteral(" exact")
                                                                     : QStringLiteral(" float");

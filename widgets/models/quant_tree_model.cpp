@@ -104,8 +104,7 @@ std::string QuantTreeModel::glob(const QModelIndex& index) const {
 }
 
 bool QuantTreeModel::has_weights(int node) const {
-    const Op op = graph_->nodes[static_cast<size_t>(node)].op;
-    return op == Op::linear || op == Op::patch_embed || op == Op::head;
+    return ivit::has_weights(graph_->nodes[static_cast<size_t>(node)].op);
 }
 
 bool QuantTreeModel::has_width(int node) const {

@@ -93,8 +93,7 @@ OneDnnGemm::OneDnnGemm(const Model& model, ThreadPool& pool) {
     // Packed weights may take somewhat more than the tensors: what is too much comes from elsewhere.
     int64_t bytes = 0;
     for (const Node& node : graph.nodes)
-        if (node.op == Op::linear || node.op == Op::patch_embed || node.op == Op::head)
-            bytes += elements(model.weight(node.weight).shape) * 4 * 9 / 8;
+        if (has_weights(node.op)) bytes += elements(model.weight(node.weight).shape) * 4 * 9 / 8;
     weights_ = std::make_unique<Arena>(bytes);
     for (size_t i = 0; i < graph.nodes.size(); ++i) {
         const Node& node = graph.nodes[i];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Saving and loading a quantized model; quantized_model.md describes the file. Kernels trust what a QuantNode
-// holds, so everything they rely on is checked here.
+// Loading a quantized model; quantized_model.md describes the file. Kernels trust what a QuantNode holds, so
+// everything they rely on is checked here.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -11,96 +11,18 @@
 
 #include "engine/error.h"
 #include "engine/families/family.h"
-#include "engine/quantized_model.h"
+#include "engine/quantized_file.h"
 #include "engine/safetensors.h"
 
 namespace ivit {
+
+using namespace quantized_file;
 
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* format_name = "ivit-quantized";
-constexpr const char* format_version = "1";
 constexpr int64_t constant_limit = int64_t{1} << 30;
-
-bool has_weight(Op op) { return op == Op::linear || op == Op::patch_embed || op == Op::head; }
-
-Shape weight_shape(const Graph& g, const Node& n) {
-    if (n.op == Op::patch_embed) return {n.cols(), 3, n.patch, n.patch};
-    return {n.cols(), g.nodes[static_cast<size_t>(n.inputs[0])].cols()};
-}
-
-// How many dyadic pairs a node has (quantized_model.h, QuantNode::m).
-int64_t dyadic_pairs(const Node& n) {
-    switch (n.op) {
-        case Op::patch_embed:
-        case Op::head:
-        case Op::layernorm:
-        case Op::residual_add:
-            return n.cols();
-        case Op::linear:
-            return n.to_residual ? 0 : n.cols();
-        case Op::attn_logits:
-        case Op::attn_context:
-        case Op::gelu:
-            return 1;
-        case Op::input:
-        case Op::pos_embed:
-        case Op::softmax:
-            return 0;
-    }
-    return 0;
-}
-
-std::string dump(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-// What the metadata says of each node. All of it but the scales follows from the configuration, and is there
-// for readers that know nothing of globs.
-Json nodes_to_json(const Graph& g, const std::vector<NodeQuant>& quants, const std::vector<Grid>& grids) {
-    Json list = Json::array();
-    for (size_t i = 0; i < g.nodes.size(); ++i) {
-        const Node& n = g.nodes[i];
-        Json j{{"name", n.name}, {"op", to_string(n.op)}, {"inputs", n.inputs}, {"shape", n.shape}};
-        j["bits"] = quants[i].out_bits;
-        if (has_weight(n.op)) j["weight_bits"] = quants[i].weight_bits;
-        if (n.heads) j["heads"] = n.heads;
-        if (n.op == Op::softmax || n.op == Op::gelu) {
-            const ShiftParams& p = quants[i].shift;
-            j["n"] = p.n;
-            j["k"] = p.k;
-            j["M"] = p.M;
-            j["t"] = p.t;
-        }
-        if (n.op == Op::gelu) j["pivot"] = quants[i].shift.row_pivot ? "row" : "zero";
-        // The accumulators' scales are the products of the input's and the weights' scales.
-        if (!n.to_residual) j["scale"] = grids[i].scale;
-        list.push_back(std::move(j));
-    }
-    return list;
-}
-
-class Writer {
-  public:
-    template <class T>
-    void add(const std::string& name, const char* dtype, Shape shape, const T& data) {
-        constexpr size_t width = sizeof(data[0]);
-        TensorOut t{name, dtype, std::move(shape), std::vector<std::byte>(data.size() * width)};
-        if (!data.empty()) std::memcpy(t.bytes.data(), data.data(), t.bytes.size());
-        tensors_[width].push_back(std::move(t));
-    }
-    // Widest elements first, so that every tensor begins at a multiple of its element's size.
-    std::vector<TensorOut> take() {
-        std::vector<TensorOut> all;
-        for (auto it = tensors_.rbegin(); it != tensors_.rend(); ++it) {
-            std::move(it->second.begin(), it->second.end(), std::back_inserter(all));
-        }
-        return all;
-    }
-
-  private:
-    std::map<size_t, std::vector<TensorOut>> tensors_;
-};
 
 // A metadata document, with the sentences for what may be wrong in it.
 class Document {
@@ -205,7 +127,7 @@ class Loader {
             if (n.op == Op::softmax && q->out.scale[0] != std::ldexp(1.0, 1 - q->quant.shift.k)) {
                 throw Error("the scale of " + n.name + " is not 2^(1-k)", file_.name());
             }
-            if (has_weight(n.op)) read_weight(n, *q, nodes[static_cast<size_t>(n.inputs[0])]->out);
+            if (has_weights(n.op)) read_weight(n, *q, nodes[static_cast<size_t>(n.inputs[0])]->out);
             read_dyadic(n, *q);
             read_constants(n, *q);
             nodes.push_back(std::move(q));
@@ -350,84 +272,6 @@ std::vector<std::vector<double>> scales_from(const Json& nodes, const Graph& g, 
 }
 
 }  // namespace
-
-int64_t QuantizedModel::weight_bytes() const {
-    int64_t bytes = 0;
-    for (const auto& q : nodes)
-        bytes += (static_cast<int64_t>(q->weight.size()) * q->quant.weight_bits + 7) / 8;
-    return bytes;
-}
-
-void save(const QuantizedModel& q, const std::filesystem::path& file) {
-    const Graph& g = *q.graph;
-    std::vector<NodeQuant> quants;
-    std::vector<Grid> grids;
-    Writer out;
-    float eps = 0;
-    for (size_t i = 0; i < g.nodes.size(); ++i) {
-        const Node& n = g.nodes[i];
-        const QuantNode& node = *q.nodes[i];
-        if (node.quant.mode != Mode::integer) {
-            throw Error(fmt::format("the mode of {} is {}, a quantized file holds integers only", n.name,
-                                    to_string(node.quant.mode)),
-                        file.string(), "save it with every node in mode integer");
-        }
-        quants.push_back(node.quant);
-        grids.push_back(node.out);
-        if (n.op == Op::layernorm) eps = n.eps;
-        if (has_weight(n.op)) {
-            out.add(n.weight, "I8", weight_shape(g, n), node.weight);
-            out.add(n.bias, "I32", {n.cols()}, node.bias);
-            out.add(n.name + ".weight_scale", "F64", {n.cols()}, node.weight_scale);
-        }
-        if (const int64_t pairs = dyadic_pairs(n)) {
-            out.add(n.name + ".m", "I32", {pairs}, node.m);
-            out.add(n.name + ".s", "I32", {pairs}, node.s);
-        }
-        if (n.op == Op::residual_add) {
-            out.add(n.name + ".mt", "I32", {1}, std::vector<int32_t>{node.mt});
-            out.add(n.name + ".st", "I32", {1}, std::vector<int32_t>{node.st});
-        }
-        if (n.op == Op::layernorm) out.add(n.name + ".B", "I64", {n.cols()}, node.B);
-        if (n.op == Op::softmax || n.op == Op::gelu)
-            out.add(n.name + ".i0", "I64", {1}, std::vector<int64_t>{node.i0});
-        if (n.op == Op::pos_embed) out.add(n.name + ".constant", "I32", n.shape, node.constant);
-        if (n.op == Op::input) out.add(n.name + ".table", "I8", {3, 256}, node.table);
-        if (n.op == Op::gelu && !node.table.empty()) out.add(n.name + ".table", "I8", {256}, node.table);
-    }
-
-    const ModelInfo& info = q.info;
-    // Found again from any folder; what has no checksum is no file.
-    std::error_code failed;
-    const auto absolute = std::filesystem::absolute(info.source, failed);
-    const std::string source = info.sha256.empty() || failed ? info.source : absolute.string();
-    const Json model{{"name", info.name},
-                     {"family", info.family},
-                     {"source", source},
-                     {"sha256", info.sha256},
-                     {"dtype", info.dtype},
-                     {"parameters", info.parameters},
-                     {"image_size", g.image_size},
-                     {"patch_size", g.patch_size},
-                     {"width", g.width},
-                     {"heads", g.heads},
-                     {"hidden", g.hidden},
-                     {"depth", g.depth},
-                     {"classes", g.classes},
-                     {"eps", eps},
-                     {"mean", info.mean},
-                     {"std", info.std},
-                     {"crop_pct", info.crop_pct},
-                     {"labels", info.labels},
-                     {"assumptions", info.assumptions}};
-    write_safetensors(file, out.take(),
-                      {{"format", format_name},
-                       {"version", format_version},
-                       {"model", dump(model)},
-                       {"config", dump(q.config.to_json())},
-                       {"calibration", dump(q.calibration.to_json())},
-                       {"nodes", dump(nodes_to_json(g, quants, grids))}});
-}
 
 bool is_quantized(const std::filesystem::path& file) {
     const auto f = Safetensors::open(file);

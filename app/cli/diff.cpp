@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// ivit diff: two reports side by side; and how differences are told.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "app/cli/report_commands.h"
+#include "engine/report/report_parts.h"
+
+namespace ivit::cli {
+
+namespace {
+
+// In full: what differs may be the last digit.
+std::string value_text(const Json& v) { return v.is_null() ? "(absent)" : v.dump(); }
+
+// The greatest relative difference, when all that differs are numbers; else 0.
+double greatest_change(const std::vector<Difference>& differences) {
+    double most = 0;
+    for (const auto& d : differences) {
+        if (!d.a.is_number() || !d.b.is_number()) return 0;
+        const double a = d.a, b = d.b;
+        most = std::max(most, std::fabs(a - b) / std::max({std::fabs(a), std::fabs(b), 1e-300}));
+    }
+    return most;
+}
+
+// What each report was made of and with, where that is not the same.
+void print_facts(const Json& a, const Json& b) {
+    using Rows = std::vector<std::pair<std::string, std::string>>;
+    const auto rows = [](const Json& r) {
+        Rows rows = report_facts(r), config = config_rows(r);
+        rows.insert(rows.end(), config.begin(), config.end());
+        if (const std::string w = why(r); !w.empty()) rows.emplace_back("Why", w);
+        if (r.contains("latency")) rows.emplace_back("Latency", latency_sentence(r["latency"]));
+        if (r.contains("evaluation"))
+            for (const auto& row : ivit::evaluation_table(r["evaluation"]).rows)
+                rows.emplace_back("top-1, " + row[0], row[1] + " %, agreement " + row[3] + " %");
+        return rows;
+    };
+    const auto value = [](const Rows& rows, const std::string& key) {
+        for (const auto& [k, v] : rows)
+            if (k == key) return v;
+        return std::string("-");
+    };
+    const Rows x = rows(a), y = rows(b);
+    Rows keys = x;
+    for (const auto& row : y)
+        if (value(x, row.first) == "-") keys.push_back(row);
+    for (const auto& [key, unused] : keys)
+        if (const std::string u = value(x, key), v = value(y, key); u != v)
+            fmt::print("  {:<20} a  {}\n  {:<20} b  {}\n", key, u, "", v);
+}
+
+}  // namespace
+
+int print_differences(const std::vector<Difference>& differences, bool json, const std::string& kind,
+                      const Json& a, const Json& b) {
+    if (json) {
+        Json doc = {{"format", "ivit-" + kind},
+                    {"version", 1},
+                    {"program", "ivit " IVIT_VERSION},
+                    {"equal", differences.empty()}};
+        // What was in effect: of both, or of the run that just was.
+        const auto effective = [](const Json& r) {
+            Json e;
+            for (const char* field :
+                 {"model", "quant", "preset", "config", "backend", "machine", "calibration"})
+                e[field] = r.value(field, Json());
+            return e;
+        };
+        if (kind == "diff") {
+            doc["a"] = effective(a);
+            doc["b"] = effective(b);
+        } else {
+            doc.update(effective(b));
+        }
+        doc["differences"] = Json::array();
+        for (const auto& d : differences)
+            doc["differences"].push_back({{"where", d.where}, {"a", d.a}, {"b", d.b}});
+        print_json(doc);
+        return differences.empty() ? 0 : 1;
+    }
+    if (kind == "diff")
+        print_facts(a, b);
+    else
+        for (const auto& [key, value] : report_facts(b))
+            if (key != "Made" && key != "Machine") fmt::print("  {:<20} {}\n", key, value);
+    if (differences.empty()) {
+        fmt::print("every value is the same\n");
+        return 0;
+    }
+    // The layers first, side by side: that is what a person compares.
+    const size_t n = std::min(a["images"].size(), b["images"].size());
+    for (size_t i = 0; kind == "diff" && i < n; ++i) {
+        const Json &x = a["images"][i], &y = b["images"][i];
+        const std::string f = x["file"], g = y["file"];
+        fmt::print("\n{}\n  a  {}: {}\n  b  {}: {}\n\n",
+                   ink(Ink::bold, one_line(f == g ? f : f + " against " + g)), a["quant"].get<std::string>(),
+                   verdict(x), b["quant"].get<std::string>(), verdict(y));
+        fmt::print("  {:<24} {:>12} {:>12} {:>10}   {:>12} {:>12} {:>10}\n", "SQNR dB", "cumulative a", "b",
+                   "change", "isolated a", "b", "change");
+        const auto rows = layer_rows(x), others = layer_rows(y);
+        for (const auto& r : rows)
+            for (const auto& q : others)
+                if (r.name == q.name)
+                    fmt::print("  {:<24} {:>12.1f} {:>12.1f} {:>+10.1f}   {:>12.1f} {:>12.1f} {:>+10.1f}\n",
+                               r.name, r.cumulative_db, q.cumulative_db, q.cumulative_db - r.cumulative_db,
+                               r.isolated_db, q.isolated_db, q.isolated_db - r.isolated_db);
+    }
+    fmt::print("\n{}\n", differences.size() == 1 ? "1 value differs"
+                                                 : fmt::format("{} values differ", differences.size()));
+    if (const double most = greatest_change(differences); kind == "replay" && most > 0)
+        fmt::print("numbers only, the greatest relative change is {:.1e}\n", most);
+    constexpr size_t shown = 40;
+    for (size_t i = 0; i < std::min(shown, differences.size()); ++i)
+        fmt::print("  {}: {} -> {}\n", differences[i].where, value_text(differences[i].a),
+                   value_text(differences[i].b));
+    if (differences.size() > shown)
+        fmt::print("  ... and {} more (--json lists all)\n", differences.size() - shown);
+    return 1;
+}
+
+void add_diff(CLI::App& program, Run& run) {
+    auto* c = program.add_subcommand("diff", "two reports side by side");
+    auto a = std::make_shared<std::string>();
+    auto b = std::make_shared<std::string>();
+    auto json = std::make_shared<bool>(false);
+    c->add_option("a", *a, "report.json")->required();
+    c->add_option("b", *b, "another report.json")->required();
+    c->add_flag("--json", *json, "one JSON document on standard output");
+    c->callback([=, &run] {
+        run = [=] {
+            const Json x = read_report(*a), y = read_report(*b);
+            if (!*json) fmt::print("a  {}: {}\nb  {}: {}\n\n", *a, report_title(x), *b, report_title(y));
+            return print_differences(report_differences(x, y), *json, "diff", x, y);
+        };
+    });
+}
+
+}  // namespace ivit::cli

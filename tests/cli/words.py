@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is typed after `ivit`, and files that are not what they should be."""
+import json
+import os
+import shutil
+
+from case import Case, SAMPLES, SOURCE, read
+
+
+class Words(Case):
+    """What is wrong with the words given is one sentence, and nothing was done."""
+    picture = os.path.join(SAMPLES, "cat_1.jpg")
+
+    def test_an_empty_word_is_not_the_default(self):
+        cat = os.path.join(SAMPLES, "cat_1.jpg")
+        for words in (["classify", ""], ["classify", cat, "--model", ""], ["classify", cat, "--quant", ""],
+                      ["compare", cat, "--arch", ""], ["compare", cat, "--calibration", ""],
+                      ["evaluate", self.dir, "--journal", ""], ["report", cat, "-o", ""], ["bench", ""]):
+            with self.subTest(words):
+                self.assertEqual(self.ivit(*words, code=2), b"")
+                self.assertIn("is empty", self.stderr)
+
+    def test_wrong_words(self):
+        for word, arguments in {
+                "a command is needed": [],
+                "there is no command 'clasify'": ["clasify", self.picture],
+                "image is required": ["classify"],
+                "--bogus": ["classify", self.picture, "--bogus"],
+                "--threads: Value -1 not in range": ["classify", self.picture, "--threads", "-1"],
+                "--top: Value 0 not in range": ["classify", self.picture, "--top", "0"],
+                "--preset: nonsense not in": ["classify", self.picture, "--preset", "nonsense"],
+        }.items():
+            self.assertEqual(self.ivit(*arguments, code=2), b"")
+            self.assertIn(word, self.stderr)
+            self.assertIn("--help` lists", self.stderr)
+        for word, arguments in {
+                "neither a bit-width": ["classify", self.picture, "--quant", "nonsense"],
+                "there is no backend called 'foo'": ["classify", self.picture, "--backend", "foo"],
+                "cannot open the golden file: this is a folder": ["selftest", "--golden", "."],
+                "cannot open the evaluation: this is a folder": ["report", self.picture, "-o", "r.html", "--evaluation", "."],
+                "cannot open the report: this is a folder": ["diff", ".", "."],
+                "a journal must be a file": ["merge", "/dev/zero"],
+                "the ranges of the bundled model are not replaced": ["calibrate", "--calibration", SAMPLES],
+        }.items():
+            self.refused(word, *arguments)
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_output_is_looked_at_before_the_work(self):
+        for arguments in (["evaluate", "nowhere", "-o"], ["quantize", "--model", "nowhere", "-o"], ["run", "nowhere", "nowhere", "--dump"],
+                          ["report", "nowhere.jpg", "-o"]):
+            self.refused("none/out.json: cannot write the file", *arguments, "none/out.json")
+        self.refused("nowhere.json: ", "report", "nowhere.jpg", "-o", "out.json", "--evaluation", "nowhere.json")
+
+    def broken(self, name="broken.jpg"):
+        os.makedirs(os.path.dirname(self.at(name)), exist_ok=True)
+        with open(self.at(name), "wb") as f:
+            f.write(read(self.picture, "rb")[:500])
+        return name
+
+    def test_a_library_that_fails_says_nothing_of_its_own(self):
+        """A BMP whose header is wrong: OpenCV has an opinion of it, with its own source's line."""
+        bmp = bytearray(54 + 12)
+        bmp[0:2], bmp[2], bmp[10], bmp[14], bmp[18], bmp[22], bmp[26], bmp[28], bmp[30] = b"BM", 66, 54, 40, 2, 2, 1, 24, 9
+        with open(self.at("odd.bmp"), "wb") as f:
+            f.write(bmp)
+        self.ivit("classify", "odd.bmp", code=1)
+        self.assertEqual(self.stderr, "ivit: odd.bmp: this BMP picture cannot be decoded\n")
+
+    def test_a_broken_picture_does_not_end_the_others(self):
+        broken = self.broken()
+        # The ranges of random weights come from the first picture that can be read.
+        for command in (["classify"], ["compare"], ["report", "--runs", "0", "-o", "r.json", "-o", "r.md"]):
+            doc = json.loads(self.ivit(*command, "--arch", "deit_tiny_patch16_32", broken, self.picture, broken, "--json", code=1))
+            self.assertEqual(self.stderr.count("it is truncated"), 1)
+            self.assertEqual([i["file"] for i in doc["images"]], [self.picture])
+            self.assertEqual([s["file"] for s in doc["skipped"]], [broken])
+            self.assertIn("it is truncated", doc["skipped"][0]["error"])
+        self.assertNotIn(broken, doc["reproduce"][0])
+        self.assertIn("**Left out**: broken.jpg: ", read(self.at("r.md")))
+        self.assertIn("1 picture could not be read and is left out.", read(self.at("r.md")).split("##")[0])
+        self.assertEqual(json.loads(read(self.at("r.json")))["skipped"], doc["skipped"])
+        self.assertIn(b"every value is the same", self.ivit("replay", "r.json"))
+        self.refused("it is truncated", "report", broken, "-o", "none.html")
+        self.assertFalse(os.path.exists(self.at("none.html")))
+
+    def test_calibration_leaves_out_what_cannot_be_read(self):
+        self.broken("set/a.jpg")
+        self.refused("set: no picture of it can be read, the first: set/a.jpg: ", "calibrate", "--calibration", "set", "-o", "c.json")
+        self.assertFalse(os.path.exists(self.at("c.json")))
+        shutil.copy(self.picture, self.at("set", "b.jpg"))
+        doc = json.loads(self.ivit("calibrate", "--calibration", "set", "-o", "c.json", "--json"))
+        self.assertIn("note: left out of the calibration: set/a.jpg: ", self.stderr)
+        self.assertEqual([s["file"] for s in doc["skipped"]], ["set/a.jpg"])
+        self.assertEqual(doc["calibration"]["summary"], "mse ranges from 1 picture of set")
+        # Ranges of a network that has more nodes than this one are not its own.
+        self.ivit("quantize", "--arch", "deit_tiny_patch16_32", "--calibration", "set", "-o", "q.safetensors")
+        ranges = json.loads(read(self.at("c.json")))
+        ranges["sites"]["blocks.99.add1"] = ranges["sites"]["blocks.0.add1"]
+        with open(self.at("other.json"), "w") as f:
+            json.dump(ranges, f)
+        self.refused("of another model: this one has no blocks.99.add1", "classify", self.picture, "--calibration", "other.json")
+
+    def test_what_is_no_checkpoint(self):
+        bundled = next(os.path.join(SOURCE, "assets", f) for f in os.listdir(os.path.join(SOURCE, "assets")) if f.endswith(".safetensors"))
+        with open(self.at("model.pth"), "wb") as f:
+            f.write(b"PK\x03\x04" + bytes(60))
+        os.mkdir(self.at("saved"))
+        self.refused("this is a PyTorch file, expected safetensors", "info", "model.pth")
+        self.refused("this is a folder without a model.safetensors", "info", "saved")
+        os.symlink(bundled, self.at("saved", "model.safetensors"))  # as transformers' save_pretrained() leaves it
+        self.assertEqual(json.loads(self.ivit("info", "saved", "--json"))["architecture"],
+                         json.loads(self.ivit("info", "--json"))["architecture"])
+
+    def test_an_option_does_not_take_the_words_after_its_own(self):
+        bundled = json.loads(self.ivit("info", "--json"))["model"]["source"]
+        self.assertEqual(self.ivit("report", "--runs", "0", "-o", "a.json", "-o", "a.md", self.picture).split(), [b"a.json", b"a.md"])
+        self.assertIn(b"every value is the same", self.ivit("replay", "--image", self.picture, "a.json"))
+        doc = json.loads(self.ivit("run", "--dump", "t.safetensors", "--taps", "*.softmax", "--taps", "head", bundled, self.picture, "--json"))
+        self.assertEqual(len(doc["taps"]), 13)
+
+    def test_a_selftest_without_expectations_does_not_pass(self):
+        for content in ({}, {"shiftmax": []}, {"format": "ivit-report"}):
+            with open(self.at("golden.json"), "w") as f:
+                json.dump(content, f)
+            self.refused("the golden file holds no expectation", "selftest", "--golden", "golden.json")
+
+    def test_run_takes_an_architecture(self):
+        doc = json.loads(self.ivit("run", "--arch", "deit_tiny_patch16_32", self.picture, "--json"))
+        self.assertEqual(doc["file"], self.picture)
+        self.assertEqual(self.ivit("run", self.picture, code=2), b"")
+        self.assertIn("image is required", self.stderr)
+
+    def test_documents(self):
+        with open(self.at("broken.jpg"), "wb") as f:
+            f.write(read(self.picture, "rb")[:500])
+        for command in ("classify", "compare"):
+            doc = json.loads(self.ivit(command, self.picture, "broken.jpg", "--json", code=1))
+            self.assertEqual([i["file"] for i in doc["images"]], [self.picture])
+            self.assertEqual([(s["file"], bool(s["error"])) for s in doc["skipped"]], [("broken.jpg", True)])
+        doc = json.loads(self.ivit("calibrate", "--calibration", SAMPLES, "-o", "c.json", "--json"))
+        self.assertEqual((doc["format"], doc["calibration"]["pictures"]), ("ivit-calibrate", len(os.listdir(SAMPLES))))
+        doc = json.loads(self.ivit("classify", self.picture, "--calibration", "c.json", "--json"))
+        self.assertEqual(doc["calibration"]["pictures"], len(os.listdir(SAMPLES)))
