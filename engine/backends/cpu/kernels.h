@@ -121,8 +121,9 @@ struct Kernels {
     // x i16 [rows, C] of stride ldx -> out u8 [rows, C], packed
     void (*layernorm)(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q,
                       uint8_t* out);
-    // x u8 [rows, n] -> p, as its low and high bytes; stride ld all. rows <= tile_rows. Yields whether any
-    // high byte is not zero; where none is they are not written.
+    // x u8 [rows, n] -> p, as its low and high bytes; stride ld all, of at least n rounded up to 64: so many
+    // are read and written. rows <= tile_rows. Yields whether any high byte is not zero; where none is they
+    // need not be written.
     bool (*shiftmax)(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
                      uint8_t* high);
     // Rows of k, u8 [16, d] of stride ld, into columns of a panel [ceil(d / 4)][width][4], and init[j] = -128
