@@ -85,6 +85,7 @@ struct Finish {
     int64_t ld = 0;                 // stride of old and of the output
     const int8_t* fetch = nullptr;  // cache lines a later product will want, fetched beside this one
     int lines = 0;
+    bool afar = false;  // no product has read this one's panel: it is fetched on the way, and what follows it
     ShiftmaxRows* logits = nullptr;  // shiftmax, which needs no accumulators
 };
 

@@ -134,12 +134,21 @@ inlined void multiply4(__m512i (&acc)[rows][vectors], const uint8_t* x, const ui
     }
 }
 
-// acc += a * b
+// How far ahead of a product a panel from afar is fetched: 380 cycles of six rows.
+constexpr int64_t fetch_distance = 8192;
+
+// acc += a * b. afar: no product of this thread has read b.
 template <int split, int rows, int vectors>
 inlined void multiply(__m512i (&acc)[rows][vectors], const uint8_t* a, const uint8_t* a3, int64_t lda,
-                      const int8_t* b, int64_t k4) {
+                      const int8_t* b, int64_t k4, bool afar) {
     const int8_t* const end = b + k4 * vectors * 64;
-    for (; b != end; b += vectors * 64, a += 4, a3 += 4) multiply4<split>(acc, a, a3, lda, b);
+    if (afar)
+        for (; b != end; b += vectors * 64, a += 4, a3 += 4) {
+            for (int v = 0; v < vectors; ++v) _mm_prefetch(b + fetch_distance + v * 64, _MM_HINT_T0);
+            multiply4<split>(acc, a, a3, lda, b);
+        }
+    else
+        for (; b != end; b += vectors * 64, a += 4, a3 += 4) multiply4<split>(acc, a, a3, lda, b);
 }
 
 struct Nothing {};
@@ -164,18 +173,18 @@ inlined void keep_in_place(__m512i (&acc)[rows][vectors]) {
 // step(0..slots-1) are called on the way, spread over k.
 template <int slots, int split, int rows, int vectors, typename Step>
 inlined void multiply_and(__m512i (&acc)[rows][vectors], const uint8_t* a, const uint8_t* a3, int64_t lda,
-                          const int8_t* b, int64_t k4, const Step& step) {
+                          const int8_t* b, int64_t k4, bool afar, const Step& step) {
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) acc[r][v] = zeroed();
     if constexpr (std::is_same_v<Step, Nothing>) {
-        multiply<split>(acc, a, a3, lda, b, k4);
+        multiply<split>(acc, a, a3, lda, b, k4, afar);
     } else {
         const int64_t part = (k4 + slots / 2) / slots;
         for (int i = 0; i < slots; ++i) {
             const int64_t count = i < slots - 1 && part < k4 ? part : k4;
-            multiply<split>(acc, a, a3, lda, b, count);
+            multiply<split>(acc, a, a3, lda, b, count, afar);
             k4 -= count;
             a += count * 4;
             a3 += count * 4;
@@ -190,9 +199,9 @@ inlined void multiply_and(__m512i (&acc)[rows][vectors], const uint8_t* a, const
 // to `out`'s 256-fold.
 template <bool on_upper, int rows, int vectors, int slots = 6, typename Step>
 inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-                  int32_t* out, const Step& step) {
+                  int32_t* out, bool afar, const Step& step) {
     __m512i acc[rows][vectors];
-    multiply_and<slots, 3>(acc, a, a + 3 * lda, lda, b, k4, step);
+    multiply_and<slots, 3>(acc, a, a + 3 * lda, lda, b, k4, afar, step);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
@@ -209,7 +218,7 @@ template <int rows, int vectors, int slots = 4, typename Step>
 inlined void tile_of_both(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
                           const int32_t* init, int32_t* out, const Step& step) {
     __m512i acc[2 * rows][vectors];
-    multiply_and<slots, rows>(acc, a, a_high, lda, b, k4, step);
+    multiply_and<slots, rows>(acc, a, a_high, lda, b, k4, false, step);
     keep_in_place(acc);
 #pragma GCC unroll 3
     for (int r = 0; r < rows; ++r)
@@ -223,14 +232,15 @@ inlined void tile_of_both(const uint8_t* a, const uint8_t* a_high, int64_t lda, 
 
 // The products with nothing inside.
 template <bool on_upper, int rows, int vectors>
-void plain(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out) {
-    tile<on_upper, rows, vectors>(a, lda, b, k4, init, out, Nothing{});
+void plain(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
+           bool afar) {
+    tile<on_upper, rows, vectors>(a, lda, b, k4, init, out, afar, Nothing{});
 }
 
 template <int rows, int vectors>
 void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
              const Finish& f) {
-    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, f.afar, [&](int r) {
         fetch(f, r);
         if (r < f.rows) row_u8(f.acc + r * tile_cols, f.q, f.u8 + r * f.ld);
     });
@@ -239,7 +249,7 @@ void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const i
 template <int rows, int vectors>
 void with_i16(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
               const Finish& f) {
-    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, f.afar, [&](int r) {
         fetch(f, r);
         if (r < f.rows) row_i16(f.acc + r * tile_cols, f.q, f.i16 + r * f.ld);
     });
@@ -250,7 +260,7 @@ __attribute__((target("avx512vbmi"))) void with_table(const uint8_t* a, int64_t 
                                                       int64_t k4, const int32_t* init, int32_t* out,
                                                       const Finish& f) {
     tile<false, rows, vectors>(
-        a, lda, b, k4, init, out, [&](int r) __attribute__((target("avx512vbmi"))) {
+        a, lda, b, k4, init, out, f.afar, [&](int r) __attribute__((target("avx512vbmi"))) {
             fetch(f, r);
             if (r < f.rows) row_table(f.acc + r * tile_cols, f.q, f.table, f.u8 + r * f.ld);
         });
@@ -260,7 +270,7 @@ template <int rows, int vectors>
 void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
               const Finish& f) {
     const Stream s = split(f.stream);
-    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, f.afar, [&](int r) {
         fetch(f, r);
         if (r >= f.rows) return;
         half_row_sum(f.acc + r * tile_cols, f.q, 0, s, f.old + r * f.ld, f.i16 + r * f.ld);
@@ -285,7 +295,7 @@ __attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64
                                                          ShiftmaxRows* s) {
     ShiftmaxStages at;
     tile<on_upper, rows, vectors, tile_rows + 2>(
-        a, lda, b, k4, init, out, [&](int stage) __attribute__((target("avx512vbmi"))) {
+        a, lda, b, k4, init, out, false, [&](int stage) __attribute__((target("avx512vbmi"))) {
             shiftmax_stage<direct>(*s, stage, &at);
         });
     last_stage(direct, &at, s);
@@ -378,10 +388,10 @@ void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t
         }
     }
     finish(avx512vnni_kernels(), f);
-    if (!a_high) return plain<false, rows, vectors>(a, lda, b, k4, init, acc);
+    if (!a_high) return plain<false, rows, vectors>(a, lda, b, k4, init, acc, f.afar);
     if (k4 <= dense_k4) return both<rows, vectors>(a, a_high, lda, b, k4, init, acc);
     upper_tile<rows, vectors>(a_high, lda, b, k4, acc);
-    plain<true, rows, vectors>(a, lda, b, k4, init, acc);
+    plain<true, rows, vectors>(a, lda, b, k4, init, acc, false);
 }
 
 template <int vectors>

@@ -52,6 +52,10 @@ void output(const Context& ctx, const Linear& l, int32_t* acc, int64_t row, int 
     if (f->q.lift) ctx.kernels.lift(acc, rows, cols, f->q.lift);
 }
 
+// So few blocks would want the next panel in bursts, which make them wait: what their first one fetches on
+// its way is all they need.
+constexpr int64_t few_blocks = 5;
+
 // The panel that comes next, to be fetched a share at a time while this one is at work.
 struct Ahead {
     const int8_t* at = nullptr;
@@ -94,9 +98,8 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
         const int64_t blocks = (r1 - r0 + tile_rows - 1) / tile_rows, least = (r1 - r0) / blocks,
                       larger = (r1 - r0) % blocks;
         for (int64_t p = p0; p < p1; ++p) {
-            // A panel that is read once comes fastest as the processor itself fetches it.
             Ahead ahead;
-            if (blocks > 1)
+            if (blocks >= few_blocks)
                 ahead = p + 1 < p1           ? Ahead(w, p + 1, blocks)
                         : chunk + 1 < chunks ? Ahead(w, p0, blocks)
                         : l.next             ? Ahead(*l.next, 0, blocks)
@@ -107,6 +110,7 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
             for (int64_t b = 0; b < blocks; ++b) {
                 const int rows = static_cast<int>(least + (b < larger));
                 ahead.next(&before);
+                before.afar = b == 0;
                 int32_t* acc = accs[tiles++ % 2];
                 k.gemm_tile(x + (r - r0) * ldx, nullptr, ldx, panel, w.k4(),
                             l.linear->init.data() + p * tile_cols, rows, width, acc, before);
