@@ -52,9 +52,9 @@ void output(const Context& ctx, const Linear& l, int32_t* acc, int64_t row, int 
     if (f->q.lift) ctx.kernels.lift(acc, rows, cols, f->q.lift);
 }
 
-// So few blocks would want the next panel in bursts, which make them wait: what their first one fetches on
-// its way is all they need.
-constexpr int64_t few_blocks = 5;
+// So few blocks would want the next panel in bursts, which make them wait: their first one fetches it on its
+// way. Only how the next matrix begins is left to them.
+constexpr int64_t few_blocks = 5, first_lines = 128;
 
 // The panel that comes next, to be fetched a share at a time while this one is at work.
 struct Ahead {
@@ -62,8 +62,8 @@ struct Ahead {
     int lines = 0, share = 0;
 
     Ahead() = default;
-    Ahead(const Panels& w, int64_t p, int64_t shares)
-        : at(w.panel(p)), lines(static_cast<int>(w.panel_bytes(p) / 64)) {
+    Ahead(const Panels& w, int64_t p, int64_t shares, int64_t most = INT64_MAX)
+        : at(w.panel(p)), lines(static_cast<int>(std::min(most, w.panel_bytes(p) / 64))) {
         share = static_cast<int>((lines + shares - 1) / shares);
     }
     void next(Finish* f) {
@@ -74,8 +74,9 @@ struct Ahead {
     }
 };
 
-// Rows [first, last) times panels [p0, p1).
-void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, int64_t p0, int64_t p1) {
+// Rows [first, last) times panels [p0, p1). next: the panel of l.next this thread will want first.
+void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, int64_t p0, int64_t p1,
+              int64_t next = 0) {
     const Kernels& k = ctx.kernels;
     const Panels& w = *l.linear->panels;
     // Two: a tile is finished while the next one is multiplied.
@@ -102,8 +103,10 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
             if (blocks >= few_blocks)
                 ahead = p + 1 < p1           ? Ahead(w, p + 1, blocks)
                         : chunk + 1 < chunks ? Ahead(w, p0, blocks)
-                        : l.next             ? Ahead(*l.next, 0, blocks)
+                        : l.next             ? Ahead(*l.next, next, blocks)
                                              : Ahead();
+            else if (p + 1 == p1 && l.next)
+                ahead = Ahead(*l.next, next, blocks, first_lines);
             const int8_t* const panel = w.panel(p);
             const int width = w.width(p), cols = w.cols(p);
             int64_t r = r0;
@@ -127,8 +130,11 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
 
 bool rows_fill(const Context& ctx, const Panels& weights, int64_t rows) {
     // Reading a large matrix once, not once a thread, is worth waiting for each other for more rows than
-    // that.
-    return rows >= ctx.pool.size() * (weights.K * weights.N > 256 << 10 ? 4 * tile_rows : tile_rows);
+    // that; all the more where not even a half of it stays in a second-level cache.
+    const int64_t size = weights.K * weights.N;
+    return rows >= ctx.pool.size() * (size <= 256 << 10 ? tile_rows / 2
+                                      : size <= 1 << 20 ? 4 * tile_rows
+                                                        : 10 * tile_rows);
 }
 
 bool linear_by_rows(const Context& ctx, const Linear& l) {
@@ -138,10 +144,11 @@ bool linear_by_rows(const Context& ctx, const Linear& l) {
 void linear_part(const Context& ctx, const Linear& l, int part) {
     const int64_t panels = l.linear->panels->count(), parts = ctx.pool.size();
     if (l.norm) ctx.mine().rows.grow((chunk_rows(l.linear->panels->K) + 1) * l.linear->panels->K);
+    const int64_t next = l.next && !rows_fill(ctx, *l.next, l.rows) ? l.next->count() * part / parts : 0;
     if (!linear_by_rows(ctx, l))
-        return multiply(ctx, l, 0, l.rows, panels * part / parts, panels * (part + 1) / parts);
+        return multiply(ctx, l, 0, l.rows, panels * part / parts, panels * (part + 1) / parts, next);
     const int64_t first = l.rows * part / parts, last = l.rows * (part + 1) / parts, N = l.linear->panels->N;
-    multiply(ctx, l, first, last, 0, panels);
+    multiply(ctx, l, first, last, 0, panels, next);
     if (l.gelu && l.gelu->quant->quant.shift.row_pivot)
         gelu_rows(ctx, *l.gelu, l.u8 + first * N, last - first, N);
 }
