@@ -52,9 +52,9 @@ void output(const Context& ctx, const Linear& l, int32_t* acc, int64_t row, int 
     if (f->q.lift) ctx.kernels.lift(acc, rows, cols, f->q.lift);
 }
 
-// So few blocks would want the next panel in bursts, which make them wait: their first one fetches it on its
+// Fewer blocks would want the next panel in bursts, which make them wait: their first one fetches it on its
 // way. Only how the next matrix begins is left to them.
-constexpr int64_t few_blocks = 5, first_lines = 128;
+constexpr int64_t few_blocks = 3, first_lines = 128;
 
 // The panel that comes next, to be fetched a share at a time while this one is at work.
 struct Ahead {
