@@ -52,9 +52,13 @@ void output(const Context& ctx, const Linear& l, int32_t* acc, int64_t row, int 
     if (f->q.lift) ctx.kernels.lift(acc, rows, cols, f->q.lift);
 }
 
+// Bytes of a matrix that a third-level cache is likely to hold, with all its like.
+constexpr int64_t small_matrix = 256 << 10;
+
 // Fewer blocks would want the next panel in bursts, which make them wait: their first one fetches it on its
-// way. Only how the next matrix begins is left to them.
-constexpr int64_t few_blocks = 3, first_lines = 128;
+// way, and only how the next matrix begins is left to them. From memory bursts are better than too late.
+int64_t few_blocks(const Panels& w) { return w.K * w.N <= small_matrix ? 5 : 3; }
+constexpr int64_t first_lines = 128;
 
 // The panel that comes next, to be fetched a share at a time while this one is at work.
 struct Ahead {
@@ -100,7 +104,7 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
                       larger = (r1 - r0) % blocks;
         for (int64_t p = p0; p < p1; ++p) {
             Ahead ahead;
-            if (blocks >= few_blocks)
+            if (blocks >= few_blocks(w))
                 ahead = p + 1 < p1           ? Ahead(w, p + 1, blocks)
                         : chunk + 1 < chunks ? Ahead(w, p0, blocks)
                         : l.next             ? Ahead(*l.next, next, blocks)
@@ -132,9 +136,9 @@ bool rows_fill(const Context& ctx, const Panels& weights, int64_t rows) {
     // Reading a large matrix once, not once a thread, is worth waiting for each other for more rows than
     // that; all the more where not even a half of it stays in a second-level cache.
     const int64_t size = weights.K * weights.N;
-    return rows >= ctx.pool.size() * (size <= 256 << 10 ? tile_rows / 2
-                                      : size <= 1 << 20 ? 4 * tile_rows
-                                                        : 10 * tile_rows);
+    return rows >= ctx.pool.size() * (size <= small_matrix ? tile_rows / 2
+                                      : size <= 1 << 20    ? 4 * tile_rows
+                                                           : 10 * tile_rows);
 }
 
 bool linear_by_rows(const Context& ctx, const Linear& l) {
