@@ -268,7 +268,7 @@ TEST_CASE("cpu: Shiftmax rows are arithmetic.h's for every parameter", "[cpu]") 
                 const auto packed = cpu::pack_node(model, 1, nullptr);
                 const int64_t reach = int64_t{1} << (from->out.bits - 1);
                 const int rows = static_cast<int>(uniform(1, tile_rows));
-                const int64_t ld = n + uniform(0, 9);
+                const int64_t ld = (n + 63) / 64 * 64 + uniform(0, 9);
                 std::vector<int16_t> x(static_cast<size_t>(rows * ld));
                 // Tables end where the distances do: all of them, and any part.
                 fill(x.data(), rows * ld, trial % 2 ? -reach : uniform(-reach, reach - 1), reach - 1, how);

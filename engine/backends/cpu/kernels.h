@@ -85,6 +85,7 @@ struct Finish {
     int64_t ld = 0;                 // stride of old and of the output
     const int8_t* fetch = nullptr;  // cache lines a later product will want, fetched beside this one
     int lines = 0;
+    bool afar = false;  // no product has read this one's panel: it is fetched on the way, and what follows it
     ShiftmaxRows* logits = nullptr;  // shiftmax, which needs no accumulators
 };
 
@@ -121,8 +122,9 @@ struct Kernels {
     // x i16 [rows, C] of stride ldx -> out u8 [rows, C], packed
     void (*layernorm)(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q,
                       uint8_t* out);
-    // x u8 [rows, n] -> p, as its low and high bytes; stride ld all. rows <= tile_rows. Yields whether any
-    // high byte is not zero; where none is they are not written.
+    // x u8 [rows, n] -> p, as its low and high bytes; stride ld all, of at least n rounded up to 64: so many
+    // are read and written. rows <= tile_rows. Yields whether any high byte is not zero; where none is they
+    // need not be written.
     bool (*shiftmax)(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
                      uint8_t* high);
     // Rows of k, u8 [16, d] of stride ld, into columns of a panel [ceil(d / 4)][width][4], and init[j] = -128

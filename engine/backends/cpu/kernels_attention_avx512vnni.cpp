@@ -44,21 +44,21 @@ __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t
             order, _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(c, 8)));
     }
     for (int64_t i = 0; i < n; i += 64) {
-        const __mmask64 valid = lanes64(n - i);
-        const __m512i delta = _mm512_sub_epi8(top, _mm512_maskz_loadu_epi8(valid, x + i));
-        _mm512_mask_storeu_epi8(low + i, valid, look_up(p_low, delta));
-        if (high) _mm512_mask_storeu_epi8(high + i, valid, look_up(p_high, delta));
+        const __m512i delta = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
+        _mm512_storeu_si512(low + i, look_up(p_low, delta));
+        if (high) _mm512_storeu_si512(high + i, look_up(p_high, delta));
     }
 }
 
 // Stage by stage over all rows: each stage of one row waits long for the one before, those of other rows do
 // not.
+template <bool direct>
 __attribute__((target("avx512vbmi"))) bool in_stages(ShiftmaxRows s) {
     ShiftmaxStages at;
     greatest_stage(s, &at);
     for (int r = 0; r < s.rows; ++r) sum_stage(s, r, &at);
-    for (int r = 0; r < s.rows; ++r) share_stage(s, r, at);
-    last_stage(&at, &s);
+    for (int r = 0; r < s.rows; ++r) share_stage<direct>(s, r, at);
+    last_stage(direct, &at, &s);
     return s.upper;
 }
 
@@ -83,7 +83,8 @@ __attribute__((target("avx512vbmi"))) bool shiftmax_any(const uint8_t* x, int64_
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
               uint8_t* high) {
     if (q.all.count == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
-    if (shiftmax_in_stages(q)) return in_stages({x, ld, rows, n, q, low, high});
+    const ShiftmaxRows s{x, ld, rows, n, q, low, high};
+    if (shiftmax_in_stages(q)) return shares_directly(s) ? in_stages<true>(s) : in_stages<false>(s);
     return shiftmax_any(x, ld, rows, n, q, low, high);
 }
 

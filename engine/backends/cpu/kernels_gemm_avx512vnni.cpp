@@ -119,7 +119,8 @@ inlined void half_row_sum(const int32_t* acc, const RequantView& q, int c, const
 
 // One step over four k. Few pointers: the compiler keeps what it has no general register for in vector
 // registers, from where it comes back only behind all the products that wait.
-template <int rows, int vectors>
+// Rows from `split` on are those of x3.
+template <int split, int rows, int vectors>
 inlined void multiply4(__m512i (&acc)[rows][vectors], const uint8_t* x, const uint8_t* x3, int64_t lda,
                        const int8_t* b) {
     __m512i w[vectors];
@@ -127,24 +128,29 @@ inlined void multiply4(__m512i (&acc)[rows][vectors], const uint8_t* x, const ui
     for (int v = 0; v < vectors; ++v) w[v] = _mm512_loadu_si512(b + v * 64);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r) {
-        const __m512i four = broadcast4(r < 3 ? x + r * lda : x3 + (r - 3) * lda);
+        const __m512i four = broadcast4(r < split ? x + r * lda : x3 + (r - split) * lda);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], four, w[v]);
     }
 }
 
-// acc += a * b
-template <int rows, int vectors>
-inlined void multiply(__m512i (&acc)[rows][vectors], const uint8_t* a, int64_t lda, const int8_t* b,
-                      int64_t k4) {
+// How far ahead of a product a panel from afar is fetched: 290 cycles of six rows.
+constexpr int64_t fetch_distance = 6144;
+
+// acc += a * b. afar: no product of this thread has read b.
+template <int split, int rows, int vectors>
+inlined void multiply(__m512i (&acc)[rows][vectors], const uint8_t* a, const uint8_t* a3, int64_t lda,
+                      const int8_t* b, int64_t k4, bool afar) {
     const int8_t* const end = b + k4 * vectors * 64;
-    for (const uint8_t* a3 = a + 3 * lda; b != end; b += vectors * 64, a += 4, a3 += 4)
-        multiply4<rows, vectors>(acc, a, a3, lda, b);
+    if (afar)
+        for (; b != end; b += vectors * 64, a += 4, a3 += 4) {
+            for (int v = 0; v < vectors; ++v) _mm_prefetch(b + fetch_distance + v * 64, _MM_HINT_T0);
+            multiply4<split>(acc, a, a3, lda, b);
+        }
+    else
+        for (; b != end; b += vectors * 64, a += 4, a3 += 4) multiply4<split>(acc, a, a3, lda, b);
 }
 
-// One function, so that the accumulators stay an array the compiler can take apart into registers. They start
-// from zero, which costs nothing, unlike loads of `init`. on_upper: to `out`'s 256-fold. Unless Step is
-// nothing, step(0..slots-1) are called on the way, spread over k.
 struct Nothing {};
 
 // A sixth of the lines to fetch.
@@ -154,28 +160,48 @@ inlined void fetch(const Finish& f, int slot) {
     for (int i = 0; i < lines; ++i, line += 64) _mm_prefetch(line, _MM_HINT_T1);
 }
 
-template <bool on_upper, int rows, int vectors, int slots = 6, typename Step>
-inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
-                  int32_t* out, const Step& step) {
-    __m512i acc[rows][vectors];
+// Or the compiler would copy accumulators between one loop and the next.
+template <int rows, int vectors>
+inlined void keep_in_place(__m512i (&acc)[rows][vectors]) {
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) asm volatile("" : "+v"(acc[r][v]));
+}
+
+// acc = a * b, from zero: that costs nothing, unlike loads of `init`. Unless Step is nothing,
+// step(0..slots-1) are called on the way, spread over k.
+template <int slots, int split, int rows, int vectors, typename Step>
+inlined void multiply_and(__m512i (&acc)[rows][vectors], const uint8_t* a, const uint8_t* a3, int64_t lda,
+                          const int8_t* b, int64_t k4, bool afar, const Step& step) {
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) acc[r][v] = zeroed();
     if constexpr (std::is_same_v<Step, Nothing>) {
-        multiply<rows, vectors>(acc, a, lda, b, k4);
+        multiply<split>(acc, a, a3, lda, b, k4, afar);
     } else {
         const int64_t part = (k4 + slots / 2) / slots;
         for (int i = 0; i < slots; ++i) {
             const int64_t count = i < slots - 1 && part < k4 ? part : k4;
-            multiply<rows, vectors>(acc, a, lda, b, count);
+            multiply<split>(acc, a, a3, lda, b, count, afar);
             k4 -= count;
             a += count * 4;
+            a3 += count * 4;
             b += count * vectors * 64;
             step(i);
             asm volatile("" ::: "memory");  // or its constants would be kept in registers there are not
         }
     }
+}
+
+// One function, so that the accumulators stay an array the compiler can take apart into registers. on_upper:
+// to `out`'s 256-fold.
+template <bool on_upper, int rows, int vectors, int slots = 6, typename Step>
+inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init,
+                  int32_t* out, bool afar, const Step& step) {
+    __m512i acc[rows][vectors];
+    multiply_and<slots, 3>(acc, a, a + 3 * lda, lda, b, k4, afar, step);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
@@ -187,16 +213,34 @@ inlined void tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, co
         }
 }
 
+// The same of a + 256 a_high: rows of a, then those of a_high.
+template <int rows, int vectors, int slots = 4, typename Step>
+inlined void tile_of_both(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+                          const int32_t* init, int32_t* out, const Step& step) {
+    __m512i acc[2 * rows][vectors];
+    multiply_and<slots, rows>(acc, a, a_high, lda, b, k4, false, step);
+    keep_in_place(acc);
+#pragma GCC unroll 3
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) {
+            const __m512i sum = _mm512_add_epi32(acc[r][v], _mm512_slli_epi32(acc[rows + r][v], 8));
+            _mm512_store_si512(out + r * tile_cols + v * 16,
+                               _mm512_add_epi32(sum, _mm512_loadu_si512(init + v * 16)));
+        }
+}
+
 // The products with nothing inside.
 template <bool on_upper, int rows, int vectors>
-void plain(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out) {
-    tile<on_upper, rows, vectors>(a, lda, b, k4, init, out, Nothing{});
+void plain(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
+           bool afar) {
+    tile<on_upper, rows, vectors>(a, lda, b, k4, init, out, afar, Nothing{});
 }
 
 template <int rows, int vectors>
 void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
              const Finish& f) {
-    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, f.afar, [&](int r) {
         fetch(f, r);
         if (r < f.rows) row_u8(f.acc + r * tile_cols, f.q, f.u8 + r * f.ld);
     });
@@ -205,7 +249,7 @@ void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const i
 template <int rows, int vectors>
 void with_i16(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
               const Finish& f) {
-    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, f.afar, [&](int r) {
         fetch(f, r);
         if (r < f.rows) row_i16(f.acc + r * tile_cols, f.q, f.i16 + r * f.ld);
     });
@@ -216,7 +260,7 @@ __attribute__((target("avx512vbmi"))) void with_table(const uint8_t* a, int64_t 
                                                       int64_t k4, const int32_t* init, int32_t* out,
                                                       const Finish& f) {
     tile<false, rows, vectors>(
-        a, lda, b, k4, init, out, [&](int r) __attribute__((target("avx512vbmi"))) {
+        a, lda, b, k4, init, out, f.afar, [&](int r) __attribute__((target("avx512vbmi"))) {
             fetch(f, r);
             if (r < f.rows) row_table(f.acc + r * tile_cols, f.q, f.table, f.u8 + r * f.ld);
         });
@@ -226,7 +270,7 @@ template <int rows, int vectors>
 void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
               const Finish& f) {
     const Stream s = split(f.stream);
-    tile<false, rows, vectors>(a, lda, b, k4, init, out, [&](int r) {
+    tile<false, rows, vectors>(a, lda, b, k4, init, out, f.afar, [&](int r) {
         fetch(f, r);
         if (r >= f.rows) return;
         half_row_sum(f.acc + r * tile_cols, f.q, 0, s, f.old + r * f.ld, f.i16 + r * f.ld);
@@ -234,22 +278,60 @@ void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const 
     });
 }
 
-// Shiftmax of rows that wait for another product: the sum of one while the shares of the one before it are
-// looked up.
-template <bool on_upper, int rows, int vectors>
+// Shiftmax of rows that wait for another product, in tile_rows + 2 stages: the sum of one while the shares of
+// the one before it are looked up.
+template <bool direct>
+__attribute__((target("avx512vbmi"))) inlined void shiftmax_stage(const ShiftmaxRows& s, int stage,
+                                                                  ShiftmaxStages* at) {
+    const int r = stage - 1;
+    if (stage == 0) return greatest_stage(s, at);
+    if (r < s.rows) sum_stage(s, r, at);
+    if (r > 0 && r <= s.rows) share_stage<direct>(s, r - 1, *at);
+}
+
+template <bool on_upper, bool direct, int rows, int vectors>
 __attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64_t lda, const int8_t* b,
                                                          int64_t k4, const int32_t* init, int32_t* out,
                                                          ShiftmaxRows* s) {
     ShiftmaxStages at;
     tile<on_upper, rows, vectors, tile_rows + 2>(
-        a, lda, b, k4, init, out, [&](int slot) __attribute__((target("avx512vbmi"))) {
-            const int r = slot - 1;
-            if (slot == 0) return greatest_stage(*s, &at);
-            if (r < s->rows) sum_stage(*s, r, &at);
-            if (r > 0 && r <= s->rows) share_stage(*s, r - 1, at);
+        a, lda, b, k4, init, out, false, [&](int stage) __attribute__((target("avx512vbmi"))) {
+            shiftmax_stage<direct>(*s, stage, &at);
         });
-    last_stage(&at, s);
+    last_stage(direct, &at, s);
 }
+
+// As two tiles, each of half the rows twice. The rows that wait will have as many upper bytes.
+template <int rows, int vectors>
+__attribute__((target("avx512vbmi"))) void both_with_shiftmax(const uint8_t* a, const uint8_t* a_high,
+                                                              int64_t lda, const int8_t* b, int64_t k4,
+                                                              const int32_t* init, int32_t* out,
+                                                              ShiftmaxRows* s) {
+    constexpr int first = (rows + 1) / 2;
+    ShiftmaxStages at;
+    tile_of_both<first, vectors>(
+        a, a_high, lda, b, k4, init,
+        out, [&](int stage) __attribute__((target("avx512vbmi"))) { shiftmax_stage<true>(*s, stage, &at); });
+    tile_of_both<rows - first, vectors>(
+        a + first * lda, a_high + first * lda, lda, b, k4, init,
+        out + first * tile_cols, [&](int stage) __attribute__((target("avx512vbmi"))) {
+            shiftmax_stage<true>(*s, stage + 4, &at);
+        });
+    last_stage(true, &at, s);
+}
+
+template <int rows, int vectors>
+void both(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
+          const int32_t* init, int32_t* out) {
+    constexpr int first = rows > 3 ? (rows + 1) / 2 : rows;
+    tile_of_both<first, vectors>(a, a_high, lda, b, k4, init, out, Nothing{});
+    if constexpr (rows > first)
+        tile_of_both<rows - first, vectors>(a + first * lda, a_high + first * lda, lda, b, k4, init,
+                                            out + first * tile_cols, Nothing{});
+}
+
+// Up to so many groups of four k every one has an upper byte: 2^15 shared among up to 128.
+constexpr int64_t dense_k4 = 32;
 
 // The product of upper bytes: zeros but for a few probabilities, so only groups of four k where any row has
 // one.
@@ -267,7 +349,7 @@ void upper_tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int3
             any = _mm512_or_si512(any, _mm512_maskz_loadu_epi32(valid, a + r * lda));
         for (unsigned groups = _mm512_test_epi32_mask(any, any); groups; groups &= groups - 1) {
             const int g = __builtin_ctz(groups);
-            multiply4<rows, vectors>(acc, a + 4 * g, a + 4 * g + 3 * lda, lda, b + g * vectors * 64);
+            multiply4<3>(acc, a + 4 * g, a + 4 * g + 3 * lda, lda, b + g * vectors * 64);
         }
     }
 #pragma GCC unroll 6
@@ -293,16 +375,23 @@ void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t
     }
     if constexpr (rows >= 4 && vectors >= 2) {
         if (f.to == Finish::To::shiftmax && shiftmax_in_stages(f.logits->q)) {
-            if (!a_high) return with_shiftmax<false, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
+            const bool direct = shares_directly(*f.logits);
+            if (!a_high)
+                return direct
+                           ? with_shiftmax<false, true, rows, vectors>(a, lda, b, k4, init, acc, f.logits)
+                           : with_shiftmax<false, false, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
+            if (k4 <= dense_k4)
+                return both_with_shiftmax<rows, vectors>(a, a_high, lda, b, k4, init, acc, f.logits);
             upper_tile<rows, vectors>(a_high, lda, b, k4, acc);
-            with_shiftmax<true, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
+            with_shiftmax<true, false, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
             return;
         }
     }
     finish(avx512vnni_kernels(), f);
-    if (!a_high) return plain<false, rows, vectors>(a, lda, b, k4, init, acc);
+    if (!a_high) return plain<false, rows, vectors>(a, lda, b, k4, init, acc, f.afar);
+    if (k4 <= dense_k4) return both<rows, vectors>(a, a_high, lda, b, k4, init, acc);
     upper_tile<rows, vectors>(a_high, lda, b, k4, acc);
-    plain<true, rows, vectors>(a, lda, b, k4, init, acc);
+    plain<true, rows, vectors>(a, lda, b, k4, init, acc, false);
 }
 
 template <int vectors>

@@ -52,14 +52,22 @@ void output(const Context& ctx, const Linear& l, int32_t* acc, int64_t row, int 
     if (f->q.lift) ctx.kernels.lift(acc, rows, cols, f->q.lift);
 }
 
+// Bytes of a matrix that a third-level cache is likely to hold, with all its like.
+constexpr int64_t small_matrix = 256 << 10;
+
+// Fewer blocks would want the next panel in bursts, which make them wait: their first one fetches it on its
+// way, and only how the next matrix begins is left to them. From memory bursts are better than too late.
+int64_t few_blocks(const Panels& w) { return w.K * w.N <= small_matrix ? 5 : 3; }
+constexpr int64_t first_lines = 128;
+
 // The panel that comes next, to be fetched a share at a time while this one is at work.
 struct Ahead {
     const int8_t* at = nullptr;
     int lines = 0, share = 0;
 
     Ahead() = default;
-    Ahead(const Panels& w, int64_t p, int64_t shares)
-        : at(w.panel(p)), lines(static_cast<int>(w.panel_bytes(p) / 64)) {
+    Ahead(const Panels& w, int64_t p, int64_t shares, int64_t most = INT64_MAX)
+        : at(w.panel(p)), lines(static_cast<int>(std::min(most, w.panel_bytes(p) / 64))) {
         share = static_cast<int>((lines + shares - 1) / shares);
     }
     void next(Finish* f) {
@@ -70,8 +78,9 @@ struct Ahead {
     }
 };
 
-// Rows [first, last) times panels [p0, p1).
-void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, int64_t p0, int64_t p1) {
+// Rows [first, last) times panels [p0, p1). next: the panel of l.next this thread will want first.
+void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, int64_t p0, int64_t p1,
+              int64_t next = 0) {
     const Kernels& k = ctx.kernels;
     const Panels& w = *l.linear->panels;
     // Two: a tile is finished while the next one is multiplied.
@@ -94,19 +103,21 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
         const int64_t blocks = (r1 - r0 + tile_rows - 1) / tile_rows, least = (r1 - r0) / blocks,
                       larger = (r1 - r0) % blocks;
         for (int64_t p = p0; p < p1; ++p) {
-            // A panel that is read once comes fastest as the processor itself fetches it.
             Ahead ahead;
-            if (blocks > 1)
+            if (blocks >= few_blocks(w))
                 ahead = p + 1 < p1           ? Ahead(w, p + 1, blocks)
                         : chunk + 1 < chunks ? Ahead(w, p0, blocks)
-                        : l.next             ? Ahead(*l.next, 0, blocks)
+                        : l.next             ? Ahead(*l.next, next, blocks)
                                              : Ahead();
+            else if (p + 1 == p1 && l.next)
+                ahead = Ahead(*l.next, next, blocks, first_lines);
             const int8_t* const panel = w.panel(p);
             const int width = w.width(p), cols = w.cols(p);
             int64_t r = r0;
             for (int64_t b = 0; b < blocks; ++b) {
                 const int rows = static_cast<int>(least + (b < larger));
                 ahead.next(&before);
+                before.afar = b == 0;
                 int32_t* acc = accs[tiles++ % 2];
                 k.gemm_tile(x + (r - r0) * ldx, nullptr, ldx, panel, w.k4(),
                             l.linear->init.data() + p * tile_cols, rows, width, acc, before);
@@ -123,8 +134,11 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
 
 bool rows_fill(const Context& ctx, const Panels& weights, int64_t rows) {
     // Reading a large matrix once, not once a thread, is worth waiting for each other for more rows than
-    // that.
-    return rows >= ctx.pool.size() * (weights.K * weights.N > 256 << 10 ? 4 * tile_rows : tile_rows);
+    // that; all the more where not even a half of it stays in a second-level cache.
+    const int64_t size = weights.K * weights.N;
+    return rows >= ctx.pool.size() * (size <= small_matrix ? tile_rows / 2
+                                      : size <= 1 << 20    ? 4 * tile_rows
+                                                           : 10 * tile_rows);
 }
 
 bool linear_by_rows(const Context& ctx, const Linear& l) {
@@ -134,10 +148,11 @@ bool linear_by_rows(const Context& ctx, const Linear& l) {
 void linear_part(const Context& ctx, const Linear& l, int part) {
     const int64_t panels = l.linear->panels->count(), parts = ctx.pool.size();
     if (l.norm) ctx.mine().rows.grow((chunk_rows(l.linear->panels->K) + 1) * l.linear->panels->K);
+    const int64_t next = l.next && !rows_fill(ctx, *l.next, l.rows) ? l.next->count() * part / parts : 0;
     if (!linear_by_rows(ctx, l))
-        return multiply(ctx, l, 0, l.rows, panels * part / parts, panels * (part + 1) / parts);
+        return multiply(ctx, l, 0, l.rows, panels * part / parts, panels * (part + 1) / parts, next);
     const int64_t first = l.rows * part / parts, last = l.rows * (part + 1) / parts, N = l.linear->panels->N;
-    multiply(ctx, l, first, last, 0, panels);
+    multiply(ctx, l, first, last, 0, panels, next);
     if (l.gelu && l.gelu->quant->quant.shift.row_pivot)
         gelu_rows(ctx, *l.gelu, l.u8 + first * N, last - first, N);
 }

@@ -74,7 +74,8 @@ void pack_gelu_rows(const QuantNode& q, PackedNode* p) {
 void PackedNode::Planes::fill(const Buffer<uint64_t>& e, int64_t distances) {
     uint64_t bits = 0;
     for (int64_t delta = 0; delta < distances; ++delta) bits |= e[delta];
-    while (!(bits >> shift & 1)) ++shift;  // e is at least 1
+    // e is at least 1. 16 bits stay: with the shift in it, 2^M / d must not pass 32.
+    while (bits >> shift >> 16 && !(bits >> shift & 1)) ++shift;
     while (bits >> shift >> (8 * count)) ++count;
     bytes = Buffer<uint8_t>(count * distances);
     for (int b = 0; b < count; ++b)

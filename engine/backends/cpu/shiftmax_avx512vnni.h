@@ -92,16 +92,15 @@ vbmi_inlined uint64_t sum_row(const uint8_t* x, int64_t n, const uint8_t* max, c
     return sum << e.shift;
 }
 
-// Where p of distance v lies among the words two packs of four products leave: low byte, high byte.
+// Where the low byte of p of distance v lies among the words two packs of four products leave.
 struct ByteOrder {
-    alignas(64) uint8_t low[64], high[64];
-    constexpr ByteOrder() : low(), high() {
+    alignas(64) uint8_t low[64];
+    constexpr ByteOrder() : low() {
         for (int v = 0; v < 64; ++v) {
             // Two vectors of products, upper halves side by side: values 0 8 1 9 ..; packed in each 128 bits
             // with those of the next two.
             const int lane = v % 8 * 2 + v / 8 % 2, word = lane / 4 * 8 + v / 16 % 2 * 4 + lane % 4;
             low[v] = static_cast<uint8_t>(v / 32 * 64 + word * 2);
-            high[v] = static_cast<uint8_t>(low[v] + 1);
         }
     }
 };
@@ -145,37 +144,45 @@ vbmi_inlined void low_shares(const uint8_t* x, int64_t n, const uint8_t* max, co
     if (i < n) _mm512_mask_storeu_epi8(out + i, lanes64(n - i), at(i));
 }
 
-// The high bytes of p by distance, to memory: few rows need them.
-vbmi_inlined void high_table(const uint64_t* e, const uint64_t* f, uint8_t* high) {
-#pragma GCC unroll 1
-    for (int b = 0; b < near_blocks; ++b) {
-        __m512i first, second;
-        words(e + b * 64, f, &first, &second);
-        _mm512_store_si512(high + b * 64,
-                           _mm512_permutex2var_epi8(first, _mm512_load_si512(byte_order.high), second));
-    }
+// p of 16 numbers e, each (e * g) >> 32, g in every other lane.
+vbmi_inlined __m512i shares16(__m512i e, __m512i g) {
+    const __m512i even = _mm512_mul_epu32(e, g);
+    return upper(even, _mm512_mul_epu32(odd(e), g));
 }
 
-// A row's distances through a table.
-vbmi_inlined void look_up_row(const uint8_t* x, int64_t n, const uint8_t* max, const uint8_t* table,
-                              uint8_t* out) {
-    const __m512i top = broadcast_byte(max);
-    int64_t i = 0;
-    for (; i + 64 <= n; i += 64) {
+// Both bytes of p for a row's distances, each from its own e: less work than a table of all distances where a
+// row is short, or has upper bytes. With the planes' shift in it, f must not pass 32 bits.
+vbmi_inlined void both_shares(const uint8_t* x, int64_t n, const uint8_t* max, const EPlanes& e,
+                              const uint64_t* f, uint8_t* low, uint8_t* high) {
+    constexpr int plane = 64 * near_blocks;
+    for (int64_t i = 0; i < n; i += 64) {
+        const uint8_t* table = e.bytes;
         asm volatile("" : "+r"(table));
-        _mm512_storeu_si512(out + i,
-                            look_up_at<near_blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i))));
+        const __m512i index = _mm512_sub_epi8(broadcast_byte(max), _mm512_loadu_si512(x + i));
+        const __m512i zero = _mm512_setzero_si512(),
+                      factor = _mm512_set1_epi64(static_cast<long long>(*f << e.shift));
+        const auto plane_at = [&](int p) __attribute__((target("avx512vbmi"), always_inline)) {
+            return e.count > p ? look_up_at<near_blocks>(table + p * plane, index) : zero;
+        };
+        // Words, then pairs of words, in each 128 bits; the packs below bring them back into order.
+        const __m512i b0 = plane_at(0), b1 = plane_at(1), b2 = plane_at(2), b3 = plane_at(3);
+        const __m512i l = _mm512_unpacklo_epi8(b0, b1), h = _mm512_unpackhi_epi8(b0, b1);
+        const __m512i l2 = _mm512_unpacklo_epi8(b2, b3), h2 = _mm512_unpackhi_epi8(b2, b3);
+        const __m512i first = _mm512_packus_epi32(shares16(_mm512_unpacklo_epi16(l, l2), factor),
+                                                  shares16(_mm512_unpackhi_epi16(l, l2), factor));
+        const __m512i second = _mm512_packus_epi32(shares16(_mm512_unpacklo_epi16(h, h2), factor),
+                                                   shares16(_mm512_unpackhi_epi16(h, h2), factor));
+        const __m512i byte = _mm512_set1_epi16(0xff);
+        _mm512_storeu_si512(
+            low + i, _mm512_packus_epi16(_mm512_and_si512(first, byte), _mm512_and_si512(second, byte)));
+        _mm512_storeu_si512(high + i,
+                            _mm512_packus_epi16(_mm512_srli_epi16(first, 8), _mm512_srli_epi16(second, 8)));
     }
-    if (i < n)
-        _mm512_mask_storeu_epi8(
-            out + i, lanes64(n - i),
-            look_up_at<near_blocks>(table, _mm512_sub_epi8(top, _mm512_loadu_si512(x + i))));
 }
 
 // Six rows on their way.
 struct ShiftmaxStages {
-    alignas(64) uint8_t high[64 * near_blocks];  // p's high bytes by distance, of one row
-    uint64_t f[tile_rows];
+    uint64_t f[tile_rows];  // 2^M / sum
     uint8_t max[tile_rows];
     bool upper[tile_rows];
     bool apart[tile_rows];  // its distances or its f are out of reach
@@ -190,17 +197,26 @@ vbmi_inlined void sum_stage(const ShiftmaxRows& s, int r, ShiftmaxStages* at) {
     const uint64_t f =
         (uint64_t{1} << s.q.M) / sum_row<near_blocks>(s.x + r * s.ld, s.n, at->max + r, s.q.near, &far);
     at->f[r] = f;
-    at->apart[r] = far || f >> 32;
+    at->apart[r] = far || f >> (32 - s.q.near.shift);
     // The greatest logit has the greatest share.
     at->upper[r] = (f * s.q.e[0]) >> 32 > 255;
 }
 
+// Whether nearly all rows have upper bytes: 2^15 among so few.
+bool shares_directly(const ShiftmaxRows& s) { return s.n <= 128; }
+
+template <bool direct>
 vbmi_inlined void share_stage(const ShiftmaxRows& s, int r, const ShiftmaxStages& at) {
-    low_shares(s.x + r * s.ld, s.n, at.max + r, s.q.e, at.f + r, s.low + r * s.ld);
+    const int64_t row = r * s.ld;
+    if constexpr (direct)
+        both_shares(s.x + row, s.n, at.max + r, s.q.near, at.f + r, s.low + row, s.high + row);
+    else
+        low_shares(s.x + row, s.n, at.max + r, s.q.e, at.f + r, s.low + row);
 }
 
-// The rows that go another way, and the upper bytes, where any row has one.
-vbmi_inlined void last_stage(ShiftmaxStages* at, ShiftmaxRows* s) {
+// The rows that go another way, and the upper bytes, where any row has one and share_stage has not found
+// them.
+vbmi_inlined void last_stage(bool direct, ShiftmaxStages* at, ShiftmaxRows* s) {
     s->upper = false;
     for (int r = 0; r < s->rows; ++r) {
         const int64_t row = r * s->ld;
@@ -210,14 +226,11 @@ vbmi_inlined void last_stage(ShiftmaxStages* at, ShiftmaxRows* s) {
         s->upper = s->upper || at->upper[r];
     }
     for (int r = 0; r < s->rows && s->upper; ++r) {
-        const int64_t row = r * s->ld;
-        if (!at->upper[r]) {
+        if (!at->upper[r])
             for (int64_t i = 0; i < s->n; i += 64)
-                _mm512_mask_storeu_epi8(s->high + row + i, lanes64(s->n - i), _mm512_setzero_si512());
-        } else if (!at->apart[r]) {
-            high_table(s->q.e, at->f + r, at->high);
-            look_up_row(s->x + row, s->n, at->max + r, at->high, s->high + row);
-        }
+                _mm512_storeu_si512(s->high + r * s->ld + i, _mm512_setzero_si512());
+        else if (!direct && !at->apart[r])
+            share_stage<true>(*s, r, *at);
     }
 }
 
