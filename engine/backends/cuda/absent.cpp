@@ -18,6 +18,8 @@ std::vector<Timing> step_ms(IntegerNetwork&, std::span<const uint8_t>, int, int)
     throw Error(unavailable(), "cuda");
 }
 
+int fused_blocks(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
+
 int pictures_at_once(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
 
 Ceilings measure_ceilings() { throw Error(unavailable(), "cuda"); }
