@@ -308,6 +308,61 @@ TEST_CASE("cpu: Shiftmax rows are arithmetic.h's for every parameter", "[cpu]") 
             }
 }
 
+TEST_CASE("cpu: a product of both bytes of p, with Shiftmax of the next rows beside it", "[cpu]") {
+    for (const Isa isa : instruction_sets())
+        for (int trial = 0; trial < 120; ++trial) {
+            const Kernels& k = cpu::kernels(isa);
+            const int64_t n = trial < 70 ? 1 + 2 * trial : uniform(1, 300), ld = (n + 63) / 64 * 64;
+            const int rows = static_cast<int>(uniform(1, tile_rows)),
+                      waiting = static_cast<int>(uniform(1, tile_rows)),
+                      d = 16 * static_cast<int>(uniform(1, 4));
+            cpu::Buffer<uint8_t> low(rows * ld), high(rows * ld);
+            fill(low.data(), rows * ld, 0, 255, Fill::random);
+            fill(high.data(), rows * ld, 0, 128, trial % 3 ? Fill::random : Fill::one_hot);
+            std::vector<int8_t> v(static_cast<size_t>(d * n));
+            fill(v.data(), d * n, -128, 127, Fill::random);
+            const cpu::Panels panels = cpu::pack_weights(v.data(), d, n);
+            const cpu::Buffer<int32_t> init(tile_cols);
+
+            cpu::Buffer<uint64_t> e(256);
+            const int step = static_cast<int>(uniform(4, 60));
+            for (int i = 0; i < 256; ++i) e[i] = uint64_t{160 << 15} >> std::min(i / step, 20);
+            cpu::PackedNode::Planes all, near;
+            all.fill(e, 256);
+            near.fill(e, 192);
+            const cpu::ShiftmaxView q{e.data(), all.view(), near.view(), 47, 16};
+            cpu::Buffer<uint8_t> x(waiting * ld), p[4];
+            for (auto& plane : p) plane.grow(waiting * ld);
+            const int64_t reach = uniform(1, 255);
+            fill(x.data(), waiting * ld, 255 - reach, 255, Fill::random);
+            cpu::ShiftmaxRows job{x.data(), ld, waiting, n, q, p[0].data(), p[1].data()};
+            cpu::Finish before;
+            before.to = cpu::Finish::To::shiftmax;
+            before.logits = &job;
+
+            alignas(64) int32_t acc[tile_rows * tile_cols];
+            k.gemm_tile(low.data(), high.data(), ld, panels.panel(0), panels.k4(), init.data(), rows,
+                        panels.width(0), acc, before);
+            bool same = true;
+            for (int r = 0; r < rows; ++r)
+                for (int c = 0; c < d; ++c) {
+                    int64_t sum = 0;
+                    for (int64_t j = 0; j < n; ++j)
+                        sum += (low[r * ld + j] + high[r * ld + j] * 256) *
+                               int64_t{v[static_cast<size_t>(c * n + j)]};
+                    same = same && acc[r * tile_cols + c] == sum;
+                }
+            const bool upper =
+                cpu::kernels(Isa::scalar).shiftmax(x.data(), ld, waiting, n, q, p[2].data(), p[3].data());
+            for (int r = 0; r < waiting; ++r)
+                for (int64_t at = r * ld; at < r * ld + n; ++at)
+                    same =
+                        same && p[0][at] == p[2][at] && (job.upper ? p[1][at] : 0) == (upper ? p[3][at] : 0);
+            INFO(to_string(isa) << " n " << n << " rows " << rows << " waiting " << waiting << " d " << d);
+            REQUIRE(same);
+        }
+}
+
 TEST_CASE("cpu: patches and positions are exact in every instruction set", "[cpu]") {
     for (const Isa isa : instruction_sets())
         for (const int64_t p : {4, 8, 16, 20}) {
