@@ -7,20 +7,19 @@
 #include <map>
 #include <optional>
 
-#include "engine/backends/cuda/block.h"
 #include "engine/backends/cuda/capture.h"
 #include "engine/backends/cuda/kernels.h"
 #include "engine/backends/cuda/pack.h"
 #include "engine/backends/cuda/plan.h"
+#include "engine/backends/cuda/prepared.h"
 #include "engine/backends/integer_node.h"
 #include "engine/clock.h"
 
 namespace ivit::cuda {
 namespace {
 
-constexpr int most_pictures = 256;    // that one captured graph takes; greater batches run in parts
-constexpr int most_norm_cols = 2048;  // layernorm.cu
-constexpr int most_graphs = 8;        // kept, one per batch size
+constexpr int most_pictures = 256;  // that one captured graph takes; greater batches run in parts
+constexpr int most_graphs = 8;      // kept, one per batch size
 
 Launch describe(const cudaDeviceProp& device) {
     Launch at;
@@ -31,23 +30,6 @@ Launch describe(const cudaDeviceProp& device) {
     return at;
 }
 
-// A step with everything its launch needs but the batch.
-struct Prepared {
-    bool fast = false;  // the fused kernels take it
-    Patches patches;
-    Linear linear;
-    LayerNorm norm;  // linear and head steps
-    RowGelu gelu;    // linear steps with a row-pivot ShiftGELU
-    Attention attention;
-};
-
-// Steps [first, first + block_steps) as two kernels.
-struct Block {
-    size_t first = 0;
-    BlockAttention attention;
-    BlockMlp mlp;
-};
-
 class CudaNetwork : public IntegerNetwork {
   public:
     CudaNetwork(std::shared_ptr<const QuantizedModel> model, const cudaDeviceProp& device,
@@ -55,10 +37,9 @@ class CudaNetwork : public IntegerNetwork {
         : model_(std::move(model)), at_(describe(device)) {
         at_.stream = stream_;
         plan_ = make_plan(graph());
-        cut_blocks();
-        for (int i = 0; i < size(); ++i) packed_.push_back(pack(i, previous));
-        prepare_steps();
-        prepare_blocks();
+        const std::vector<Slabs> slabs = cut_weights(graph(), plan_, at_);
+        for (int i = 0; i < size(); ++i) packed_.push_back(pack(i, slabs[static_cast<size_t>(i)], previous));
+        prepared_ = prepare_steps(*model_, plan_, packed_, at_);
     }
 
     const Graph& graph() const override { return *model_->graph; }
@@ -191,7 +172,7 @@ class CudaNetwork : public IntegerNetwork {
     // How input `which` of a node lies in memory.
     Form input_form(int i, size_t which = 0) const { return form_of(graph(), node(i).inputs.at(which)); }
 
-    std::shared_ptr<const PackedNode> pack(int i, const CudaNetwork* previous) {
+    std::shared_ptr<const PackedNode> pack(int i, Slabs slabs, const CudaNetwork* previous) {
         const Node& n = node(i);
         Layout in = Layout::flat(1);
         if (n.op == Op::patch_embed)
@@ -204,211 +185,15 @@ class CudaNetwork : public IntegerNetwork {
         if (previous) {
             const auto found = previous->shared_nodes().find(q.get());
             if (found != previous->shared_nodes().end() && found->second->in == in &&
-                found->second->out == out)
+                found->second->out == out && (slabs.cut == Cut::none || found->second->slabs))
                 result = found->second;
         }
         RowOrder side = nullptr;
         if (at_.arch == 90 && n.op == Op::linear)
             side = n.to_residual ? plain_row : node(n.inputs[0]).op == Op::layernorm ? paired_row : nullptr;
-        if (!result) result = pack_node(*q, in, out, side, slabs_[static_cast<size_t>(i)], stream_);
+        if (!result) result = pack_node(*q, in, out, side, slabs, stream_);
         shared_[q.get()] = result;
         return result;
-    }
-
-    // Notes of each node how the kernels of half a block want its weight.
-    void cut_blocks() {
-        slabs_.resize(graph().nodes.size());
-        if (at_.arch != 90) return;
-        for (const size_t k : find_blocks(graph(), plan_)) {
-            const Step* const s = &plan_.steps[k];
-            const auto width = static_cast<int32_t>(node(s[0].first).cols());
-            const Slabs qkv = qkv_slabs(width);
-            const MlpSlabs mlp = mlp_slabs(width);
-            if (qkv.cut == Cut::none || mlp.proj.cut == Cut::none || qkv.parts != node(s[1].first).heads ||
-                node(s[3].last).cols() != 4 * node(s[0].first).cols())
-                continue;
-            slabs_[static_cast<size_t>(s[0].last)] = qkv;
-            slabs_[static_cast<size_t>(s[2].first)] = mlp.proj;
-            slabs_[static_cast<size_t>(s[3].first + 1)] = mlp.fc1;
-            slabs_[static_cast<size_t>(s[4].first)] = mlp.fc2;
-            blocks_.push_back({k, {}, {}});
-        }
-    }
-
-    // Of the steps' parameters. Blocks of which a step is not as these kernels want it go.
-    void prepare_blocks() {
-        std::erase_if(blocks_, [&](Block& b) {
-            const Prepared* const p = &prepared_[b.first];
-            for (size_t i = 0; i < block_steps; ++i)
-                if (!p[i].fast) return true;
-            if (p[3].gelu.table) return true;
-            const auto cut = [&](Linear linear, int i) {
-                linear.w = packed(i).slabs;
-                linear.rows = static_cast<int32_t>(node(i).rows());
-                return linear;
-            };
-            const Step* const s = &plan_.steps[b.first];
-            b.attention = {p[0].norm, packed(s[0].last).slabs, p[0].linear.columns, p[1].attention};
-            b.mlp = {cut(p[2].linear, s[2].first), cut(p[3].linear, s[3].first + 1),
-                     cut(p[4].linear, s[4].first), p[3].norm};
-            return false;
-        });
-    }
-
-    // Fills in what a step's kernels need and decides whether they can take it. Pointers into `arena` are
-    // offsets until it is uploaded; `fix` collects them.
-    void prepare_steps() {
-        Arena arena;
-        arena.add<uint8_t>(nullptr, 0);
-        struct Pending {
-            Columns* to;
-            ColumnsOffsets from;
-        };
-        std::vector<Pending> pending;
-        std::vector<std::pair<const uint32_t**, size_t>> tables;
-        std::vector<std::pair<const int8_t**, size_t>> gelu_tables;
-        prepared_.resize(plan_.steps.size());
-        // Of node `from`'s accumulators, which node `by` requantizes, to bytes as they are stored or not.
-        const auto columns = [&](Prepared& p, Columns& to, int from, int by, bool bytes) {
-            const Grid& grid = quant(by).out;
-            to.spare = bytes ? std::max(0, 8 - grid.bits) : 0;
-            const ColumnsOffsets offsets = pack_columns(arena, packed(from).out, quant(from), quant(by),
-                                                        packed(from).greatest, to.spare);
-            to.fits = offsets.fits;
-            to.low = static_cast<int32_t>(grid.low());
-            to.top = static_cast<int32_t>(grid.high());
-            p.fast = p.fast && offsets.possible;
-            pending.push_back({&to, offsets});
-        };
-        const auto product = [&](Linear& to, int i) {
-            const PackedNode& w = packed(i);
-            to.w = w.w;
-            to.w_side = w.w_side;
-            to.ldw = w.ldw;
-            to.w_rows = w.w_rows;
-            to.cols = w.out.stride;
-            to.k = static_cast<int32_t>(round_up(w.in.at(w.in.cols - 1) + 1, 32));
-            to.lda = w.in.stride;
-        };
-        const auto norm = [&](Prepared& p, int i) {
-            LayerNorm& to = p.norm;
-            const Form in = input_form(i);
-            to.in_stride = in.layout.stride;
-            to.cols = in.layout.cols;
-            to.mean = FastDiv(2 * to.cols);
-            to.rows = FastDiv(static_cast<int32_t>(node(i).rows()));
-            to.tokens = static_cast<int32_t>(in.rows);
-            columns(p, to.columns, i, i, true);
-        };
-        for (size_t k = 0; k < plan_.steps.size(); ++k) {
-            const Step& step = plan_.steps[k];
-            Prepared& p = prepared_[k];
-            bool fast = step.kind != StepKind::single;
-            for (int i = step.first; i <= step.last; ++i) fast = fast && quant(i).quant.mode == Mode::integer;
-            if (!fast) continue;
-            p.fast = true;
-            Linear& linear = p.linear;
-            linear.ldo = step.out.layout.stride;
-            switch (step.kind) {
-                case StepKind::patch_embed: {
-                    const Node& embed = node(step.first + 1);
-                    product(linear, step.first + 1);
-                    linear.epilogue = Epilogue::position;
-                    columns(p, linear.columns, step.first + 1, step.first + 1, false);
-                    linear.position = packed(step.last).constant;
-                    linear.low2 = static_cast<int32_t>(quant(step.last).out.low());
-                    linear.top2 = static_cast<int32_t>(quant(step.last).out.high());
-                    linear.tokens = FastDiv(static_cast<int32_t>(step.out.rows));
-                    p.patches.table = packed(step.first).table;
-                    p.patches.ldo = linear.lda;
-                    p.patches.size = graph().image_size;
-                    p.patches.tokens = static_cast<int32_t>(step.out.rows);
-                    p.patches.patch = FastDiv(embed.patch);
-                    p.patches.area = FastDiv(embed.patch * embed.patch);
-                    p.patches.across = FastDiv(graph().image_size / embed.patch);
-                    scratch_bytes_ = std::max(scratch_bytes_, step.out.rows * linear.lda);
-                    break;
-                }
-                case StepKind::linear:
-                case StepKind::head: {
-                    norm(p, step.first);
-                    p.fast = p.fast && p.norm.cols <= most_norm_cols;
-                    product(linear, step.first + 1);
-                    linear.epilogue = step.kind == StepKind::head ? Epilogue::logits : Epilogue::int8;
-                    const bool gelu_follows = step.last > step.first + 1,
-                               looked_up = gelu_follows && !quant(step.last).quant.shift.row_pivot;
-                    columns(p, linear.columns, step.first + 1, step.first + 1,
-                            step.kind == StepKind::linear && !looked_up);
-                    scratch_bytes_ = std::max(scratch_bytes_, node(step.first).rows() * linear.lda);
-                    if (!gelu_follows) break;
-                    if (looked_up) {
-                        linear.epilogue = Epilogue::gelu;
-                        linear.table = packed(step.last).table;
-                        break;
-                    }
-                    p.gelu.cols = p.gelu.ld = step.out.layout.stride;
-                    gelu_tables.push_back({&p.gelu.table, arena.add(std::vector<int8_t>(128 * 256))});
-                    scratch2_bytes_ = std::max(scratch2_bytes_, step.out.bytes_per_picture());
-                    break;
-                }
-                case StepKind::attention: {
-                    const QuantNode &l = quant(step.first), &s = quant(step.first + 1), &c = quant(step.last);
-                    const Form in = input_form(step.first);
-                    Attention& a = p.attention;
-                    a.heads = node(step.first).heads;
-                    a.padded = in.layout.padded;
-                    a.ld = in.layout.stride;
-                    a.tokens = static_cast<int32_t>(in.rows);
-                    a.batch = 1;
-                    a.ldo = step.out.layout.stride;
-                    a.m_logits = l.m[0];
-                    a.s_logits = l.s[0];
-                    a.low_logits = static_cast<int32_t>(l.out.low());
-                    a.top_logits = static_cast<int32_t>(l.out.high());
-                    a.m_context = c.m[0];
-                    a.s_context = c.s[0];
-                    a.low_context = static_cast<int32_t>(c.out.low());
-                    a.top_context = static_cast<int32_t>(c.out.high());
-                    a.M = s.quant.shift.M;
-                    a.k = s.quant.shift.k;
-                    a.entries = 1 << l.out.bits;
-                    std::vector<uint32_t> table(static_cast<size_t>(a.entries));
-                    p.fast =
-                        exponentials(s.i0, s.quant.shift, a.entries, table.data()) && attention_fits(a, at_);
-                    a.greatest = table[0];
-                    if (p.fast) tables.push_back({&a.exponential, arena.add(table)});
-                    break;
-                }
-                case StepKind::residual: {
-                    product(linear, step.first);
-                    linear.epilogue = Epilogue::residual;
-                    const QuantNode& add = quant(step.last);
-                    p.fast = add.st >= 17 && add.st <= 47;  // the old stream's share is one of 32 bits
-                    columns(p, linear.columns, step.first, step.last, false);
-                    linear.mt = add.mt;
-                    linear.st = add.st;
-                    break;
-                }
-                case StepKind::single:
-                    break;
-            }
-        }
-        memory_ = arena.upload(stream_);
-        const uint8_t* base = memory_.as<uint8_t>();
-        for (const Pending& c : pending) {
-            c.to->m = reinterpret_cast<const int32_t*>(base + c.from.m);
-            c.to->r = reinterpret_cast<const int64_t*>(base + c.from.r);
-            c.to->s = base + c.from.s;
-        }
-        for (const auto& [to, offset] : tables) *to = reinterpret_cast<const uint32_t*>(base + offset);
-        for (const auto& [to, offset] : gelu_tables) *to = reinterpret_cast<const int8_t*>(base + offset);
-        for (size_t k = 0; k < plan_.steps.size(); ++k) {
-            if (prepared_[k].gelu.table == nullptr) continue;
-            const int i = plan_.steps[k].last;
-            const QuantNode& g = quant(i);
-            plain::gelu_table({g.i0, g.quant.shift}, g.m[0], g.s[0], g.out.bits,
-                              const_cast<int8_t*>(prepared_[k].gelu.table), at_);
-        }
     }
 
     // ---- Fused steps
@@ -436,8 +221,8 @@ class CudaNetwork : public IntegerNetwork {
             return buffer;
         };
         for (const int64_t bytes : plan_.slots) slots_.push_back(zeros(bytes));
-        scratch_ = zeros(scratch_bytes_);
-        scratch2_ = zeros(scratch2_bytes_);
+        scratch_ = zeros(prepared_.scratch_bytes);
+        scratch2_ = zeros(prepared_.scratch2_bytes);
         activations_ = micro;
     }
 
@@ -448,7 +233,8 @@ class CudaNetwork : public IntegerNetwork {
     }
 
     bool all_fast() const {
-        return std::all_of(prepared_.begin(), prepared_.end(), [](const auto& p) { return p.fast; });
+        return std::all_of(prepared_.steps.begin(), prepared_.steps.end(),
+                           [](const auto& p) { return p.fast; });
     }
 
     void* slot_of(int node) const {
@@ -464,7 +250,7 @@ class CudaNetwork : public IntegerNetwork {
     // Starts step k on n pictures from `pixels`; the last step writes `logits`.
     void enqueue_step(size_t k, int n, const uint8_t* pixels, void* logits) const {
         const Step& step = plan_.steps[k];
-        const Prepared& p = prepared_[k];
+        const Prepared& p = prepared_.steps[k];
         const int32_t rows = static_cast<int32_t>(step.out.rows) * n;
         void* const out =
             k + 1 == plan_.steps.size() ? logits : slots_[static_cast<size_t>(step.slot)].as<>();
@@ -519,9 +305,9 @@ class CudaNetwork : public IntegerNetwork {
 
     // The block that starts at step k, on n pictures; null where there is none, or it is not for so many.
     const Block* block_at(size_t k, int n) const {
-        const auto found =
-            std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) { return b.first == k; });
-        if (found == blocks_.end() || forced_) return nullptr;
+        const auto found = std::find_if(prepared_.blocks.begin(), prepared_.blocks.end(),
+                                        [&](const Block& b) { return b.first == k; });
+        if (found == prepared_.blocks.end() || forced_) return nullptr;
         Block b = *found;
         b.attention.attention.batch = n;
         b.mlp.proj.rows *= n;
@@ -711,7 +497,7 @@ class CudaNetwork : public IntegerNetwork {
             if (options.stop.stop_requested()) throw Cancelled{};
             const Step& step = plan_.steps[k];
             const double start = now_ms();
-            bool fused = prepared_[k].fast;
+            bool fused = prepared_.steps[k].fast;
             for (int i = step.first; i < step.last; ++i) fused = fused && !tapped(i);
             void* const out = slots_[static_cast<size_t>(step.slot)].as<>();
             if (fused) {
@@ -788,11 +574,7 @@ class CudaNetwork : public IntegerNetwork {
     Plan plan_;
     std::vector<std::shared_ptr<const PackedNode>> packed_;                 // per node
     std::map<const QuantNode*, std::shared_ptr<const PackedNode>> shared_;  // the same, to be found again
-    std::vector<Slabs> slabs_;                                              // per node
-    std::vector<Prepared> prepared_;                                        // per step
-    std::vector<Block> blocks_;
-    DeviceBuffer memory_;                                   // what prepared_ points into
-    int64_t scratch_bytes_ = 0, scratch2_bytes_ = 0;        // per picture
+    PreparedSteps prepared_;
     int capacity_ = 0, activations_ = 0, micro_batch_ = 0;  // pictures
     DeviceBuffer pixels_, logits_, scratch_, scratch2_;
     PinnedBuffer host_pixels_, host_logits_;
