@@ -22,6 +22,7 @@
 #include "widgets/main_window.h"
 #include "widgets/metrics.h"
 #include "widgets/model_card.h"
+#include "widgets/predictions_view.h"
 #include "widgets/quantization_view.h"
 #include "widgets/recent.h"
 #include "widgets/report_comparison.h"
@@ -124,6 +125,10 @@ void MainWindow::make_menus() {
     view->addSeparator();
     action(view, "Next node", "", QKeySequence(Qt::Key_Down), [this] { layers_->step(1); });
     action(view, "Previous node", "", QKeySequence(Qt::Key_Up), [this] { layers_->step(-1); });
+    action(view, "Node that hurts most", "The one that adds the most error by itself", QKeySequence("H"),
+           [this] {
+               if (predictions_->hurts_most() >= 0) bench_.selection().set_node(predictions_->hurts_most());
+           });
     const auto picture = [this](int by) {
         const int n = bench_.pictures().rowCount();
         if (n > 0) bench_.selection().set_picture(std::clamp(bench_.selection().picture() + by, 0, n - 1));

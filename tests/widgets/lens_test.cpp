@@ -44,7 +44,7 @@ TEST_CASE("lens: the view, its table, one selection", "[lens]") {
     CHECK(csv.count("\r\n") == g.depth + 1);
 }
 
-TEST_CASE("lens: what hurts most is named, and a click goes there", "[lens]") {
+TEST_CASE("lens: what hurts most is named, and a click or a key goes there", "[lens]") {
     Opened o(1);
     MainWindow& w = o.window;
     PredictionsView& p = *w.predictions();
@@ -56,6 +56,10 @@ TEST_CASE("lens: what hurts most is named, and a click goes there", "[lens]") {
     REQUIRE(p.rect().contains(p.hurts_most_place()));
     w.bench().selection().set_node(0);
     QTest::mouseClick(&p, Qt::LeftButton, {}, p.hurts_most_place().center());
+    CHECK(w.bench().selection().node() == worst);
+    // And so does a key.
+    w.bench().selection().set_node(0);
+    QTest::keyClick(&w, Qt::Key_H);
     CHECK(w.bench().selection().node() == worst);
     // The table shows the selected row, not only marks it somewhere below.
     QTest::qWait(20);
