@@ -8,10 +8,7 @@ namespace ivit::cuda {
 
 // Bytes between rows of `width` bytes that 16-byte loads of eight lanes, two rows of four, read without a
 // conflict.
-__host__ __device__ constexpr int row_pitch(int width) {
-    return (width + 127) / 128 * 128 - 64 < width ? (width + 127) / 128 * 128 + 64
-                                                  : (width + 127) / 128 * 128 - 64;
-}
+__host__ __device__ constexpr int row_pitch(int width) { return (width + 63) / 128 * 128 + 64; }
 
 // Requantization of two neighbouring channels.
 struct Columns2 {
@@ -65,15 +62,17 @@ struct Weights {
                              : "r"(slab + groups * N * 64 + (row + step * i) * 32 + 8 * t)
                              : "memory");
     }
-    // c[i], accumulators of mma_s8: 16 rows times rows n0 + step i .. + 7. rows(kk, h): 16 bytes at column 64
-    // kk
-    // + 16 t of row g + 8 h; end(h): the 8 at column 8 t of the last 32.
-    template <class Rows, class End>
-    __device__ __forceinline__ void multiply(const Rows& rows, const End& end, int (&c)[T][4]) const {
+    // c[i], accumulators of mma_s8: 16 rows in shared memory, `pitch` bytes apart, times rows n0 + step i ..
+    // + 7.
+    __device__ __forceinline__ void multiply(const uint8_t* rows, int pitch, int lane, int (&c)[T][4]) const {
+        const uint8_t* const upper = rows + (lane >> 2) * pitch;
+        const uint8_t* const lower = upper + 8 * pitch;
+        const int t = lane & 3;
         int d[2][T][4] = {};
 #pragma unroll
         for (int kk = 0; kk < groups; ++kk) {
-            const uint4 a = rows(kk, 0), b = rows(kk, 1);
+            const uint4 a = *reinterpret_cast<const uint4*>(upper + 64 * kk + 16 * t),
+                        b = *reinterpret_cast<const uint4*>(lower + 64 * kk + 16 * t);
             const uint32_t first[4] = {a.x, b.x, a.y, b.y}, second[4] = {a.z, b.z, a.w, b.w};
 #pragma unroll
             for (int i = 0; i < T; ++i) {
@@ -82,7 +81,8 @@ struct Weights {
             }
         }
         if constexpr (rest) {
-            const uint2 a = end(0), b = end(1);
+            const uint2 a = *reinterpret_cast<const uint2*>(upper + 64 * groups + 8 * t),
+                        b = *reinterpret_cast<const uint2*>(lower + 64 * groups + 8 * t);
             const uint32_t both[4] = {a.x, b.x, a.y, b.y};
 #pragma unroll
             for (int i = 0; i < T; ++i) mma_s8(d[groups & 1][i], both, last[i].x, last[i].y);
@@ -92,28 +92,7 @@ struct Weights {
 #pragma unroll
             for (int e = 0; e < 4; ++e) c[i][e] = d[0][i][e] + d[1][i][e];
     }
-    // Rows in shared memory, `pitch` bytes apart.
-    __device__ __forceinline__ void multiply_shared(const uint8_t* rows, int pitch, int lane,
-                                                    int (&c)[T][4]) const {
-        const uint8_t* const mine = rows + (lane >> 2) * pitch;
-        const int t = lane & 3;
-        multiply(
-            [&](int kk, int h) {
-                return *reinterpret_cast<const uint4*>(mine + 8 * h * pitch + 64 * kk + 16 * t);
-            },
-            [&](int h) {
-                return *reinterpret_cast<const uint2*>(mine + 8 * h * pitch + 64 * groups + 8 * t);
-            },
-            c);
-    }
 };
-
-// The sum of (x - mean)^2 of `cols` numbers, and of it f of I-LayerNorm.
-__device__ __forceinline__ uint32_t inverse_deviation(int cols, int sum, int64_t squares, int mean) {
-    const int64_t v = squares - 2 * static_cast<int64_t>(mean) * sum +
-                      static_cast<int64_t>(cols) * (static_cast<int64_t>(mean) * mean);
-    return quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
-}
 
 // I-LayerNorm of two rows of 64 C channels by a warp, of each of which a lane has channels 2 (lane + 32 j)
 // and the one behind in x[.][j], their parameters in norm[j]. store(row, channel, two bytes). whole:
@@ -129,12 +108,7 @@ __device__ __forceinline__ void normalize_two(const LayerNorm& p, const uint32_t
         sum[i] = 0;
         squares[i] = 0;
 #pragma unroll
-        for (int j = 0; j < C; ++j) {
-            const int first = static_cast<int16_t>(x[i][j]), second = static_cast<int>(x[i][j]) >> 16;
-            sum[i] += first + second;
-            squares[i] = multiply_add(first, first, squares[i]);
-            squares[i] = multiply_add(second, second, squares[i]);
-        }
+        for (int j = 0; j < C; ++j) add_up(x[i][j], sum[i], squares[i]);
         sum[i] = warp_sum(sum[i]);
         squares[i] = static_cast<int64_t>(warp_sum64(static_cast<uint64_t>(squares[i])));
         mean[i] = layernorm_mean(p, sum[i]);
@@ -158,8 +132,7 @@ __device__ __forceinline__ void normalize_two(const LayerNorm& p, const uint32_t
 // Requantization's sum plus the residual stream's share, on the stream's grid (epilogue.cuh, add_residual8).
 // stream_high: 16 bits of the stream in the upper half.
 __device__ __forceinline__ int add_stream(const Linear& p, int y, uint32_t stream_high) {
-    y += scale_top(static_cast<int>(stream_high), p.mt, 1 << (p.st - 17), p.st - 16);
-    return clamp32(y, p.columns.low, p.columns.top);
+    return clamp32(y + stream_share(p, stream_high), p.columns.low, p.columns.top);
 }
 
 }  // namespace ivit::cuda

@@ -2,9 +2,6 @@
 // I-LayerNorm, qkv and attention in one kernel (block.h). A cluster of blocks takes a head, each block 16
 // tokens: it normalizes them, multiplies them by the head's q, k and v, whose weights have come before the
 // kernel in front has ended, sends its keys and values to the others, and attends for its queries.
-#include <algorithm>
-#include <iterator>
-
 #include "engine/backends/cuda/attention_fast.cuh"
 #include "engine/backends/cuda/block.cuh"
 #include "engine/backends/cuda/block.h"
@@ -102,7 +99,7 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 168)
     if constexpr (!early) ask();
     __syncthreads();
     int c[3][4];
-    w.multiply_shared(shared + places.rows, pitch, lane, c);
+    w.multiply(shared + places.rows, pitch, lane, c);
     const int own_keys = exponential_bytes + tile * tile_bytes,
               own_values = places.values + tile * tile_bytes;
     const auto keep = [&](int i, int to) {
@@ -136,22 +133,19 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 168)
 #endif
 }
 
-constexpr int widths[] = {192, 384};
-
 // Whether everything between is bytes of the whole range.
 bool all_bytes(const BlockAttention& p) {
     return attention_bytes(p.attention) && whole_bytes(p.norm.columns) && whole_bytes(p.columns);
 }
 
-// Calls f with the kernel for rows of `width`, or returns false.
+// Calls f with the kernel for rows of `width`; not at all where there is none.
 template <class F>
-bool with_kernel(int width, bool bytes, const F& f) {
+void with_kernel(int width, bool bytes, const F& f) {
     const auto of = [&]<int C>() {
-        if (width != 64 * C) return false;
-        f(bytes ? block_attention_kernel<C, true> : block_attention_kernel<C, false>);
-        return true;
+        if (width == 64 * C) f(bytes ? block_attention_kernel<C, true> : block_attention_kernel<C, false>);
     };
-    return of.template operator()<3>() || of.template operator()<6>();
+    of.template operator()<3>();
+    of.template operator()<6>();
 }
 
 dim3 grid_of(const BlockAttention& p) {
@@ -162,14 +156,14 @@ dim3 grid_of(const BlockAttention& p) {
 }  // namespace
 
 Slabs qkv_slabs(int32_t width) {
-    return std::find(std::begin(widths), std::end(widths), width) == std::end(widths)
-               ? Slabs{}
-               : Slabs{Cut::heads, width / S::D};
+    Slabs slabs;
+    with_kernel(width, true, [&](auto) { slabs = {Cut::heads, width / S::D}; });
+    return slabs;
 }
 
 void prepare_block_attention(const Launch& at) {
     if (!copy_engine_ready()) return;
-    for (const int width : widths)
+    for (const int width : {192, 384})
         for (const bool bytes : {false, true})
             with_kernel(width, bytes, [&](auto kernel) {
                 allow_shared(kernel, at.shared_limit, at);
@@ -185,16 +179,13 @@ bool block_attention_fits(const BlockAttention& p, const Launch& at) {
         return false;
     const Places places(a.tokens, p.norm.cols);
     if (static_cast<size_t>(places.bytes) > at.shared_limit) return false;
-    // All clusters at once.
     bool fits = false;
-    return with_kernel(p.norm.cols, all_bytes(p),
-                       [&](auto kernel) {
-                           const dim3 grid = grid_of(p);
-                           fits = static_cast<unsigned>(clusters_at_once(
-                                      kernel, grid.x, threads, static_cast<size_t>(places.bytes))) >=
-                                  grid.y * grid.z;
-                       }) &&
-           fits;
+    with_kernel(p.norm.cols, all_bytes(p), [&](auto kernel) {
+        const dim3 grid = grid_of(p);
+        const int clusters = clusters_at_once(kernel, grid.x, threads, static_cast<size_t>(places.bytes));
+        fits = static_cast<unsigned>(clusters) >= grid.y * grid.z;
+    });
+    return fits;
 }
 
 void block_attention(const BlockAttention& p, const Launch& at) {

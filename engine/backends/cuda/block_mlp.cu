@@ -122,7 +122,7 @@ __global__ void __maxnreg__(C > 3   ? 168
     __syncthreads();
     if (makes) {
         int c[mine][4];
-        w_proj.multiply_shared(shared + P::rows, P::pitch, lane, c);
+        w_proj.multiply(shared + P::rows, P::pitch, lane, c);
         if constexpr (!P::gather) ask_norm();
 #pragma unroll
         for (int i = 0; i < mine; ++i)
@@ -179,7 +179,7 @@ __global__ void __maxnreg__(C > 3   ? 168
     for (int i = 0; i < narrow; ++i)
         fc1[i].ask(p.fc1.columns, rank * hidden + 8 * (narrow * warp + i) + 2 * t);
     int d[narrow][4];
-    w_fc1.multiply_shared(shared + P::rows, P::pitch, lane, d);
+    w_fc1.multiply(shared + P::rows, P::pitch, lane, d);
     if constexpr (!P::gather) ask_fc2();
 #pragma unroll
     for (int i = 0; i < narrow; ++i) {
@@ -192,7 +192,7 @@ __global__ void __maxnreg__(C > 3   ? 168
     __syncthreads();
     if (finishes) fc2.ask(p.fc2.columns, rank * own + last_own);
     int c[wide][4];
-    w_fc2.multiply_shared(shared + P::hiddens, P::hidden_pitch, lane, c);
+    w_fc2.multiply(shared + P::hiddens, P::hidden_pitch, lane, c);
 #pragma unroll
     for (int i = 0; i < wide; ++i) {
         const int tile = wide * warp + i, to = tile / tiles;

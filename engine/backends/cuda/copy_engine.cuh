@@ -47,14 +47,6 @@ __device__ __forceinline__ void load_bytes(uint32_t to, const void* from, int by
         "l"(from), "r"(bytes), "r"(barrier)
         : "memory");
 }
-// Takes them to another block of the cluster; `there` and its barrier: in_block's (cluster.cuh).
-__device__ __forceinline__ void send_bytes(uint32_t there, uint32_t from, int bytes, uint32_t barrier) {
-    asm volatile(
-        "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-            there),
-        "r"(from), "r"(bytes), "r"(barrier)
-        : "memory");
-}
 // Takes a box away to (x, y).
 __device__ __forceinline__ void store_box(const CUtensorMap& map, int x, int y, uint32_t from) {
     asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map),

@@ -106,16 +106,16 @@ __device__ __forceinline__ void scale8(const Columns8& q, const int (&acc)[8], i
     }
 }
 
+// round_shift(t * mt, st) of the residual stream's t, given t 2^16: then the high word of the product is all
+// it needs, as 17 <= st <= 47. At most 30 bits either way.
+__device__ __forceinline__ int stream_share(const Linear& p, uint32_t stream_high) {
+    return scale_top(static_cast<int>(stream_high), p.mt, 1 << (p.st - 17), p.st - 16);
+}
 // What follows it: Epilogue::residual, old: residual8 of the same place.
 __device__ __forceinline__ uint4 add_residual8(const Linear& p, int (&y)[8], const uint4& old) {
     const uint32_t w[4] = {old.x, old.y, old.z, old.w};
-    // 17 <= st <= 47: with t 2^16 instead of t, the high word of the product is all that round_shift(t * mt,
-    // st) needs. At most 30 bits either way.
-    const int half = 1 << (p.st - 17), shift = p.st - 16;
 #pragma unroll
-    for (int e = 0; e < 8; ++e)
-        y[e] +=
-            scale_top(static_cast<int>(e & 1 ? w[e / 2] & 0xffff0000 : w[e / 2] << 16), p.mt, half, shift);
+    for (int e = 0; e < 8; ++e) y[e] += stream_share(p, e & 1 ? w[e / 2] & 0xffff0000 : w[e / 2] << 16);
     return pack8_s16(y, p.columns.low, p.columns.top);
 }
 // Epilogue::position, of token `token`.

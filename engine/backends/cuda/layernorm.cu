@@ -107,12 +107,7 @@ __global__ void __launch_bounds__(32 * warps) layernorm_few_kernel(const __grid_
     int sum = 0;
     int64_t squares = 0;
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-        const int first = static_cast<int16_t>(two[e]), second = static_cast<int>(two[e]) >> 16;
-        sum += first + second;
-        squares = multiply_add(first, first, squares);
-        squares = multiply_add(second, second, squares);
-    }
+    for (int e = 0; e < 4; ++e) add_up(two[e], sum, squares);
     sum = warp_sum(sum);
     uint64_t all = warp_sum64(static_cast<uint64_t>(squares));
     if constexpr (W > 1) {
@@ -130,10 +125,7 @@ __global__ void __launch_bounds__(32 * warps) layernorm_few_kernel(const __grid_
         }
     }
     const int mean = layernorm_mean(a.p, sum);
-    // The sum of (x - mean)^2.
-    const int64_t v = static_cast<int64_t>(all) - 2 * static_cast<int64_t>(mean) * sum +
-                      static_cast<int64_t>(a.p.cols) * (static_cast<int64_t>(mean) * mean);
-    const uint32_t f = quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
+    const uint32_t f = inverse_deviation(a.p.cols, sum, static_cast<int64_t>(all), mean);
     if (there)
         *reinterpret_cast<uint2*>(a.out + static_cast<int64_t>(row) * a.ldo + c) =
             a.p.columns.fits ? normalize8<true>(a.p, q, x, mean, f) : normalize8<false>(a.p, q, x, mean, f);

@@ -41,6 +41,20 @@ __device__ __forceinline__ int layernorm_mean(const LayerNorm& p, int sum) {
     return p.mean.divide(2 * sum + p.cols + 32768 * p.mean.d) - 32768;
 }
 
+// Adds two channels to a row's sum and its sum of squares.
+__device__ __forceinline__ void add_up(uint32_t two, int& sum, int64_t& squares) {
+    const int first = static_cast<int16_t>(two), second = static_cast<int>(two) >> 16;
+    sum += first + second;
+    squares = multiply_add(first, first, squares);
+    squares = multiply_add(second, second, squares);
+}
+// The sum of (x - mean)^2 of `cols` numbers, and of it f of I-LayerNorm.
+__device__ __forceinline__ uint32_t inverse_deviation(int cols, int sum, int64_t squares, int mean) {
+    const int64_t v = squares - 2 * static_cast<int64_t>(mean) * sum +
+                      static_cast<int64_t>(cols) * (static_cast<int64_t>(mean) * mean);
+    return quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
+}
+
 // Sums over the L neighbouring lanes that share a row.
 template <int L>
 __device__ __forceinline__ int lanes_sum(int v) {

@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(threads, 1) side_kernel(const __grid_constant_
     const uint32_t stream = base + at_stream + group * stream_bytes;
     const uint32_t row = stream + ((lane >> 4) * 8 + (lane & 7)) * box_bytes +
                          (((warp & 3) * 2 + (lane >> 3 & 1)) ^ (lane & 7)) * 16;
-    const int half = 1 << (p.st - 17), shift = p.st - 16;  // as in add_residual8
+    const int half = 1 << (p.st - 17), shift = p.st - 16;  // as in stream_share
     const uint32_t low2 = pack_s16(p.columns.low, p.columns.low),
                    top2 = pack_s16(p.columns.top, p.columns.top);
     uint32_t turn = 0;

@@ -303,28 +303,27 @@ class CudaNetwork : public IntegerNetwork {
         }
     }
 
-    // The block that starts at step k, on n pictures; null where there is none, or it is not for so many.
-    const Block* block_at(size_t k, int n) const {
+    // The block that starts at step k, on n pictures; none where there is none, or it is not for so many.
+    std::optional<Block> block_at(size_t k, int n) const {
         const auto found = std::find_if(prepared_.blocks.begin(), prepared_.blocks.end(),
                                         [&](const Block& b) { return b.first == k; });
-        if (found == prepared_.blocks.end() || forced_) return nullptr;
+        if (found == prepared_.blocks.end() || forced_) return {};
         Block b = *found;
         b.attention.attention.batch = n;
         b.mlp.proj.rows *= n;
-        return block_attention_fits(b.attention, at_) && block_mlp_fits(b.mlp, at_) ? &*found : nullptr;
+        b.mlp.fc2.rows *= n;
+        if (!block_attention_fits(b.attention, at_) || !block_mlp_fits(b.mlp, at_)) return {};
+        return b;
     }
-    void enqueue_block(Block b, int n) const {
+    void enqueue_block(Block b) const {
         const Step* const s = &plan_.steps[b.first];
         const auto slot = [&](const Step& step) { return slots_[static_cast<size_t>(step.slot)].as<>(); };
         b.attention.norm.in = static_cast<const int16_t*>(input_slot(s[0].first));
         b.attention.attention.out = static_cast<int8_t*>(slot(s[1]));
-        b.attention.attention.batch = n;
-        block_attention(b.attention, at_);
         b.mlp.proj.a = b.attention.attention.out;
         b.mlp.proj.residual = b.attention.norm.in;
-        b.mlp.proj.rows *= n;
-        b.mlp.fc2.rows *= n;
         b.mlp.fc2.out = slot(s[4]);
+        block_attention(b.attention, at_);
         block_mlp(b.mlp, at_);
     }
 
@@ -336,8 +335,8 @@ class CudaNetwork : public IntegerNetwork {
         for (int b = 0; b < n; b += micro)
             for (size_t k = 0; k < plan_.steps.size();) {
                 const int pictures = std::min(micro, n - b);
-                if (const Block* const block = block_at(k, pictures)) {
-                    enqueue_block(*block, pictures);
+                if (const std::optional<Block> block = block_at(k, pictures)) {
+                    enqueue_block(*block);
                     k += block_steps;
                 } else {
                     enqueue_step(k++, pictures, pixels_.as<const uint8_t>() + b * picture,

@@ -61,7 +61,7 @@ int64_t greatest_accumulator(const QuantNode& node) {
 
 ColumnsOffsets pack_columns(Arena& arena, const Layout& out, const QuantNode& from, const QuantNode& by,
                             int64_t greatest, int spare) {
-    // What the old residual stream adds is at most 2^29 (network.cpp).
+    // What the old residual stream adds is at most 2^29 (prepared.cpp).
     const int64_t limit = &from == &by ? INT32_MAX : int64_t{1} << 30;
     const size_t n = static_cast<size_t>(out.stride);
     std::vector<int32_t> ms(n, 0);
