@@ -82,30 +82,19 @@ TEST_CASE("the attention kernel's reciprocal is Shiftmax's, to the last bit", "[
 }
 
 TEST_CASE("the I-LayerNorm kernel's reciprocal of a root is exact", "[cuda][arithmetic]") {
-    for (uint32_t d = 1; d < (1u << 25); d += d < 300000 ? 1 : static_cast<uint32_t>(uniform(1, 60)))
-        if (cuda::quick_reciprocal31(d) != arith::shift_reciprocal(d, 31)) {
-            INFO("d " << d);
-            REQUIRE(cuda::quick_reciprocal31(d) == arith::shift_reciprocal(d, 31));
-        }
-    for (int bit = 0; bit < 25; ++bit)
-        for (const int64_t off : {-1, 0, 1}) {
-            const int64_t d = (int64_t{1} << bit) + off;
-            if (d >= 1)
-                CHECK(cuda::quick_reciprocal31(static_cast<uint32_t>(d)) == arith::shift_reciprocal(d, 31));
-        }
-}
-
-TEST_CASE("the I-LayerNorm kernel's square root is floor(sqrt(v))", "[cuda][arithmetic]") {
-    for (uint64_t v = 0; v < 100000; ++v)
-        REQUIRE(cuda::quick_root(v) == arith::isqrt(static_cast<int64_t>(v)));
-    for (int i = 0; i < 400000; ++i) {
-        const int64_t v = uniform(0, (int64_t{1} << 50) - 1) >> uniform(0, 49);
-        REQUIRE(cuda::quick_root(static_cast<uint64_t>(v)) == arith::isqrt(v));
-        const int64_t root = std::max<int64_t>(1, uniform(1, (1 << 25) - 1) >> uniform(0, 20));
-        for (const int64_t off : {-1, 0, 1})
-            REQUIRE(cuda::quick_root(static_cast<uint64_t>(root * root + off)) ==
-                    arith::isqrt(root * root + off));
-    }
+    const auto check = [](int64_t v) {
+        const int64_t f = arith::shift_reciprocal(std::max<int64_t>(arith::isqrt(v), 1), 31);
+        if (cuda::quick_inverse_root(static_cast<uint64_t>(v)) == f) return;
+        INFO("v " << v);
+        REQUIRE(cuda::quick_inverse_root(static_cast<uint64_t>(v)) == f);
+    };
+    for (int64_t v = 0; v < 100000; ++v) check(v);
+    for (int64_t root = 300; root < 1 << 25; root += root < 100000 ? 1 : uniform(1, 60))
+        for (const int64_t v : {root * root - 1, root * root, root * root + 1}) check(v);
+    for (int i = 0; i < 400000; ++i) check(uniform(0, (int64_t{1} << 50) - 1) >> uniform(0, 49));
+    for (int bit = 0; bit < 50; ++bit)
+        for (const int64_t off : {-1, 0, 1}) check((int64_t{1} << bit) + off);
+    check((int64_t{1} << 50) - 1);
 }
 
 TEST_CASE("packed weight rows are permutations inside groups of 32 or 16", "[cuda][arithmetic]") {

@@ -100,7 +100,8 @@ struct Weights {
 template <int C, bool whole, class Store>
 __device__ __forceinline__ void normalize_two(const LayerNorm& p, const uint32_t (&x)[2][C],
                                               const Columns2 (&norm)[C], const Store& store) {
-    const int lane = lane_id();
+    int lane = lane_id();
+    asm volatile("" : "+r"(lane));  // to keep it: read again where all wait, it takes its time
     int sum[2], mean[2];
     int64_t squares[2];
 #pragma unroll
@@ -110,7 +111,7 @@ __device__ __forceinline__ void normalize_two(const LayerNorm& p, const uint32_t
 #pragma unroll
         for (int j = 0; j < C; ++j) add_up(x[i][j], sum[i], squares[i]);
         sum[i] = warp_sum(sum[i]);
-        squares[i] = static_cast<int64_t>(warp_sum64(static_cast<uint64_t>(squares[i])));
+        squares[i] = static_cast<int64_t>(warp_sum52(static_cast<uint64_t>(squares[i])));
         mean[i] = layernorm_mean(p, sum[i]);
     }
     // Even lanes find the first one's, odd ones the second's.

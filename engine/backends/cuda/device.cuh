@@ -144,7 +144,17 @@ __device__ __forceinline__ int warp_sum(int v) {
     return v;
 #endif
 }
-// In pieces of 26 bits, whose sums over a warp fit 32.
+// In pieces of 26 bits, whose sums over a warp fit 32; of v < 2^52 there are two.
+__device__ __forceinline__ uint64_t warp_sum52(uint64_t v) {
+#if __CUDA_ARCH__ >= 800
+    const uint64_t low = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v) & 0x3ffffff);
+    const uint64_t high = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v >> 26));
+    return low + (high << 26);
+#else
+    for (int i = 16; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(v), i);
+    return v;
+#endif
+}
 __device__ __forceinline__ uint64_t warp_sum64(uint64_t v) {
 #if __CUDA_ARCH__ >= 800
     const uint64_t low = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v) & 0x3ffffff);

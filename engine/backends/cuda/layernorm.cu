@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(32 * warps) layernorm_few_kernel(const __grid_
 #pragma unroll
     for (int e = 0; e < 4; ++e) add_up(two[e], sum, squares);
     sum = warp_sum(sum);
-    uint64_t all = warp_sum64(static_cast<uint64_t>(squares));
+    uint64_t all = warp_sum52(static_cast<uint64_t>(squares));
     if constexpr (W > 1) {
         if (lane_id() == 0) {
             all_sums[warp] = sum;

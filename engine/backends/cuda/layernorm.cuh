@@ -48,11 +48,9 @@ __device__ __forceinline__ void add_up(uint32_t two, int& sum, int64_t& squares)
     squares = multiply_add(first, first, squares);
     squares = multiply_add(second, second, squares);
 }
-// The sum of (x - mean)^2 of `cols` numbers, and of it f of I-LayerNorm.
+// The sum of (x - mean)^2 of `cols` <= 2^15 numbers, and of it f of I-LayerNorm.
 __device__ __forceinline__ uint32_t inverse_deviation(int cols, int sum, int64_t squares, int mean) {
-    const int64_t v = squares - 2 * static_cast<int64_t>(mean) * sum +
-                      static_cast<int64_t>(cols) * (static_cast<int64_t>(mean) * mean);
-    return quick_reciprocal31(max(quick_root(static_cast<uint64_t>(v)), 1u));
+    return quick_inverse_root(static_cast<uint64_t>(multiply_add(-mean, 2 * sum - cols * mean, squares)));
 }
 
 // Sums over the L neighbouring lanes that share a row.
@@ -67,9 +65,9 @@ __device__ __forceinline__ int lanes_sum(int v) {
     }
 }
 template <int L>
-__device__ __forceinline__ uint64_t lanes_sum64(uint64_t v) {
+__device__ __forceinline__ uint64_t lanes_sum52(uint64_t v) {
     if constexpr (L == 32) {
-        return warp_sum64(v);
+        return warp_sum52(v);
     } else {
 #pragma unroll
         for (int i = L / 2; i; i >>= 1)
@@ -130,7 +128,7 @@ __device__ __forceinline__ void normalize_rows(const LayerNorm& p, const uint4 (
                 v[i] += static_cast<uint64_t>(int64_t{b} * b);
             }
         }
-        v[i] = lanes_sum64<L>(v[i]);
+        v[i] = lanes_sum52<L>(v[i]);
     }
 #pragma unroll
     for (int i = 0; i < R; ++i)  // each zero that is no channel has added mean^2
@@ -140,7 +138,7 @@ __device__ __forceinline__ void normalize_rows(const LayerNorm& p, const uint4 (
     uint64_t mine = v[0];
 #pragma unroll
     for (int i = 1; i < R; ++i) mine = lane == i ? v[i] : mine;
-    const uint32_t share = quick_reciprocal31(max(quick_root(mine), 1u));
+    const uint32_t share = quick_inverse_root(mine);
     uint32_t f[R];
 #pragma unroll
     for (int i = 0; i < R; ++i) f[i] = __shfl_sync(0xffffffff, share, i, L);

@@ -97,77 +97,77 @@ IVIT_HD uint32_t shift_bytes(uint32_t x, int by) {
     return (((x >> by & (0xffu >> by) * ones) ^ (sign | 0x80) * ones) - sign * ones) ^ 0x80808080u;
 }
 
-IVIT_HD uint32_t high_word(uint32_t a, uint32_t b) {
+// The high word of a product, plus c: one instruction, where the host's line would become four.
+IVIT_HD uint32_t high_word(uint32_t a, uint32_t b, uint32_t c = 0) {
 #ifdef __CUDA_ARCH__
-    return __umulhi(a, b);  // one instruction, where the line below becomes four
+    uint32_t high;
+    asm("mad.hi.u32 %0, %1, %2, %3;" : "=r"(high) : "r"(a), "r"(b), "r"(c));
+    return high;
 #else
-    return static_cast<uint32_t>(static_cast<uint64_t>(a) * b >> 32);
+    return static_cast<uint32_t>(static_cast<uint64_t>(a) * b >> 32) + c;
+#endif
+}
+IVIT_HD int32_t high_word_signed(int32_t a, int32_t b) {
+#ifdef __CUDA_ARCH__
+    return __mulhi(a, b);
+#else
+    return static_cast<int32_t>(int64_t{a} * b >> 32);
 #endif
 }
 
-// arith::shift_reciprocal(d, M) for 1 <= d < 2^62 where the result is below 2^32: three Newton steps from
-// below, then the last bits by subtraction, so that it is exact.
+// What follows is the longest chain of instructions that wait for each other in a kernel for few pictures. So
+// it starts from polynomials of 1 - x, tests both neighbours at once and takes 32 bits where they are enough.
+
+// 2^30 / x of x = 2^31 .. 2^32 - 1, a fraction of 1/2 .. 1: below 2^31, as Newton steps come from below. One
+// step leaves an error of 2^-18, two of 2^-29.
+template <int steps>
+IVIT_HD uint32_t fraction_reciprocal(uint32_t x) {
+    uint32_t r = high_word(high_word(high_word(0xe3293d73u, ~x, 0x40au), ~x, 0x46fce437u), ~x, 0x3fe39adcu);
+    for (int i = 0; i < steps; ++i) r = high_word(r, 0x80000000u - high_word(r, x)) << 2;  // r (2 - r x)
+    return r;
+}
+
+// arith::shift_reciprocal(d, M) for 1 <= d < 2^62 where the result is below 2^32.
 IVIT_HD uint32_t quick_reciprocal(int64_t d, int M) {
     uint64_t numerator = uint64_t{1} << M;
     if (M == 31) {
         numerator = 0x7fffffff;
         if (d > 0x7fffffff) d = 0x7fffffff;
     }
-    const int lead = 63 - arith::high_bit(static_cast<uint64_t>(d));
-    const uint32_t x =
-        static_cast<uint32_t>(static_cast<uint64_t>(d) << lead >> 32);  // d as a fraction of 1/2 .. 1
-    uint32_t r = 0xb4b4b4b4u - high_word(0x78787878u, x);               // 48/17 - 32/17 x, on 30 bits
-    for (int i = 0; i < 3; ++i) r = high_word(r, 0x80000000u - high_word(r, x)) << 2;  // r (2 - r x)
-    // 2^M / d = r / 2^30 * 2^(M - 64 + lead), to 24 bits or so; two less, lest it be too much.
+    const uint64_t divisor = static_cast<uint64_t>(d);
+    const int lead = 63 - arith::high_bit(divisor);
+    const uint32_t r = fraction_reciprocal<2>(static_cast<uint32_t>(divisor << lead >> 32));
+    // 2^M / d = r / 2^30 * 2^(M - 64 + lead), to 28 bits or so.
     const int shift = 94 - M - lead;
-    const uint64_t estimate = shift >= 0 ? (shift < 64 ? static_cast<uint64_t>(r) >> shift : 0)
-                                         : static_cast<uint64_t>(r) << -shift;
-    const uint64_t margin = (estimate >> 24) + 2;
-    uint64_t q = estimate > margin ? estimate - margin : 0;
-    uint64_t rest = numerator - q * static_cast<uint64_t>(d);
-    // What is missing is below 2^10: the same reciprocal times the rest, a unit less, and three comparisons.
-    const uint32_t t = static_cast<uint32_t>((lead >= 10 ? rest << (lead - 10) : rest >> (10 - lead)) >> 32);
-    uint32_t more = high_word(t, r) >> 20;
-    more -= more > 0 ? 1 : 0;
-    rest -= more * static_cast<uint64_t>(d);
-    // One after the other would be three waits.
-    const uint64_t one = static_cast<uint64_t>(d);
-    return static_cast<uint32_t>(q) + more + (rest >= one ? 1 : 0) + (rest >= 2 * one ? 1 : 0) +
-           (rest >= 3 * one ? 1 : 0);
+    uint32_t q = static_cast<uint32_t>(shift < 0 ? static_cast<uint64_t>(r) << -shift
+                                                 : static_cast<uint64_t>(r) >> (shift < 63 ? shift : 63));
+    // What is missing is below 2^5: the same reciprocal times the rest, and both neighbours.
+    int64_t rest = static_cast<int64_t>(numerator - q * divisor);
+    const int32_t part = static_cast<int32_t>((lead >= 6 ? rest << (lead - 6) : rest >> (6 - lead)) >> 32);
+    const int32_t more = high_word_signed(part, static_cast<int32_t>(r)) >> 24;
+    q += static_cast<uint32_t>(more);
+    rest -= more * d;
+    return q + (rest >= d ? 1 : 0) - (rest < 0 ? 1 : 0);
 }
 
-// arith::shift_reciprocal(d, 31) for 1 <= d < 2^25, which a root is: in 32 bits.
-IVIT_HD uint32_t quick_reciprocal31(uint32_t d) {
-    const int lead = 31 - arith::high_bit(d);
-    const uint32_t x = d << lead;
-    uint32_t r = 0xb4b4b4b4u - high_word(0x78787878u, x);
-    for (int i = 0; i < 3; ++i) r = high_word(r, 0x80000000u - high_word(r, x)) << 2;
-    // (2^31 - 1) / d = r / 2^30 * 2^(lead - 1), or little less.
-    const uint64_t estimate = static_cast<uint64_t>(r) << lead >> 31;
-    uint32_t q = static_cast<uint32_t>(estimate < 0x7fffffff ? estimate : 0x7fffffff);
-    const uint32_t margin = (q >> 24) + 2;
-    q = q > margin ? q - margin : 0;
-    uint32_t rest = 0x7fffffff - q * d;
-    const uint32_t more =
-        high_word(rest << (lead > 10 ? lead - 10 : 0) >> (lead > 10 ? 0 : 10 - lead), r) >> 20;
-    const uint32_t less = more > 0 ? more - 1 : 0;
-    rest -= less * d;
-    return q + less + (rest >= d ? 1 : 0) + (rest >= 2 * d ? 1 : 0) + (rest >= 3 * d ? 1 : 0);
-}
-
-// arith::isqrt(v) for v < 2^50: Newton on 1 / sqrt in fixed point, then the last bits by comparison, so that
-// it is exact.
-IVIT_HD uint32_t quick_root(uint64_t v) {
-    if (v == 0) return 0;
-    const int lead = (63 - arith::high_bit(v)) & ~1;
-    const uint32_t x = static_cast<uint32_t>(v << lead >> 32);  // v as a fraction of 1/4 .. 1
-    uint32_t y = 0x8ccccccdu - high_word(0x53333333u, x);       // 2.2 - 1.3 x, on 30 bits
-    for (int i = 0; i < 4; ++i)                                 // y (3 - x y^2) / 2
-        y = high_word(y, (0x30000000u - high_word(high_word(y, y), x)) << 2) << 1;
-    uint32_t root = high_word(x, y) >> (lead / 2 - 2);  // within 1 of it
-    root -= root > 0 ? 1 : 0;
-    const auto within = [&](uint32_t r) { return static_cast<uint64_t>(r) * r <= v ? 1u : 0u; };
-    return root + within(root + 1) + within(root + 2) + within(root + 3);
+// arith::shift_reciprocal(max(arith::isqrt(v), 1), 31) for v < 2^50, I-LayerNorm's f.
+IVIT_HD uint32_t quick_inverse_root(uint64_t v) {
+    const int half = (63 - arith::high_bit(v | 1)) >> 1;            // the root's leading zeros in 32 bits
+    const uint32_t x = static_cast<uint32_t>(v << 2 * half >> 32);  // v as a fraction of 1/4 .. 1
+    // 2^30 / sqrt(x): an error of 2^-5, then Newton's y (3 - x y^2) / 2.
+    uint32_t y = high_word(high_word(0x68de4463u, ~x, 0x0086b658u), ~x, 0x4189fa69u);
+    for (int i = 0; i < 3; ++i) y = high_word(y, (0x30000000u - high_word(high_word(y, y), x)) << 2) << 1;
+    uint32_t root = high_word(x, y) >> (half - 2);  // within 1 of it, so that the rest fits
+    const int32_t over = static_cast<int32_t>(static_cast<uint32_t>(v) - root * root);
+    root += (over > static_cast<int32_t>(2 * root) ? 1 : 0) - (over < 0 ? 1 : 0);
+    const uint32_t r = fraction_reciprocal<1>(root << half);
+    uint32_t q = r >> (31 - half);
+    q += static_cast<uint32_t>(
+        high_word_signed(static_cast<int32_t>(2 * (0x7fffffffu - q * root)), static_cast<int32_t>(r)) >>
+        (31 - half));
+    const auto left = static_cast<int32_t>(0x7fffffffu - q * root);
+    q += (left >= static_cast<int32_t>(root) ? 1 : 0) - (left < 0 ? 1 : 0);
+    return v ? q : 0x7fffffffu;
 }
 
 }  // namespace ivit::cuda
