@@ -100,7 +100,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
                                        const uint32_t (&q)[S::D / 32][4], const Wait& values_there = {}) {
     constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
     const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
-    [[maybe_unused]] const int padded = (p.tokens + 31) & ~31;
+    const int padded = (p.tokens + 31) & ~31;
     const int first = S::split ? warp * 32 * S::chunks : 0;  // token of this warp's first logit
     // Logits count from the grid's lowest: 0 .. span.
     const int64_t r_logits = (int64_t{1} << (p.s_logits - 1)) - p.low_logits * (int64_t{1} << p.s_logits);
@@ -117,15 +117,15 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
 #pragma unroll
     for (int j = 0; j < N8; j += 2) {
         int x[2][4] = {};
-        if (!S::split || first + 8 * j < padded) {
+        // What is no token is masked below: any key will do, and nobody waits for a branch.
+        const int key = S::split ? min(first + 8 * j, padded - 16) : first + 8 * j;
 #pragma unroll
-            for (int kk = 0; kk < D / 32; ++kk) {
-                uint32_t b[4];
-                const int n = first + 8 * j + (lane & 7) + (lane >> 4) * 8;
-                load_matrices(b, at.keys + swizzled_row<D>(n, 2 * kk + (lane >> 3 & 1)));
-                mma_s8(x[0], q[kk], b[0], b[1]);
-                mma_s8(x[1], q[kk], b[2], b[3]);
-            }
+        for (int kk = 0; kk < D / 32; ++kk) {
+            uint32_t b[4];
+            const int n = key + (lane & 7) + (lane >> 4) * 8;
+            load_matrices(b, at.keys + swizzled_row<D>(n, 2 * kk + (lane >> 3 & 1)));
+            mma_s8(x[0], q[kk], b[0], b[1]);
+            mma_s8(x[1], q[kk], b[2], b[3]);
         }
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
@@ -152,7 +152,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
         most[h] = max(most[h], __shfl_xor_sync(0xffffffff, most[h], 2));
     }
     // split: of each warp's chunks the low and the high bytes of the shares, [warps * chunks][2][32]; half of
-    // a part's sums, [warps][32]; of each row, [warps][16].
+    // a part's sums, [warps][32]; of each row, sums [warps][16] and greatest [16][warps].
     uint4* const all_shares = reinterpret_cast<uint4*>(at.sums);
     int4* const sums = reinterpret_cast<int4*>(at.sums + S::shares_bytes);
     unsigned long long* const totals =
@@ -160,14 +160,17 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
     uint32_t* const tops = reinterpret_cast<uint32_t*>(totals + S::warps * 16);
     if constexpr (S::split) {
         if (t == 0) {
-            tops[warp * 16 + g] = most[0];
-            tops[warp * 16 + g + 8] = most[1];
+            tops[g * S::warps + warp] = most[0];
+            tops[(g + 8) * S::warps + warp] = most[1];
         }
         __syncthreads();
 #pragma unroll
         for (int h = 0; h < 2; ++h)
 #pragma unroll
-            for (int w = 0; w < S::warps; ++w) most[h] = max(most[h], tops[w * 16 + g + 8 * h]);
+            for (int w = 0; w < S::warps; w += 4) {
+                const uint4 four = *reinterpret_cast<const uint4*>(tops + (g + 8 * h) * S::warps + w);
+                most[h] = max(max(max(most[h], four.x), max(four.y, four.z)), four.w);
+            }
     }
 
     // Exponentials of row h and their sum.
@@ -298,10 +301,9 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
         Sums o;
 #pragma unroll
         for (int i = 0; i < S::warps * S::chunks / S::parts; ++i) {
-            const int c = part + S::parts * i;
-            if (32 * c >= p.tokens) break;
+            const int c = part + S::parts * i;  // of no tokens the shares are zeros
             const uint4 l = all_shares[c * 64 + lane], h = all_shares[c * 64 + 32 + lane];
-            o.add(at.values, 32 * c, d, {l.x, l.y, l.z, l.w}, {h.x, h.y, h.z, h.w});
+            o.add(at.values, min(32 * c, padded - 32), d, {l.x, l.y, l.z, l.w}, {h.x, h.y, h.z, h.w});
         }
         if constexpr (S::parts == 1) {
             put(d, 0, o.of(0));

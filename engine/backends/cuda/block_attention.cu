@@ -34,7 +34,7 @@ struct Places {
 
 // C: width / 64.
 template <int C, bool bytes>
-__global__ void __maxnreg__(C <= 3 ? 112 : 168)
+__global__ void __maxnreg__(C <= 3 ? 112 : 255)
     block_attention_kernel(const __grid_constant__ BlockAttention p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
     constexpr int width = 64 * C, pitch = row_pitch(width), slab = 3 * S::D * width;
@@ -63,8 +63,8 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 168)
     Columns2 norm[C];
 #pragma unroll
     for (int j = 0; j < C; ++j) norm[j].ask(p.norm.columns, 2 * (lane + 32 * j));
-    // Columns 8 warp + 2t and the one behind of q, k and v: asked for before the wait where there are
-    // registers for it, and their weights.
+    // Columns 8 warp + 2t and the one behind of q, k and v, and their weights: asked for before the wait, or
+    // where the block has come late and they are many, while the stream is on its way.
     constexpr bool early = C <= 3;
     const int column = 8 * warp + 2 * t;
     Columns2 qkv[3];
@@ -92,11 +92,11 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 168)
         for (int j = 0; j < C; ++j)
             x[i][j] = token < a.tokens ? *reinterpret_cast<const uint32_t*>(from + 2 * (lane + 32 * j)) : 0;
     }
+    if constexpr (!early) ask();
     normalize_two<C, bytes>(p.norm, x, norm, [&](int i, int c, uint32_t two) {
         *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch + c) =
             static_cast<uint16_t>(two);
     });
-    if constexpr (!early) ask();
     __syncthreads();
     int c[3][4];
     w.multiply(shared + places.rows, pitch, lane, c);
