@@ -57,15 +57,29 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
         load_bytes(base + places.w, p.w + static_cast<int64_t>(head) * slab, slab, w_full);
         for (int i = 0; i < 2; ++i) barrier_expect(keys_full + 8 * i, (tiles - 1) * tile_bytes);
     }
-    fill_exponentials(a, shared);
     const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
+    // Where the weights are few, a block starts beside those of the kernel before and gets ready while they
+    // are at work. Else it starts when they have gone, and asks for its part of the stream first.
+    constexpr bool early = C <= 3;
+    uint32_t x[2][C] = {};
+    const auto ask_stream = [&] {
+        wait_for_inputs();
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            const int token = 16 * tile + 2 * warp + i;
+            if (token >= a.tokens) continue;
+            const int16_t* const from =
+                p.norm.in + (static_cast<int64_t>(picture) * a.tokens + token) * p.norm.in_stride;
+#pragma unroll
+            for (int j = 0; j < C; ++j) x[i][j] = ask_word(from + 2 * (lane + 32 * j));
+        }
+    };
+    fill_exponentials(a, shared);
     // A lane normalizes channels 2 (lane + 32 j) and the one behind of two rows.
     Columns2 norm[C];
 #pragma unroll
     for (int j = 0; j < C; ++j) norm[j].ask(p.norm.columns, 2 * (lane + 32 * j));
-    // Columns 8 warp + 2t and the one behind of q, k and v, and their weights: asked for before the wait, or
-    // where the block has come late and they are many, while the stream is on its way.
-    constexpr bool early = C <= 3;
+    // Columns 8 warp + 2t and the one behind of q, k and v, and their weights.
     const int column = 8 * warp + 2 * t;
     Columns2 qkv[3];
     Weights<width, 3 * S::D, 3, S::D> w;
@@ -76,27 +90,25 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
         w.ask(base + places.w, 8 * warp, lane);
     };
     touch(p);
-    __syncthreads();
-    meet_cluster();
-    if constexpr (early) ask();
-    wait_for_inputs();
-    let_next_start();
-
-    uint32_t x[2][C];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const int token = 16 * tile + 2 * warp + i;
-        const int16_t* const from =
-            p.norm.in + (static_cast<int64_t>(picture) * a.tokens + token) * p.norm.in_stride;
-#pragma unroll
-        for (int j = 0; j < C; ++j)
-            x[i][j] = token < a.tokens ? *reinterpret_cast<const uint32_t*>(from + 2 * (lane + 32 * j)) : 0;
+    if constexpr (early) {
+        __syncthreads();
+        cluster_greet();
+        cluster_wait();
+        ask();
+        ask_stream();
+    } else {
+        cluster_greet();
+        ask_stream();
+        __syncthreads();
+        ask();
     }
-    if constexpr (!early) ask();
     normalize_two<C, bytes>(p.norm, x, norm, [&](int i, int c, uint32_t two) {
         *reinterpret_cast<uint16_t*>(shared + places.rows + (2 * warp + i) * pitch + c) =
             static_cast<uint16_t>(two);
     });
+    // The next kernel's blocks, which start beside, would slow this one's first half down. Of two pictures
+    // they fill the multiprocessors and start one after the other.
+    if (gridDim.z > 1) let_next_start();
     __syncthreads();
     int c[3][4];
     w.multiply(shared + places.rows, pitch, lane, c);
@@ -118,6 +130,7 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
             if (to != tile) send(in_block(base + place, to), in_block(barrier, to), v);
     };
     keep(1, own_keys);
+    if constexpr (!early) cluster_wait();
     __syncthreads();
     send_tile(own_keys, keys_full);
     keep(0, places.queries);
@@ -129,6 +142,7 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
     for (int kk = 0; kk < S::D / 32; ++kk)
         load_matrices(q[kk], base + places.queries + swizzled_row<S::D>(lane & 15, 2 * kk + (lane >> 4)));
     barrier_wait(keys_full, 0);
+    if (gridDim.z == 1) let_next_start();
     attend<S, bytes>(a, at, tile, q, [&] { barrier_wait(keys_full + 8, 0); });
 #endif
 }

@@ -72,6 +72,19 @@ __global__ void __maxnreg__(C > 3   ? 168
         load_bytes(base + P::proj, p.proj.w + made0 * width, made * width, full);
         if constexpr (!P::gather) load_fc();
     }
+    // 16 bytes of the context for each thread, and of the stream, while there are any. A block with few
+    // weights starts beside those of the kernel before and gets ready while they are at work; one with many
+    // starts when they have gone, and asks for them first, and then for the weights that come last.
+    const int row = threadIdx.x / (width / 16), chunk = threadIdx.x % (width / 16);
+    const int old_row = threadIdx.x / (made / 8), old_chunk = threadIdx.x % (made / 8);
+    uint4 context{}, old{};
+    const auto ask_inputs = [&] {
+        const auto row_of = [&](int r) { return static_cast<int64_t>(min(row0 + r, p.proj.rows - 1)); };
+        wait_for_inputs();
+        if (row < 16) context = ask_four(p.proj.a + row_of(row) * p.proj.lda + 16 * chunk);
+        if (old_row < 16)
+            old = ask_four(p.proj.residual + row_of(old_row) * p.proj.ldo + made0 + 8 * old_chunk);
+    };
     spread_table(p.fc1, table);
     Columns2 proj[mine], norm[C], fc1[narrow], fc2;
     const auto made_column = [&](int i) { return 8 * (mine * warp + i) + 2 * t; };
@@ -96,28 +109,23 @@ __global__ void __maxnreg__(C > 3   ? 168
         if (makes) w_proj.ask(base + P::proj, 8 * mine * warp, lane);
     };
     touch(p);
-    __syncthreads();
-    meet_cluster();
-    if constexpr (!P::gather) ask_proj();
-    wait_for_inputs();
-    let_next_start();
-
-    // 16 bytes of the context for each thread, and of the stream, while there are any.
-    {
-        const int row = threadIdx.x / (width / 16), chunk = threadIdx.x % (width / 16);
-        const int old_row = threadIdx.x / (made / 8), old_chunk = threadIdx.x % (made / 8);
-        const auto row_of = [&](int r) { return static_cast<int64_t>(min(row0 + r, p.proj.rows - 1)); };
-        uint4 context{}, old{};
-        if (row < 16)
-            context = *reinterpret_cast<const uint4*>(p.proj.a + row_of(row) * p.proj.lda + 16 * chunk);
-        if (old_row < 16)
-            old = *reinterpret_cast<const uint4*>(p.proj.residual + row_of(old_row) * p.proj.ldo + made0 +
-                                                  8 * old_chunk);
-        if (P::gather && threadIdx.x == 0) load_fc();
-        if (row < 16) *reinterpret_cast<uint4*>(shared + P::rows + row * P::pitch + 16 * chunk) = context;
-        if (old_row < 16)
-            *reinterpret_cast<uint4*>(shared + P::old + old_row * P::old_pitch + 16 * old_chunk) = old;
+    if constexpr (P::gather) {
+        cluster_greet();
+        ask_inputs();
+        if (threadIdx.x == 0) load_fc();
+        __syncthreads();
+    } else {
+        __syncthreads();
+        cluster_greet();
+        cluster_wait();
+        ask_proj();
+        ask_inputs();
     }
+    if constexpr (!alone) let_next_start();
+
+    if (row < 16) *reinterpret_cast<uint4*>(shared + P::rows + row * P::pitch + 16 * chunk) = context;
+    if (old_row < 16)
+        *reinterpret_cast<uint4*>(shared + P::old + old_row * P::old_pitch + 16 * old_chunk) = old;
     if constexpr (P::gather) ask_proj();
     __syncthreads();
     if (makes) {
@@ -137,6 +145,7 @@ __global__ void __maxnreg__(C > 3   ? 168
                                              2 * (column - to * own)) = pack2(first, second);
             }
     }
+    if constexpr (P::gather) cluster_wait();
     __syncthreads();
     if constexpr (P::gather) {
         constexpr int chunks = 16 * P::row / 16;
@@ -174,7 +183,9 @@ __global__ void __maxnreg__(C > 3   ? 168
     }
     if constexpr (P::gather) ask_fc2();  // there are registers for both
     __syncthreads();
-    // Their way from the second-level cache is as long as a product.
+    // As in block_attention.cu.
+    if constexpr (alone) let_next_start();
+        // Their way from the second-level cache is as long as a product.
 #pragma unroll
     for (int i = 0; i < narrow; ++i)
         fc1[i].ask(p.fc1.columns, rank * hidden + 8 * (narrow * warp + i) + 2 * t);

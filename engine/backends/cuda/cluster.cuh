@@ -9,8 +9,8 @@ namespace ivit::cuda {
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 
-// All of a cluster's blocks have arrived where one has waited; what was written before arriving can be read
-// then.
+// All of a cluster's blocks have arrived where one has waited: they run then, so that their shared memory can
+// be written to, and their barriers are set up (show_barriers).
 __device__ __forceinline__ void cluster_arrive() {
     __syncwarp();
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
@@ -19,12 +19,10 @@ __device__ __forceinline__ void cluster_wait() {
     __syncwarp();
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-// Until all of a cluster's blocks run, so that their shared memory can be written to: their barriers are set
-// up by then (show_barriers).
-__device__ __forceinline__ void meet_cluster() {
+// Only that this block runs and its barriers are set up: waits for nothing that is on its way.
+__device__ __forceinline__ void cluster_greet() {
     __syncwarp();
     asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 // The same place in the shared memory of block `rank` of the cluster.
 __device__ __forceinline__ uint32_t in_block(uint32_t address, int rank) {

@@ -98,6 +98,20 @@ __device__ __forceinline__ void let_next_start() {
 #endif
 }
 
+// Four bytes of what a kernel before has made. Asked for here, not where the compiler thinks best.
+__device__ __forceinline__ uint32_t ask_word(const void* from) {
+    uint32_t word;
+    asm volatile("ld.global.u32 %0, [%1];" : "=r"(word) : "l"(from));
+    return word;
+}
+__device__ __forceinline__ uint4 ask_four(const void* from) {
+    uint4 v;
+    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(from));
+    return v;
+}
+
 // ---- Requantization.
 __device__ __forceinline__ int clamp32(int x, int low, int top) { return min(max(x, low), top); }
 
