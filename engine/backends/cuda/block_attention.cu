@@ -59,7 +59,7 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
     }
     const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
     // Where the weights are few, a block starts beside those of the kernel before and gets ready while they
-    // are at work. Else it starts when they have gone, and asks for its part of the stream first.
+    // are at work. Else it starts when they have gone, and meets its cluster while the stream is on its way.
     constexpr bool early = C <= 3;
     uint32_t x[2][C] = {};
     const auto ask_stream = [&] {
@@ -92,12 +92,12 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
     touch(p);
     if constexpr (early) {
         __syncthreads();
-        cluster_greet();
-        cluster_wait();
+        greet_cluster();
+        meet_cluster();
         ask();
         ask_stream();
     } else {
-        cluster_greet();
+        greet_cluster();
         ask_stream();
         __syncthreads();
         ask();
@@ -130,7 +130,7 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
             if (to != tile) send(in_block(base + place, to), in_block(barrier, to), v);
     };
     keep(1, own_keys);
-    if constexpr (!early) cluster_wait();
+    if constexpr (!early) meet_cluster();
     __syncthreads();
     send_tile(own_keys, keys_full);
     keep(0, places.queries);

@@ -72,9 +72,9 @@ __global__ void __maxnreg__(C > 3   ? 168
         load_bytes(base + P::proj, p.proj.w + made0 * width, made * width, full);
         if constexpr (!P::gather) load_fc();
     }
-    // 16 bytes of the context for each thread, and of the stream, while there are any. A block with few
-    // weights starts beside those of the kernel before and gets ready while they are at work; one with many
-    // starts when they have gone, and asks for them first, and then for the weights that come last.
+    // 16 bytes of the context for each thread, and of the stream, while there are any. A block with many
+    // weights starts when those of the kernel before have gone (block_attention.cu): it asks for them before
+    // it meets its cluster, and then for the weights that come last.
     const int row = threadIdx.x / (width / 16), chunk = threadIdx.x % (width / 16);
     const int old_row = threadIdx.x / (made / 8), old_chunk = threadIdx.x % (made / 8);
     uint4 context{}, old{};
@@ -110,14 +110,14 @@ __global__ void __maxnreg__(C > 3   ? 168
     };
     touch(p);
     if constexpr (P::gather) {
-        cluster_greet();
+        greet_cluster();
         ask_inputs();
         if (threadIdx.x == 0) load_fc();
         __syncthreads();
     } else {
         __syncthreads();
-        cluster_greet();
-        cluster_wait();
+        greet_cluster();
+        meet_cluster();
         ask_proj();
         ask_inputs();
     }
@@ -137,15 +137,15 @@ __global__ void __maxnreg__(C > 3   ? 168
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
                 const int column = made0 + made_column(i), to = column / own, row = g + 8 * h;
-                const uint32_t old = *reinterpret_cast<const uint32_t*>(shared + P::old + row * P::old_pitch +
+                const uint32_t two = *reinterpret_cast<const uint32_t*>(shared + P::old + row * P::old_pitch +
                                                                         2 * made_column(i));
-                const int first = add_stream(p.proj, proj[i].scale(0, c[i][2 * h]), old << 16),
-                          second = add_stream(p.proj, proj[i].scale(1, c[i][2 * h + 1]), old & 0xffff0000);
+                const int first = add_stream(p.proj, proj[i].scale(0, c[i][2 * h]), two << 16),
+                          second = add_stream(p.proj, proj[i].scale(1, c[i][2 * h + 1]), two & 0xffff0000);
                 *reinterpret_cast<uint32_t*>(shared + P::stream + to * P::piece + row * P::row +
                                              2 * (column - to * own)) = pack2(first, second);
             }
     }
-    if constexpr (P::gather) cluster_wait();
+    if constexpr (P::gather) meet_cluster();
     __syncthreads();
     if constexpr (P::gather) {
         constexpr int chunks = 16 * P::row / 16;

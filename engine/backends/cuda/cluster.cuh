@@ -9,20 +9,16 @@ namespace ivit::cuda {
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 
-// All of a cluster's blocks have arrived where one has waited: they run then, so that their shared memory can
-// be written to, and their barriers are set up (show_barriers).
-__device__ __forceinline__ void cluster_arrive() {
-    __syncwarp();
-    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-}
-__device__ __forceinline__ void cluster_wait() {
-    __syncwarp();
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-// Only that this block runs and its barriers are set up: waits for nothing that is on its way.
-__device__ __forceinline__ void cluster_greet() {
+// All of a cluster's blocks have greeted where one has met them: they run then, so that their shared memory
+// can be written to, and their barriers are set up (show_barriers). A greeting waits for nothing that is on
+// its way.
+__device__ __forceinline__ void greet_cluster() {
     __syncwarp();
     asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void meet_cluster() {
+    __syncwarp();
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 // The same place in the shared memory of block `rank` of the cluster.
 __device__ __forceinline__ uint32_t in_block(uint32_t address, int rank) {

@@ -79,7 +79,7 @@ __global__ void __maxnreg__(N == 32 ? 64 : 96) split_kernel(const __grid_constan
         }
     }
     __syncthreads();
-    cluster_arrive();
+    greet_cluster();
     if constexpr (E == Epilogue::gelu) spread_table(p, table);
     // What this thread finishes: eight channels, of every 64th token.
     const int group = (lane & 3) + 4 * (warp & 1), c = col0 + 8 * group,
@@ -101,7 +101,7 @@ __global__ void __maxnreg__(N == 32 ? 64 : 96) split_kernel(const __grid_constan
             if (is_mine(i)) old[i] = residual8(p, row_of(i), c);
 
     // The others run, so that their shared memory can be written to.
-    if (split.blocks > 1) cluster_wait();
+    if (split.blocks > 1) meet_cluster();
     if (warp < (split.tokens > N ? 8 : 4)) {
         // [4j + {0, 1}]: tokens 8j + 2t, + 1 of W's row 16 (warp % 4) + g, [4j + {2, 3}] of the row eight
         // further on.
