@@ -206,8 +206,7 @@ void block_attention(const BlockAttention& p, const Launch& at) {
     const Places places(p.attention.tokens, p.norm.cols);
     const dim3 grid = grid_of(p);
     with_kernel(p.norm.cols, all_bytes(p), [&](auto kernel) {
-        start<BlockAttention>(kernel, p, grid, dim3(threads), static_cast<size_t>(places.bytes), at,
-                              static_cast<int>(grid.x));
+        start<BlockAttention>(kernel, p, grid, dim3(threads), static_cast<size_t>(places.bytes), at, grid.x);
     });
 }
 

@@ -181,43 +181,43 @@ __device__ __forceinline__ uint64_t warp_sum64(uint64_t v) {
 #endif
 }
 
-// ---- Starting kernels. cluster: so many blocks, neighbours in x, run at the same time.
+// ---- Starting kernels.
+// cluster: so many blocks, neighbours in x, run at the same time.
+inline cudaLaunchAttribute cluster_of(unsigned blocks) {
+    cudaLaunchAttribute attribute{};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = blocks;
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    return attribute;
+}
 template <class Args>
 void start(void (*kernel)(Args), const Args& args, dim3 grid, dim3 block, size_t shared, const Launch& at,
-           int cluster = 1) {
+           unsigned cluster = 1) {
+    cudaLaunchAttribute attributes[2] = {};
     cudaLaunchConfig_t config{};
     config.gridDim = grid;
     config.blockDim = block;
     config.dynamicSmemBytes = shared;
     config.stream = at.stream;
-    cudaLaunchAttribute attributes[2] = {};
     config.attrs = attributes;
-    const auto add = [&](cudaLaunchAttributeID id) -> cudaLaunchAttributeValue& {
-        attributes[config.numAttrs].id = id;
-        return attributes[config.numAttrs++].val;
-    };
-    if (at.overlap)
-        add(cudaLaunchAttributeProgrammaticStreamSerialization).programmaticStreamSerializationAllowed = 1;
-    if (cluster > 1) {
-        auto& size = add(cudaLaunchAttributeClusterDimension).clusterDim;
-        size.x = static_cast<unsigned>(cluster);
-        size.y = size.z = 1;
+    if (at.overlap) {
+        cudaLaunchAttribute& overlap = attributes[config.numAttrs++];
+        overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        overlap.val.programmaticStreamSerializationAllowed = 1;
     }
+    if (cluster > 1) attributes[config.numAttrs++] = cluster_of(cluster);
     IVIT_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args));
 }
 
 // Clusters of `cluster` blocks that can run at the same time on an idle GPU; 0 where it cannot be told.
 template <class Args>
 int clusters_at_once(void (*kernel)(Args), unsigned cluster, unsigned block, size_t shared) {
+    cudaLaunchAttribute attribute = cluster_of(cluster);
     cudaLaunchConfig_t config{};
     config.gridDim = dim3(cluster);
     config.blockDim = dim3(block);
     config.dynamicSmemBytes = shared;
-    cudaLaunchAttribute size{};
-    size.id = cudaLaunchAttributeClusterDimension;
-    size.val.clusterDim.x = cluster;
-    size.val.clusterDim.y = size.val.clusterDim.z = 1;
-    config.attrs = &size;
+    config.attrs = &attribute;
     config.numAttrs = 1;
     int clusters = 0;
     if (cudaOccupancyMaxActiveClusters(&clusters, kernel, &config) != cudaSuccess) {

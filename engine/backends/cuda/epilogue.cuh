@@ -162,9 +162,12 @@ __device__ __forceinline__ void store8(const Linear& p, const uint32_t* table, i
     }
 }
 
+constexpr Epilogue epilogues[] = {Epilogue::int8, Epilogue::gelu, Epilogue::residual, Epilogue::position,
+                                  Epilogue::logits};
 // f<E>() for a value of E.
+#pragma nv_exec_check_disable
 template <class F>
-__device__ __forceinline__ void with_epilogue(Epilogue epilogue, const F& f) {
+__host__ __device__ __forceinline__ void with_epilogue(Epilogue epilogue, const F& f) {
     switch (epilogue) {
         case Epilogue::int8:
             return f.template operator()<Epilogue::int8>();

@@ -194,22 +194,9 @@ __global__ void __launch_bounds__(S::threads, S::blocks) wgmma_kernel(const __gr
 
 // Calls f with the kernel.
 template <class S, class F>
-void with_epilogue(Epilogue epilogue, const F& f) {
-    switch (epilogue) {
-        case Epilogue::int8:
-            return f(wgmma_kernel<Epilogue::int8, S>);
-        case Epilogue::gelu:
-            return f(wgmma_kernel<Epilogue::gelu, S>);
-        case Epilogue::residual:
-            return f(wgmma_kernel<Epilogue::residual, S>);
-        case Epilogue::position:
-            return f(wgmma_kernel<Epilogue::position, S>);
-        case Epilogue::logits:
-            return f(wgmma_kernel<Epilogue::logits, S>);
-    }
+void with_kernel(Epilogue epilogue, const F& f) {
+    with_epilogue(epilogue, [&]<Epilogue E>() { f(wgmma_kernel<E, S>); });
 }
-constexpr Epilogue epilogues[] = {Epilogue::int8, Epilogue::gelu, Epilogue::residual, Epilogue::position,
-                                  Epilogue::logits};
 
 }  // namespace
 
@@ -217,9 +204,9 @@ void prepare_wgmma(const Launch& at) {
     prepare_copy_engine(at);
     if (!copy_engine_ready()) return;
     for (const Epilogue epilogue : epilogues) {
-        with_epilogue<Huge>(epilogue, [&](auto kernel) { allow_shared(kernel, Huge::shared_bytes, at); });
-        with_epilogue<Large>(epilogue, [&](auto kernel) { allow_shared(kernel, Large::shared_bytes, at); });
-        with_epilogue<Small>(epilogue, [&](auto kernel) { allow_shared(kernel, Small::shared_bytes, at); });
+        with_kernel<Huge>(epilogue, [&](auto kernel) { allow_shared(kernel, Huge::shared_bytes, at); });
+        with_kernel<Large>(epilogue, [&](auto kernel) { allow_shared(kernel, Large::shared_bytes, at); });
+        with_kernel<Small>(epilogue, [&](auto kernel) { allow_shared(kernel, Small::shared_bytes, at); });
     }
 }
 
@@ -234,7 +221,7 @@ void run(const Linear& p, const Launch& at) {
     const int across = (p.cols + S::BN - 1) / S::BN, down = (p.rows + S::BM - 1) / S::BM;
     const Args args{boxes(p.a, p.rows, p.k, p.lda, S::BM), boxes(p.w, p.w_rows, p.k, p.ldw, S::BN), p,
                     FastDiv(across), across * down};
-    with_epilogue<S>(p.epilogue, [&](auto kernel) {
+    with_kernel<S>(p.epilogue, [&](auto kernel) {
         start<Args>(kernel, args, dim3(static_cast<unsigned>(std::min(args.tiles, S::blocks * at.sms))),
                     dim3(S::threads), S::shared_bytes, at);
     });

@@ -174,22 +174,8 @@ __global__ void __maxnreg__(N == 32 ? 64 : 96) split_kernel(const __grid_constan
 // Calls f with the kernel.
 template <class F>
 void with_kernel(Epilogue epilogue, int N, const F& f) {
-    const auto of = [&]<Epilogue E>() { N == 32 ? f(split_kernel<E, 32>) : f(split_kernel<E, 64>); };
-    switch (epilogue) {
-        case Epilogue::int8:
-            return of.template operator()<Epilogue::int8>();
-        case Epilogue::gelu:
-            return of.template operator()<Epilogue::gelu>();
-        case Epilogue::residual:
-            return of.template operator()<Epilogue::residual>();
-        case Epilogue::position:
-            return of.template operator()<Epilogue::position>();
-        case Epilogue::logits:
-            return of.template operator()<Epilogue::logits>();
-    }
+    with_epilogue(epilogue, [&]<Epilogue E>() { N == 32 ? f(split_kernel<E, 32>) : f(split_kernel<E, 64>); });
 }
-constexpr Epilogue epilogues[] = {Epilogue::int8, Epilogue::gelu, Epilogue::residual, Epilogue::position,
-                                  Epilogue::logits};
 
 // The split that is soonest done. All blocks must run at once. Clusters do not find room on every
 // multiprocessor, nor do blocks that need all of its registers while the kernel in front still runs.
@@ -234,7 +220,8 @@ void linear_split(const Linear& p, const Launch& at) {
     const dim3 grid(static_cast<unsigned>(split.blocks), static_cast<unsigned>(p.cols / channels),
                     static_cast<unsigned>((p.rows + split.tokens - 1) / split.tokens));
     with_kernel(p.epilogue, split.N, [&](auto kernel) {
-        start<Args>(kernel, args, grid, dim3(threads), static_cast<size_t>(split.bytes), at, split.blocks);
+        start<Args>(kernel, args, grid, dim3(threads), static_cast<size_t>(split.bytes), at,
+                    static_cast<unsigned>(split.blocks));
     });
 }
 
