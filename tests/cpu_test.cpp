@@ -86,7 +86,7 @@ TEST_CASE("cpu: the matrix product is exact for any shape and any extreme", "[cp
                 alignas(64) int32_t acc[tile_rows * tile_cols];
                 bool same = true;
                 for (int64_t p = 0; p < panels.count(); ++p) {
-                    cpu::kernels(isa).gemm_tile(low.data(), planes ? high.data() : nullptr, lda,
+                    cpu::kernels(isa).gemm_tile(low.data(), planes ? high.data() : nullptr, nullptr, lda,
                                                 panels.panel(p), panels.k4(), init.data() + p * tile_cols,
                                                 rows, panels.width(p), acc, {});
                     for (int r = 0; r < rows; ++r)
@@ -235,6 +235,22 @@ TEST_CASE("cpu: I-LayerNorm is arithmetic.h's for any width and any row", "[cpu]
             }
 }
 
+namespace {
+
+// Whether `groups` names every group of four numbers of `high` that has any; of more than 128 numbers a row,
+// where the AVX-512 product asks.
+bool covers(Isa isa, const cpu::Buffer<uint64_t>& groups, const uint8_t* high, int64_t ld, int rows,
+            int64_t n) {
+    if (isa != Isa::avx512vnni || n <= 128) return true;
+    for (int r = 0; r < rows; ++r)
+        for (int64_t j = 0; j < n; ++j)
+            if (high[r * ld + j] && !(groups[r * cpu::group_words(ld) + j / 256] >> (j / 4 % 64) & 1))
+                return false;
+    return true;
+}
+
+}  // namespace
+
 TEST_CASE("cpu: Shiftmax rows are arithmetic.h's for every parameter", "[cpu]") {
     for (const Isa isa : instruction_sets())
         for (const Fill how : fills)
@@ -274,19 +290,20 @@ TEST_CASE("cpu: Shiftmax rows are arithmetic.h's for every parameter", "[cpu]") 
                 fill(x.data(), rows * ld, trial % 2 ? -reach : uniform(-reach, reach - 1), reach - 1, how);
                 if (flat) std::fill_n(x.begin(), n, x[0]);
                 std::vector<uint8_t> low(x.size() + 64, 0xAA), high(x.size() + 64, 0xAA);
-                bool upper = true;
+                cpu::Buffer<uint64_t> groups(rows * cpu::group_words(ld));
+                bool upper = true, same = true;
                 if (from->out.bits <= 8) {
                     cpu::Buffer<uint8_t> x8(rows * ld);
                     for (int64_t j = 0; j < rows * ld; ++j)
                         x8[j] = static_cast<uint8_t>(x[static_cast<size_t>(j)] + 128);
                     upper = cpu::kernels(isa).shiftmax(x8.data(), ld, rows, n, packed->shiftmax(), low.data(),
-                                                       high.data());
+                                                       high.data(), groups.data());
+                    same = !upper || covers(isa, groups, high.data(), ld, rows, n);
                 } else {
                     for (int64_t at = 0; at < rows * ld; at += ld)
                         cpu::shiftmax_wide(&x[static_cast<size_t>(at)], n, *packed,
                                            &low[static_cast<size_t>(at)], &high[static_cast<size_t>(at)]);
                 }
-                bool same = true;
                 for (int r = 0; r < rows; ++r) {
                     const int16_t* row = &x[static_cast<size_t>(r * ld)];
                     const int64_t max = *std::max_element(row, row + n);
@@ -303,7 +320,7 @@ TEST_CASE("cpu: Shiftmax rows are arithmetic.h's for every parameter", "[cpu]") 
                     }
                 }
                 INFO(to_string(isa) << " n " << n << " bits " << from->out.bits << " M " << s.M << " k "
-                                    << s.k << " planes " << packed->all.count);
+                                    << s.k << " planes " << packed->planes.count);
                 REQUIRE(same);
             }
 }
@@ -319,6 +336,16 @@ TEST_CASE("cpu: a product of both bytes of p, with Shiftmax of the next rows bes
             cpu::Buffer<uint8_t> low(rows * ld), high(rows * ld);
             fill(low.data(), rows * ld, 0, 255, Fill::random);
             fill(high.data(), rows * ld, 0, 128, trial % 3 ? Fill::random : Fill::one_hot);
+            // From nearly none to nearly all; and some rows with none.
+            const int64_t rare = uniform(1, 60);
+            for (int64_t j = 0; j < rows * ld && trial % 4; ++j)
+                if (uniform(0, rare) || (j / ld) % 3 == trial % 5) high[j] = 0;
+            // Bits past the last number may be anything.
+            cpu::Buffer<uint64_t> groups(rows * cpu::group_words(ld));
+            for (int r = 0; r < rows; ++r)
+                for (int64_t j = 0; j < cpu::group_words(ld) * 256; ++j)
+                    if (j < n ? high[r * ld + j] != 0 : j % 3 == 0)
+                        groups[r * cpu::group_words(ld) + j / 256] |= uint64_t{1} << (j / 4 % 64);
             std::vector<int8_t> v(static_cast<size_t>(d * n));
             fill(v.data(), d * n, -128, 127, Fill::random);
             const cpu::Panels panels = cpu::pack_weights(v.data(), d, n);
@@ -327,23 +354,23 @@ TEST_CASE("cpu: a product of both bytes of p, with Shiftmax of the next rows bes
             cpu::Buffer<uint64_t> e(256);
             const int step = static_cast<int>(uniform(4, 60));
             for (int i = 0; i < 256; ++i) e[i] = uint64_t{160 << 15} >> std::min(i / step, 20);
-            cpu::PackedNode::Planes all, near;
-            all.fill(e, 256);
-            near.fill(e, 192);
-            const cpu::ShiftmaxView q{e.data(), all.view(), near.view(), 47, 16};
+            cpu::PackedNode::Planes planes;
+            planes.fill(e);
+            const cpu::ShiftmaxView q{e.data(), planes.view(), 47, 16};
+            cpu::Buffer<uint64_t> of_waiting(waiting * cpu::group_words(ld));
             cpu::Buffer<uint8_t> x(waiting * ld), p[4];
             for (auto& plane : p) plane.grow(waiting * ld);
             const int64_t reach = uniform(1, 255);
             fill(x.data(), waiting * ld, 255 - reach, 255, Fill::random);
-            cpu::ShiftmaxRows job{x.data(), ld, waiting, n, q, p[0].data(), p[1].data()};
+            cpu::ShiftmaxRows job{x.data(), ld, waiting, n, q, p[0].data(), p[1].data(), of_waiting.data()};
             cpu::Finish before;
             before.to = cpu::Finish::To::shiftmax;
             before.logits = &job;
 
             alignas(64) int32_t acc[tile_rows * tile_cols];
-            k.gemm_tile(low.data(), high.data(), ld, panels.panel(0), panels.k4(), init.data(), rows,
-                        panels.width(0), acc, before);
-            bool same = true;
+            k.gemm_tile(low.data(), high.data(), trial % 5 ? groups.data() : nullptr, ld, panels.panel(0),
+                        panels.k4(), init.data(), rows, panels.width(0), acc, before);
+            bool same = !job.upper || covers(isa, of_waiting, p[1].data(), ld, waiting, n);
             for (int r = 0; r < rows; ++r)
                 for (int c = 0; c < d; ++c) {
                     int64_t sum = 0;
@@ -352,8 +379,8 @@ TEST_CASE("cpu: a product of both bytes of p, with Shiftmax of the next rows bes
                                int64_t{v[static_cast<size_t>(c * n + j)]};
                     same = same && acc[r * tile_cols + c] == sum;
                 }
-            const bool upper =
-                cpu::kernels(Isa::scalar).shiftmax(x.data(), ld, waiting, n, q, p[2].data(), p[3].data());
+            const bool upper = cpu::kernels(Isa::scalar)
+                                   .shiftmax(x.data(), ld, waiting, n, q, p[2].data(), p[3].data(), nullptr);
             for (int r = 0; r < waiting; ++r)
                 for (int64_t at = r * ld; at < r * ld + n; ++at)
                     same =

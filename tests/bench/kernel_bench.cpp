@@ -57,7 +57,7 @@ void gemm_requant(benchmark::State& state, Isa isa) {
     for (auto _ : state) {
         for (int64_t p = 0; p < panels.count(); ++p)
             for (int64_t r = 0; r < rows; r += tile_rows) {
-                k.gemm_tile(x.data() + r * K, nullptr, K, panels.panel(p), panels.k4(), init.data(),
+                k.gemm_tile(x.data() + r * K, nullptr, nullptr, K, panels.panel(p), panels.k4(), init.data(),
                             tile_rows, panels.width(p), acc, {});
                 k.requant_u8(acc, tile_rows, panels.cols(p), requant.at(p * tile_cols), nullptr,
                              y.data() + r * N + p * tile_cols, N);
@@ -91,13 +91,13 @@ void shiftmax(benchmark::State& state, Isa isa) {
     for (int64_t i = 0; i < tile_rows * ld; ++i) x[i] = static_cast<uint8_t>(std::rand() % range);
     Buffer<uint64_t> e(256);
     for (int64_t i = 0; i < 256; ++i) e[i] = uint64_t{160 << 15} >> (i / 12);
-    PackedNode::Planes all, near;
-    all.fill(e, 256);
-    near.fill(e, 192);
-    const ShiftmaxView view{e.data(), all.view(), near.view(), 47, 16};
+    PackedNode::Planes planes;
+    planes.fill(e);
+    const ShiftmaxView view{e.data(), planes.view(), 47, 16};
+    Buffer<uint64_t> groups(tile_rows * group_words(ld));
     const double start = now();
     for (auto _ : state) {
-        kernels(isa).shiftmax(x.data(), ld, tile_rows, n, view, low.data(), high.data());
+        kernels(isa).shiftmax(x.data(), ld, tile_rows, n, view, low.data(), high.data(), groups.data());
         benchmark::ClobberMemory();
     }
     rate(state, "shiftmax", "rows/s", isa, tile_rows, now() - start);

@@ -85,8 +85,8 @@ class Head {
         for (int64_t at = 0, width = 0, side = 0; at < tokens_; at += width, side = 1 - side) {
             width = k_width(tokens_, at);
             int32_t* acc = s_.accs.data() + side * tile_rows * tile_cols;
-            k_.gemm_tile(q_ + row * ld_, nullptr, ld_, panels_.k + at * d4 * 4, d4, panels_.k_init + at, rows,
-                         static_cast<int>(width), acc, *before);
+            k_.gemm_tile(q_ + row * ld_, nullptr, nullptr, ld_, panels_.k + at * d4 * 4, d4,
+                         panels_.k_init + at, rows, static_cast<int>(width), acc, *before);
             before->to = wide ? Finish::To::i16 : Finish::To::u8;
             before->acc = acc;
             before->rows = rows;
@@ -112,6 +112,7 @@ class Head {
         job->n = tokens_;
         job->low = s_.low[side].data();
         job->high = s_.high[side].data();
+        job->groups = s_.groups[side].data();
         if (node.logit_bits <= 8) {
             before->to = Finish::To::shiftmax;
             before->logits = job;
@@ -119,6 +120,7 @@ class Head {
         }
         for (int64_t at = 0; at < rows * rows_stride_; at += rows_stride_)
             shiftmax_wide(s_.wide_logits.data() + at, tokens_, node, job->low + at, job->high + at);
+        job->groups = nullptr;
         job->upper = true;
     }
 
@@ -129,8 +131,8 @@ class Head {
         const int64_t t4 = (tokens_ + 3) / 4;
         for (int64_t c = 0; c < d_; c += tile_cols) {
             // Where no p has an upper byte, half the work is not there.
-            k_.gemm_tile(p.low, p.upper ? p.high : nullptr, rows_stride_, v + c * t4 * 4, t4, zeros, p.rows,
-                         width_of(d_, c / tile_cols), acc, *before);
+            k_.gemm_tile(p.low, p.upper ? p.high : nullptr, p.groups, rows_stride_, v + c * t4 * 4, t4, zeros,
+                         p.rows, width_of(d_, c / tile_cols), acc, *before);
             before->to = Finish::To::u8;
             before->acc = acc;
             before->rows = p.rows;
@@ -225,6 +227,7 @@ void reserve_attention(std::vector<Scratch>& scratch, int64_t tokens, int64_t d)
         for (int side = 0; side < 2; ++side) {
             s.low[side].grow(tile_rows * rounded(tokens, 64));
             s.high[side].grow(tile_rows * rounded(tokens, 64));
+            s.groups[side].grow(tile_rows * group_words(rounded(tokens, 64)));
         }
     }
 }

@@ -6,7 +6,7 @@
 namespace ivit::cpu::avx2 {
 
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
-              uint8_t* high);
+              uint8_t* high, uint64_t* groups);
 void lookup(const uint8_t* table, uint8_t* x, int64_t n);
 void pack_k(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width, int32_t* init);
 void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tables, uint8_t* out);

@@ -13,8 +13,8 @@ namespace ivit::cpu {
 
 // One set of kernels, a file for each operator.
 namespace avx512 {
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before);
+void gemm_tile(const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda, const int8_t* b,
+               int64_t k4, const int32_t* init, int rows, int width, int32_t* acc, const Finish& before);
 void lift(int32_t* acc, int rows, int cols, const int32_t* lift);
 void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
                 uint8_t* out, int64_t ldo);
@@ -23,10 +23,10 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
                   const int16_t* t, int16_t* out, int64_t ld);
 void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const LayernormView& q, uint8_t* out);
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
-              uint8_t* high);
-// For any shift and clamp, any distances. q has planes, and the processor VBMI.
+              uint8_t* high, uint64_t* groups);
+// For any shift and clamp. q has planes, and the processor VBMI.
 bool shiftmax_any(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
-                  uint8_t* high);
+                  uint8_t* high, uint64_t* groups);
 void pack_k(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width, int32_t* init);
 void pack_v(const uint8_t* rows, int64_t ld, Part part, int cols, int8_t* group, int width);
 void lookup(const uint8_t* table, uint8_t* x, int64_t n);

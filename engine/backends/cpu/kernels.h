@@ -35,8 +35,7 @@ struct ResidualView {
     int32_t m, s;
 };
 
-// e by distance as planes of bytes: e = (the sum over p of bytes[p][distance] << 8 p) << shift. [count][192
-// or 256]
+// e by distance as planes of bytes: e = (the sum over p of bytes[p][distance] << 8 p) << shift. [count][256]
 struct EPlanes {
     const uint8_t* bytes;
     int count;  // 1..4, or 0 where e passes 32 bits
@@ -46,7 +45,7 @@ struct EPlanes {
 // Shiftmax over logits of up to 8 bits: e by distance from the row's maximum. arithmetic.md, Shiftmax.
 struct ShiftmaxView {
     const uint64_t* e;  // [256]
-    EPlanes all, near;  // of all 256 distances, of those below 192 alone
+    EPlanes planes;
     int M, k;
 };
 
@@ -58,6 +57,7 @@ struct ShiftmaxRows {
     int64_t n = 0;
     ShiftmaxView q{};
     uint8_t *low = nullptr, *high = nullptr;
+    uint64_t* groups = nullptr;
     bool upper = false;  // what it yields
 };
 
@@ -69,6 +69,9 @@ struct LayernormView {
     int32_t lo, hi;
     bool upper;  // every s is 33..54
 };
+
+// Which groups of four 16-bit numbers have upper bytes, a bit each: so many words a row of ld numbers.
+static inline int64_t group_words(int64_t ld) { return (ld + 255) / 256; }
 
 // What becomes of a tile's accumulators, in the words of the functions below; or, beside a product, of
 // logits.
@@ -97,11 +100,13 @@ struct Part {
 struct Kernels {
     // a u8 [rows, 4 * k4] of stride lda, b one packed panel s8 [k4][width][4]
     // -> acc int32 [rows][tile_cols] = init[c] + sum over k of a[r][k] * b[k][c], modulo 2^32.
-    // 1 <= rows <= tile_rows; width 16, 32, 48 or 64. a_high, unless null, is the upper byte of 16-bit a's.
+    // 1 <= rows <= tile_rows; width 16, 32, 48 or 64. a_high, unless null, is the upper byte of 16-bit a's;
+    // groups [rows][group_words(lda)], unless null, where it is not zero, and maybe more.
     // `before`, accumulators of an earlier tile in memory of their own, is finished on the way: the
     // multipliers hardly notice what the other units do between two steps over k.
-    void (*gemm_tile)(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-                      const int32_t* init, int rows, int width, int32_t* acc, const Finish& before);
+    void (*gemm_tile)(const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda,
+                      const int8_t* b, int64_t k4, const int32_t* init, int rows, int width, int32_t* acc,
+                      const Finish& before);
 
     // acc [rows][tile_cols], in place: 2^lift[c] acc, clamped to 32 bits with lift[c] zeros below. Columns up
     // to the next multiple of 16. What is clamped becomes the limit of any grid of 16 bits and less
@@ -124,9 +129,10 @@ struct Kernels {
                       uint8_t* out);
     // x u8 [rows, n] -> p, as its low and high bytes; stride ld all, of at least n rounded up to 64: so many
     // are read and written. rows <= tile_rows. Yields whether any high byte is not zero; where none is they
-    // need not be written.
+    // need not be written. groups [rows][group_words(ld)]: what this set's gemm_tile wants to know of the
+    // high bytes; nothing is written where it wants nothing.
     bool (*shiftmax)(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
-                     uint8_t* high);
+                     uint8_t* high, uint64_t* groups);
     // Rows of k, u8 [16, d] of stride ld, into columns of a panel [ceil(d / 4)][width][4], and init[j] = -128
     // * (sum of row j). Of both those of `part` alone are written.
     void (*pack_k)(const uint8_t* rows, int64_t ld, Part part, int64_t d, int8_t* panel, int width,

@@ -46,17 +46,17 @@ uint64_t sum_of_e(const uint8_t* x, int64_t n, int max, int tables, const Shiftm
     int64_t i = 0;
     for (; i + 32 <= n; i += 32) {
         __m256i e[planes];
-        look_up<planes>(q.all.bytes, 256, tables, _mm256_sub_epi8(top, load(x + i)), e);
+        look_up<planes>(q.planes.bytes, 256, tables, _mm256_sub_epi8(top, load(x + i)), e);
         for (int p = 0; p < planes; ++p) sums[p] = _mm256_add_epi64(sums[p], _mm256_sad_epu8(e[p], zero));
     }
     uint64_t d = 0;
-    for (int p = 0; p < planes; ++p) d += sum64(sums[p]) << (8 * p + q.all.shift);
+    for (int p = 0; p < planes; ++p) d += sum64(sums[p]) << (8 * p + q.planes.shift);
     for (; i < n; ++i) d += q.e[max - x[i]];
     return d;
 }
 
 uint64_t sum_of_e(const uint8_t* x, int64_t n, int max, int tables, const ShiftmaxView& q) {
-    switch (q.all.count) {
+    switch (q.planes.count) {
         case 1:
             return sum_of_e<1>(x, n, max, tables, q);
         case 2:
@@ -142,8 +142,8 @@ void transpose8(__m256i (&a)[8]) {
 }  // namespace
 
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
-              uint8_t* high) {
-    if (q.all.count == 0) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+              uint8_t* high, uint64_t* groups) {
+    if (q.planes.count == 0) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high, groups);
     int max[tile_rows], tables[tile_rows];
     uint64_t f[tile_rows];
     bool upper = false;
@@ -152,7 +152,7 @@ bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxV
         range_of(x + r * ld, n, &max[r], &min);
         tables[r] = (max[r] - min) / 16 + 1;
         f[r] = shiftmax_reciprocal(sum_of_e(x + r * ld, n, max[r], tables[r], q), q.M);
-        if (f[r] >> 32) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+        if (f[r] >> 32) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high, groups);
         // The greatest logit has the greatest share.
         upper = upper || (f[r] * q.e[0]) >> (q.M - q.k + 1) > 255;
     }

@@ -7,16 +7,10 @@ namespace ivit::cpu::avx512 {
 
 namespace {
 
-// A table of 256 bytes in registers.
-vbmi_inlined __m512i look_up(const __m512i (&table)[4], __m512i index) {
-    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index),
-                                  _mm512_permutex2var_epi8(table[0], index, table[1]),
-                                  _mm512_permutex2var_epi8(table[2], index, table[3]));
-}
-
-// p, computed once per value of e instead of once per element. f < 2^32. high may be null.
+// p, computed once per value of e instead of once per element. f < 2^32. high may be null, then groups too.
 __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t n, int max, uint64_t f,
-                                                       const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+                                                       const ShiftmaxView& q, uint8_t* low, uint8_t* high,
+                                                       uint64_t* groups) {
     const __m512i top = _mm512_set1_epi8(static_cast<char>(max));
     const __m512i factor = _mm512_set1_epi64(static_cast<int64_t>(f)),
                   limit = _mm512_set1_epi32(1 << (q.k - 1));
@@ -45,47 +39,59 @@ __attribute__((target("avx512vbmi"))) void shares_of_e(const uint8_t* x, int64_t
     }
     for (int64_t i = 0; i < n; i += 64) {
         const __m512i delta = _mm512_sub_epi8(top, _mm512_loadu_si512(x + i));
-        _mm512_storeu_si512(low + i, look_up(p_low, delta));
-        if (high) _mm512_storeu_si512(high + i, look_up(p_high, delta));
+        _mm512_storeu_si512(low + i, look_up_in(p_low, delta));
+        if (!high) continue;
+        const __m512i p = look_up_in(p_high, delta);
+        _mm512_storeu_si512(high + i, p);
+        put_groups(p, i, groups);
     }
+}
+
+bool shiftmax_slowly(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
+                     uint8_t* high, uint64_t* groups) {
+    __builtin_memset(groups, 0xff, static_cast<size_t>(rows * group_words(ld)) * sizeof *groups);
+    return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high, groups);
 }
 
 // Stage by stage over all rows: each stage of one row waits long for the one before, those of other rows do
 // not.
-template <bool direct>
+template <Share share>
 __attribute__((target("avx512vbmi"))) bool in_stages(ShiftmaxRows s) {
     ShiftmaxStages at;
     greatest_stage(s, &at);
     for (int r = 0; r < s.rows; ++r) sum_stage(s, r, &at);
-    for (int r = 0; r < s.rows; ++r) share_stage<direct>(s, r, at);
-    last_stage(direct, &at, &s);
+    for (int r = 0; r < s.rows; ++r) share_stage<share>(s, r, at);
+    last_stage<share>(&at, &s);
     return s.upper;
 }
 
 }  // namespace
 
 __attribute__((target("avx512vbmi"))) bool shiftmax_any(const uint8_t* x, int64_t ld, int rows, int64_t n,
-                                                        const ShiftmaxView& q, uint8_t* low, uint8_t* high) {
+                                                        const ShiftmaxView& q, uint8_t* low, uint8_t* high,
+                                                        uint64_t* groups) {
     uint64_t f[tile_rows];
     uint8_t max[tile_rows];
-    bool upper = false, far = false;
+    bool upper = false;
     for (int r = 0; r < rows; ++r) {
         max[r] = static_cast<uint8_t>(greatest(x + r * ld, n));
-        f[r] = shiftmax_reciprocal(sum_row<4>(x + r * ld, n, max + r, q.all, &far), q.M);
-        if (f[r] >> 32) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
+        f[r] = shiftmax_reciprocal(sum_row(x + r * ld, n, max + r, q.planes), q.M);
+        if (f[r] >> 32) return shiftmax_slowly(x, ld, rows, n, q, low, high, groups);
         upper = upper || (f[r] * q.e[0]) >> (q.M - q.k + 1) > 255;
     }
     for (int r = 0; r < rows; ++r)
-        shares_of_e(x + r * ld, n, max[r], f[r], q, low + r * ld, upper ? high + r * ld : nullptr);
+        shares_of_e(x + r * ld, n, max[r], f[r], q, low + r * ld, upper ? high + r * ld : nullptr,
+                    groups + r * group_words(ld));
     return upper;
 }
 
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
-              uint8_t* high) {
-    if (q.all.count == 0 || !has_vbmi()) return scalar_kernels.shiftmax(x, ld, rows, n, q, low, high);
-    const ShiftmaxRows s{x, ld, rows, n, q, low, high};
-    if (shiftmax_in_stages(q)) return shares_directly(s) ? in_stages<true>(s) : in_stages<false>(s);
-    return shiftmax_any(x, ld, rows, n, q, low, high);
+              uint8_t* high, uint64_t* groups) {
+    if (q.planes.count == 0 || !has_vbmi()) return shiftmax_slowly(x, ld, rows, n, q, low, high, groups);
+    const ShiftmaxRows s{x, ld, rows, n, q, low, high, groups};
+    if (shiftmax_in_stages(q))
+        return shares_directly(s) ? in_stages<Share::direct>(s) : in_stages<Share::low>(s);
+    return shiftmax_any(x, ld, rows, n, q, low, high, groups);
 }
 
 // ---- Attention's right-hand matrices ----

@@ -280,25 +280,25 @@ void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const 
 
 // Shiftmax of rows that wait for another product, in tile_rows + 2 stages: the sum of one while the shares of
 // the one before it are looked up.
-template <bool direct>
+template <Share share>
 __attribute__((target("avx512vbmi"))) inlined void shiftmax_stage(const ShiftmaxRows& s, int stage,
                                                                   ShiftmaxStages* at) {
     const int r = stage - 1;
     if (stage == 0) return greatest_stage(s, at);
     if (r < s.rows) sum_stage(s, r, at);
-    if (r > 0 && r <= s.rows) share_stage<direct>(s, r - 1, *at);
+    if (r > 0 && r <= s.rows) share_stage<share>(s, r - 1, *at);
 }
 
-template <bool on_upper, bool direct, int rows, int vectors>
+template <bool on_upper, Share share, int rows, int vectors>
 __attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64_t lda, const int8_t* b,
                                                          int64_t k4, const int32_t* init, int32_t* out,
                                                          ShiftmaxRows* s) {
     ShiftmaxStages at;
     tile<on_upper, rows, vectors, tile_rows + 2>(
         a, lda, b, k4, init, out, false, [&](int stage) __attribute__((target("avx512vbmi"))) {
-            shiftmax_stage<direct>(*s, stage, &at);
+            shiftmax_stage<share>(*s, stage, &at);
         });
-    last_stage(direct, &at, s);
+    last_stage<share>(&at, s);
 }
 
 // As two tiles, each of half the rows twice. The rows that wait will have as many upper bytes.
@@ -310,14 +310,15 @@ __attribute__((target("avx512vbmi"))) void both_with_shiftmax(const uint8_t* a, 
     constexpr int first = (rows + 1) / 2;
     ShiftmaxStages at;
     tile_of_both<first, vectors>(
-        a, a_high, lda, b, k4, init,
-        out, [&](int stage) __attribute__((target("avx512vbmi"))) { shiftmax_stage<true>(*s, stage, &at); });
+        a, a_high, lda, b, k4, init, out, [&](int stage) __attribute__((target("avx512vbmi"))) {
+            shiftmax_stage<Share::direct>(*s, stage, &at);
+        });
     tile_of_both<rows - first, vectors>(
         a + first * lda, a_high + first * lda, lda, b, k4, init,
         out + first * tile_cols, [&](int stage) __attribute__((target("avx512vbmi"))) {
-            shiftmax_stage<true>(*s, stage + 4, &at);
+            shiftmax_stage<Share::direct>(*s, stage + 4, &at);
         });
-    last_stage(true, &at, s);
+    last_stage<Share::direct>(&at, s);
 }
 
 template <int rows, int vectors>
@@ -333,34 +334,54 @@ void both(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b,
 // Up to so many groups of four k every one has an upper byte: 2^15 shared among up to 128.
 constexpr int64_t dense_k4 = 32;
 
-// The product of upper bytes: zeros but for a few probabilities, so only groups of four k where any row has
-// one.
+// acc += a * b of rows [first, rows), two at a time, over the groups of four k where either has any.
+template <int first, int rows, int vectors>
+inlined void multiply_groups(__m512i (&acc)[rows][vectors], const uint8_t* a, int64_t lda, const int8_t* b,
+                             const uint64_t* groups, uint64_t valid) {
+    constexpr bool two = first + 1 < rows;
+    const int64_t words = group_words(lda);
+    for (uint64_t left = (groups[0] | (two ? groups[words] : 0)) & valid; left; left &= left - 1) {
+        const int64_t g = __builtin_ctzll(left);
+        const __m512i x = broadcast4(a + 4 * g), y = two ? broadcast4(a + lda + 4 * g) : x;
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) {
+            const __m512i w = _mm512_loadu_si512(b + (g * vectors + v) * 64);
+            acc[first][v] = _mm512_dpbusd_epi32(acc[first][v], x, w);
+            if constexpr (two) acc[first + 1][v] = _mm512_dpbusd_epi32(acc[first + 1][v], y, w);
+        }
+        keep_in_place(acc);
+    }
+    if constexpr (first + 2 < rows)
+        multiply_groups<first + 2>(acc, a + 2 * lda, lda, b, groups + 2 * words, valid);
+}
+
+// The product of upper bytes: zeros but for a few probabilities. Their places are known from memory long
+// before. Yields whether they are many.
 template <int rows, int vectors>
-void upper_tile(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, int32_t* out) {
+bool upper_tile(const uint8_t* a, const uint64_t* groups, int64_t lda, const int8_t* b, int64_t k4,
+                int32_t* out) {
     __m512i acc[rows][vectors];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) acc[r][v] = zeroed();
-    for (int64_t first = 0; first < k4; first += 16, a += 64, b += 16 * vectors * 64) {
-        const __mmask16 valid = lanes16(static_cast<int>(k4 - first));
-        __m512i any = _mm512_setzero_si512();
+    int64_t found = 0;
+    for (int64_t at = 0; at < k4; at += 64, a += 256, b += 64 * vectors * 64, ++groups) {
+        const uint64_t valid = k4 - at < 64 ? (uint64_t{1} << (k4 - at)) - 1 : ~uint64_t{0};
+        multiply_groups<0>(acc, a, lda, b, groups, valid);
         for (int r = 0; r < rows; ++r)
-            any = _mm512_or_si512(any, _mm512_maskz_loadu_epi32(valid, a + r * lda));
-        for (unsigned groups = _mm512_test_epi32_mask(any, any); groups; groups &= groups - 1) {
-            const int g = __builtin_ctz(groups);
-            multiply4<3>(acc, a + 4 * g, a + 4 * g + 3 * lda, lda, b + g * vectors * 64);
-        }
+            found += __builtin_popcountll(groups[r * group_words(lda)] & valid);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) _mm512_store_si512(out + r * tile_cols + v * 16, acc[r][v]);
+    return 16 * found > rows * k4;
 }
 
 template <int rows, int vectors>
-void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-              const int32_t* init, int32_t* acc, const Finish& f) {
+void tile_and(const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda, const int8_t* b,
+              int64_t k4, const int32_t* init, int32_t* acc, const Finish& f) {
     // A few rows leave registers free for the plain way, and a narrow tile of the earlier ones is rare.
     if constexpr (rows >= 4) {
         if (!a_high && f.cols == tile_cols && f.q.upper) {
@@ -374,58 +395,59 @@ void tile_and(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t
         }
     }
     if constexpr (rows >= 4 && vectors >= 2) {
-        if (f.to == Finish::To::shiftmax && shiftmax_in_stages(f.logits->q)) {
-            const bool direct = shares_directly(*f.logits);
+        if (f.to == Finish::To::shiftmax && shiftmax_in_stages(f.logits->q) &&
+            (!a_high || groups || k4 <= dense_k4)) {
+            ShiftmaxRows* const s = f.logits;
             if (!a_high)
-                return direct
-                           ? with_shiftmax<false, true, rows, vectors>(a, lda, b, k4, init, acc, f.logits)
-                           : with_shiftmax<false, false, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
-            if (k4 <= dense_k4)
-                return both_with_shiftmax<rows, vectors>(a, a_high, lda, b, k4, init, acc, f.logits);
-            upper_tile<rows, vectors>(a_high, lda, b, k4, acc);
-            with_shiftmax<true, false, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
-            return;
+                return shares_directly(*s)
+                           ? with_shiftmax<false, Share::direct, rows, vectors>(a, lda, b, k4, init, acc, s)
+                           : with_shiftmax<false, Share::low, rows, vectors>(a, lda, b, k4, init, acc, s);
+            if (k4 <= dense_k4) return both_with_shiftmax<rows, vectors>(a, a_high, lda, b, k4, init, acc, s);
+            // The rows that wait will have about as many upper bytes.
+            return upper_tile<rows, vectors>(a_high, groups, lda, b, k4, acc)
+                       ? with_shiftmax<true, Share::both, rows, vectors>(a, lda, b, k4, init, acc, s)
+                       : with_shiftmax<true, Share::low, rows, vectors>(a, lda, b, k4, init, acc, s);
         }
     }
     finish(avx512vnni_kernels(), f);
     if (!a_high) return plain<false, rows, vectors>(a, lda, b, k4, init, acc, f.afar);
-    if (k4 <= dense_k4) return both<rows, vectors>(a, a_high, lda, b, k4, init, acc);
-    upper_tile<rows, vectors>(a_high, lda, b, k4, acc);
+    if (!groups || k4 <= dense_k4) return both<rows, vectors>(a, a_high, lda, b, k4, init, acc);
+    upper_tile<rows, vectors>(a_high, groups, lda, b, k4, acc);
     plain<true, rows, vectors>(a, lda, b, k4, init, acc, false);
 }
 
 template <int vectors>
-void tile_of(int rows, const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-             const int32_t* init, int32_t* acc, const Finish& f) {
+void tile_of(int rows, const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda,
+             const int8_t* b, int64_t k4, const int32_t* init, int32_t* acc, const Finish& f) {
     switch (rows) {
         case 6:
-            return tile_and<6, vectors>(a, a_high, lda, b, k4, init, acc, f);
+            return tile_and<6, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
         case 5:
-            return tile_and<5, vectors>(a, a_high, lda, b, k4, init, acc, f);
+            return tile_and<5, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
         case 4:
-            return tile_and<4, vectors>(a, a_high, lda, b, k4, init, acc, f);
+            return tile_and<4, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
         case 3:
-            return tile_and<3, vectors>(a, a_high, lda, b, k4, init, acc, f);
+            return tile_and<3, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
         case 2:
-            return tile_and<2, vectors>(a, a_high, lda, b, k4, init, acc, f);
+            return tile_and<2, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
         default:
-            return tile_and<1, vectors>(a, a_high, lda, b, k4, init, acc, f);
+            return tile_and<1, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
     }
 }
 
 }  // namespace
 
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
+void gemm_tile(const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda, const int8_t* b,
+               int64_t k4, const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
     switch (width) {
         case 64:
-            return tile_of<4>(rows, a, a_high, lda, b, k4, init, acc, before);
+            return tile_of<4>(rows, a, a_high, groups, lda, b, k4, init, acc, before);
         case 48:
-            return tile_of<3>(rows, a, a_high, lda, b, k4, init, acc, before);
+            return tile_of<3>(rows, a, a_high, groups, lda, b, k4, init, acc, before);
         case 32:
-            return tile_of<2>(rows, a, a_high, lda, b, k4, init, acc, before);
+            return tile_of<2>(rows, a, a_high, groups, lda, b, k4, init, acc, before);
         default:
-            return tile_of<1>(rows, a, a_high, lda, b, k4, init, acc, before);
+            return tile_of<1>(rows, a, a_high, groups, lda, b, k4, init, acc, before);
     }
 }
 

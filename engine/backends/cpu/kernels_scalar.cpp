@@ -34,15 +34,16 @@ void finish(const Kernels& k, const Finish& f) {
             break;
         case Finish::To::shiftmax:
             f.logits->upper = k.shiftmax(f.logits->x, f.logits->ld, f.logits->rows, f.logits->n, f.logits->q,
-                                         f.logits->low, f.logits->high);
+                                         f.logits->low, f.logits->high, f.logits->groups);
             break;
     }
 }
 
 namespace {
 
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b, int64_t k4,
-               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
+void gemm_tile(const uint8_t* a, const uint8_t* a_high, const uint64_t* /*groups*/, int64_t lda,
+               const int8_t* b, int64_t k4, const int32_t* init, int rows, int width, int32_t* acc,
+               const Finish& before) {
     finish(scalar_kernels, before);
     for (int r = 0; r < rows; ++r) {
         int32_t* y = acc + r * tile_cols;
@@ -124,7 +125,7 @@ void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const Lay
 }
 
 bool shiftmax(const uint8_t* x, int64_t ld, int rows, int64_t n, const ShiftmaxView& q, uint8_t* low,
-              uint8_t* high) {
+              uint8_t* high, uint64_t* /*groups*/) {
     uint8_t max[tile_rows] = {};
     int64_t f[tile_rows];
     bool upper = false;

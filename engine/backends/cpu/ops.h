@@ -19,10 +19,12 @@ struct Scratch {
     Buffer<uint8_t> rows;     // normalized rows on their way into a matrix product
     Buffer<uint8_t> patches;  // some patches, and what becomes of them
     Buffer<int16_t> embedded;
-    // attention, one head; 6 rows of logits, of p and of p's upper bytes, those two twice
+    // attention, one head; 6 rows of logits, of p, of p's upper bytes and where those are, the
+    // last three twice
     KeysValues head;
     Buffer<int32_t> accs;  // two tiles
     Buffer<uint8_t> logits, low[2], high[2];
+    Buffer<uint64_t> groups[2];
     Buffer<int16_t> wide_logits;
 };
 

@@ -48,8 +48,7 @@ void pack_softmax(const QuantNode& q, PackedNode* p) {
         top = std::max(top, p->e[delta]);
     }
     if (p->logit_bits > 8 || top >> 32) return;
-    p->all.fill(p->e, 256);
-    p->near.fill(p->e, 192);
+    p->planes.fill(p->e);
 }
 
 // arithmetic.md, ShiftGELU, pivot row: e depends on x - c alone and e0 on c alone, so a table for each c is
@@ -71,7 +70,8 @@ void pack_gelu_rows(const QuantNode& q, PackedNode* p) {
 
 }  // namespace
 
-void PackedNode::Planes::fill(const Buffer<uint64_t>& e, int64_t distances) {
+void PackedNode::Planes::fill(const Buffer<uint64_t>& e) {
+    constexpr int64_t distances = 256;
     uint64_t bits = 0;
     for (int64_t delta = 0; delta < distances; ++delta) bits |= e[delta];
     // e is at least 1. 16 bits stay: with the shift in it, 2^M / d must not pass 32.
@@ -165,7 +165,7 @@ LayernormView PackedNode::layernorm() const {
 }
 
 ShiftmaxView PackedNode::shiftmax() const {
-    return {e.data(), all.view(), near.view(), quant->quant.shift.M, quant->quant.shift.k};
+    return {e.data(), planes.view(), quant->quant.shift.M, quant->quant.shift.k};
 }
 
 std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int node,

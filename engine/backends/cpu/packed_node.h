@@ -82,10 +82,9 @@ struct PackedNode {
     struct Planes {
         Buffer<uint8_t> bytes;
         int count = 0, shift = 0;
-        void fill(const Buffer<uint64_t>& e, int64_t distances);
+        void fill(const Buffer<uint64_t>& e);  // [256]
         EPlanes view() const { return {bytes.data(), count, shift}; }
-    };
-    Planes all, near;  // softmax, up to 8 bits: EPlanes
+    } planes;  // softmax, up to 8 bits: EPlanes
     int logit_bits = 0;
     Buffer<int32_t> m, shift;  // layernorm, rounded up to 16
     Buffer<int64_t> B;
