@@ -84,11 +84,12 @@ TEST_CASE("cpu: the matrix product is exact for any shape and any extreme", "[cp
                 cpu::Buffer<int32_t> init(panels.count() * tile_cols);
                 fill(init.data(), panels.count() * tile_cols, -(1 << 30), 1 << 30, how);
                 alignas(64) int32_t acc[tile_rows * tile_cols];
+                const cpu::UpperBytes upper{high.data(), nullptr};
                 bool same = true;
                 for (int64_t p = 0; p < panels.count(); ++p) {
-                    cpu::kernels(isa).gemm_tile(low.data(), planes ? high.data() : nullptr, nullptr, lda,
-                                                panels.panel(p), panels.k4(), init.data() + p * tile_cols,
-                                                rows, panels.width(p), acc, {});
+                    cpu::kernels(isa).gemm_tile(low.data(), planes ? &upper : nullptr, lda, panels.panel(p),
+                                                panels.k4(), init.data() + p * tile_cols, rows,
+                                                panels.width(p), acc, {});
                     for (int r = 0; r < rows; ++r)
                         for (int c = 0; c < panels.cols(p); ++c) {
                             const int64_t column = p * tile_cols + c;
@@ -367,9 +368,10 @@ TEST_CASE("cpu: a product of both bytes of p, with Shiftmax of the next rows bes
             before.to = cpu::Finish::To::shiftmax;
             before.logits = &job;
 
+            const cpu::UpperBytes upper_bytes{high.data(), trial % 5 ? groups.data() : nullptr};
             alignas(64) int32_t acc[tile_rows * tile_cols];
-            k.gemm_tile(low.data(), high.data(), trial % 5 ? groups.data() : nullptr, ld, panels.panel(0),
-                        panels.k4(), init.data(), rows, panels.width(0), acc, before);
+            k.gemm_tile(low.data(), &upper_bytes, ld, panels.panel(0), panels.k4(), init.data(), rows,
+                        panels.width(0), acc, before);
             bool same = !job.upper || covers(isa, of_waiting, p[1].data(), ld, waiting, n);
             for (int r = 0; r < rows; ++r)
                 for (int c = 0; c < d; ++c) {

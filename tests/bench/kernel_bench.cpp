@@ -57,7 +57,7 @@ void gemm_requant(benchmark::State& state, Isa isa) {
     for (auto _ : state) {
         for (int64_t p = 0; p < panels.count(); ++p)
             for (int64_t r = 0; r < rows; r += tile_rows) {
-                k.gemm_tile(x.data() + r * K, nullptr, nullptr, K, panels.panel(p), panels.k4(), init.data(),
+                k.gemm_tile(x.data() + r * K, nullptr, K, panels.panel(p), panels.k4(), init.data(),
                             tile_rows, panels.width(p), acc, {});
                 k.requant_u8(acc, tile_rows, panels.cols(p), requant.at(p * tile_cols), nullptr,
                              y.data() + r * N + p * tile_cols, N);

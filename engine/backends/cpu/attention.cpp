@@ -85,8 +85,8 @@ class Head {
         for (int64_t at = 0, width = 0, side = 0; at < tokens_; at += width, side = 1 - side) {
             width = k_width(tokens_, at);
             int32_t* acc = s_.accs.data() + side * tile_rows * tile_cols;
-            k_.gemm_tile(q_ + row * ld_, nullptr, nullptr, ld_, panels_.k + at * d4 * 4, d4,
-                         panels_.k_init + at, rows, static_cast<int>(width), acc, *before);
+            k_.gemm_tile(q_ + row * ld_, nullptr, ld_, panels_.k + at * d4 * 4, d4, panels_.k_init + at, rows,
+                         static_cast<int>(width), acc, *before);
             before->to = wide ? Finish::To::i16 : Finish::To::u8;
             before->acc = acc;
             before->rows = rows;
@@ -129,10 +129,11 @@ class Head {
     void context(const PackedNode& node, const ShiftmaxRows& p, const int8_t* v, uint8_t* out, int64_t ldo,
                  int32_t* acc, Finish* before) {
         const int64_t t4 = (tokens_ + 3) / 4;
+        const UpperBytes high{p.high, p.groups};
         for (int64_t c = 0; c < d_; c += tile_cols) {
             // Where no p has an upper byte, half the work is not there.
-            k_.gemm_tile(p.low, p.upper ? p.high : nullptr, p.groups, rows_stride_, v + c * t4 * 4, t4, zeros,
-                         p.rows, width_of(d_, c / tile_cols), acc, *before);
+            k_.gemm_tile(p.low, p.upper ? &high : nullptr, rows_stride_, v + c * t4 * 4, t4, zeros, p.rows,
+                         width_of(d_, c / tile_cols), acc, *before);
             before->to = Finish::To::u8;
             before->acc = acc;
             before->rows = p.rows;

@@ -13,8 +13,8 @@ namespace ivit::cpu {
 
 // One set of kernels, a file for each operator.
 namespace avx512 {
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda, const int8_t* b,
-               int64_t k4, const int32_t* init, int rows, int width, int32_t* acc, const Finish& before);
+void gemm_tile(const uint8_t* a, const UpperBytes* high, int64_t lda, const int8_t* b, int64_t k4,
+               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before);
 void lift(int32_t* acc, int rows, int cols, const int32_t* lift);
 void requant_u8(const int32_t* acc, int rows, int cols, const RequantView& q, const uint8_t* table,
                 uint8_t* out, int64_t ldo);
@@ -84,10 +84,7 @@ __m512i pack_bytes(const __m512i (&x)[4]) {
 }
 
 // A table of 256 bytes is looked up 64 at a time with `vbmi`: Zen 4, Ice Lake and later.
-bool has_vbmi() {
-    static const bool vbmi = __builtin_cpu_supports("avx512vbmi");
-    return vbmi;
-}
+bool has_vbmi() { return __builtin_cpu_supports("avx512vbmi"); }
 
 }  // namespace
 }  // namespace ivit::cpu

@@ -73,6 +73,13 @@ struct LayernormView {
 // Which groups of four 16-bit numbers have upper bytes, a bit each: so many words a row of ld numbers.
 static inline int64_t group_words(int64_t ld) { return (ld + 255) / 256; }
 
+// Rows like those of the lower bytes. groups [rows][group_words(lda)], unless null: where they are not zero,
+// and maybe more.
+struct UpperBytes {
+    const uint8_t* bytes;
+    const uint64_t* groups;
+};
+
 // What becomes of a tile's accumulators, in the words of the functions below; or, beside a product, of
 // logits.
 struct Finish {
@@ -100,13 +107,11 @@ struct Part {
 struct Kernels {
     // a u8 [rows, 4 * k4] of stride lda, b one packed panel s8 [k4][width][4]
     // -> acc int32 [rows][tile_cols] = init[c] + sum over k of a[r][k] * b[k][c], modulo 2^32.
-    // 1 <= rows <= tile_rows; width 16, 32, 48 or 64. a_high, unless null, is the upper byte of 16-bit a's;
-    // groups [rows][group_words(lda)], unless null, where it is not zero, and maybe more.
+    // 1 <= rows <= tile_rows; width 16, 32, 48 or 64. high, unless null, has the upper bytes of 16-bit a's.
     // `before`, accumulators of an earlier tile in memory of their own, is finished on the way: the
     // multipliers hardly notice what the other units do between two steps over k.
-    void (*gemm_tile)(const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda,
-                      const int8_t* b, int64_t k4, const int32_t* init, int rows, int width, int32_t* acc,
-                      const Finish& before);
+    void (*gemm_tile)(const uint8_t* a, const UpperBytes* high, int64_t lda, const int8_t* b, int64_t k4,
+                      const int32_t* init, int rows, int width, int32_t* acc, const Finish& before);
 
     // acc [rows][tile_cols], in place: 2^lift[c] acc, clamped to 32 bits with lift[c] zeros below. Columns up
     // to the next multiple of 16. What is clamped becomes the limit of any grid of 16 bits and less

@@ -51,10 +51,10 @@ void tile(const uint8_t* a, const uint8_t* a_high, int64_t lda, const int8_t* b,
     }
 }
 
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, const uint64_t* /*groups*/, int64_t lda,
-               const int8_t* b, int64_t k4, const int32_t* init, int rows, int width, int32_t* acc,
-               const Finish& before) {
+void gemm_tile(const uint8_t* a, const UpperBytes* high, int64_t lda, const int8_t* b, int64_t k4,
+               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
     finish(avxvnni_kernels(), before);
+    const uint8_t* const a_high = high ? high->bytes : nullptr;
     switch (rows) {
         case 6:
             return tile<6>(a, a_high, lda, b, k4, init, width, acc);

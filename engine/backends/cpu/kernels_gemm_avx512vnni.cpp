@@ -238,8 +238,8 @@ void plain(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int
 }
 
 template <int rows, int vectors>
-void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
-             const Finish& f) {
+__attribute__((noinline)) void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4,
+                                       const int32_t* init, int32_t* out, const Finish& f) {
     tile<false, rows, vectors>(a, lda, b, k4, init, out, f.afar, [&](int r) {
         fetch(f, r);
         if (r < f.rows) row_u8(f.acc + r * tile_cols, f.q, f.u8 + r * f.ld);
@@ -247,8 +247,8 @@ void with_u8(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const i
 }
 
 template <int rows, int vectors>
-void with_i16(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
-              const Finish& f) {
+__attribute__((noinline)) void with_i16(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4,
+                                        const int32_t* init, int32_t* out, const Finish& f) {
     tile<false, rows, vectors>(a, lda, b, k4, init, out, f.afar, [&](int r) {
         fetch(f, r);
         if (r < f.rows) row_i16(f.acc + r * tile_cols, f.q, f.i16 + r * f.ld);
@@ -256,9 +256,10 @@ void with_i16(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const 
 }
 
 template <int rows, int vectors>
-__attribute__((target("avx512vbmi"))) void with_table(const uint8_t* a, int64_t lda, const int8_t* b,
-                                                      int64_t k4, const int32_t* init, int32_t* out,
-                                                      const Finish& f) {
+__attribute__((target("avx512vbmi"), noinline)) void with_table(const uint8_t* a, int64_t lda,
+                                                                const int8_t* b, int64_t k4,
+                                                                const int32_t* init, int32_t* out,
+                                                                const Finish& f) {
     tile<false, rows, vectors>(
         a, lda, b, k4, init, out, f.afar, [&](int r) __attribute__((target("avx512vbmi"))) {
             fetch(f, r);
@@ -267,8 +268,8 @@ __attribute__((target("avx512vbmi"))) void with_table(const uint8_t* a, int64_t 
 }
 
 template <int rows, int vectors>
-void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4, const int32_t* init, int32_t* out,
-              const Finish& f) {
+__attribute__((noinline)) void with_sum(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4,
+                                        const int32_t* init, int32_t* out, const Finish& f) {
     const Stream s = split(f.stream);
     tile<false, rows, vectors>(a, lda, b, k4, init, out, f.afar, [&](int r) {
         fetch(f, r);
@@ -290,9 +291,10 @@ __attribute__((target("avx512vbmi"))) inlined void shiftmax_stage(const Shiftmax
 }
 
 template <bool on_upper, Share share, int rows, int vectors>
-__attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64_t lda, const int8_t* b,
-                                                         int64_t k4, const int32_t* init, int32_t* out,
-                                                         ShiftmaxRows* s) {
+__attribute__((target("avx512vbmi"), noinline)) void with_shiftmax(const uint8_t* a, int64_t lda,
+                                                                   const int8_t* b, int64_t k4,
+                                                                   const int32_t* init, int32_t* out,
+                                                                   ShiftmaxRows* s) {
     ShiftmaxStages at;
     tile<on_upper, rows, vectors, tile_rows + 2>(
         a, lda, b, k4, init, out, false, [&](int stage) __attribute__((target("avx512vbmi"))) {
@@ -303,10 +305,11 @@ __attribute__((target("avx512vbmi"))) void with_shiftmax(const uint8_t* a, int64
 
 // As two tiles, each of half the rows twice. The rows that wait will have as many upper bytes.
 template <int rows, int vectors>
-__attribute__((target("avx512vbmi"))) void both_with_shiftmax(const uint8_t* a, const uint8_t* a_high,
-                                                              int64_t lda, const int8_t* b, int64_t k4,
-                                                              const int32_t* init, int32_t* out,
-                                                              ShiftmaxRows* s) {
+__attribute__((target("avx512vbmi"), noinline)) void both_with_shiftmax(const uint8_t* a,
+                                                                        const uint8_t* a_high, int64_t lda,
+                                                                        const int8_t* b, int64_t k4,
+                                                                        const int32_t* init, int32_t* out,
+                                                                        ShiftmaxRows* s) {
     constexpr int first = (rows + 1) / 2;
     ShiftmaxStages at;
     tile_of_both<first, vectors>(
@@ -369,8 +372,7 @@ bool upper_tile(const uint8_t* a, const uint64_t* groups, int64_t lda, const int
     for (int64_t at = 0; at < k4; at += 64, a += 256, b += 64 * vectors * 64, ++groups) {
         const uint64_t valid = k4 - at < 64 ? (uint64_t{1} << (k4 - at)) - 1 : ~uint64_t{0};
         multiply_groups<0>(acc, a, lda, b, groups, valid);
-        for (int r = 0; r < rows; ++r)
-            found += __builtin_popcountll(groups[r * group_words(lda)] & valid);
+        for (int r = 0; r < rows; ++r) found += __builtin_popcountll(groups[r * group_words(lda)] & valid);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
@@ -379,12 +381,44 @@ bool upper_tile(const uint8_t* a, const uint64_t* groups, int64_t lda, const int
     return 16 * found > rows * k4;
 }
 
+// Tiles that are not worth a way of their own, or have none. Out of line, so that the others are reached
+// without a stack frame.
 template <int rows, int vectors>
-void tile_and(const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda, const int8_t* b,
-              int64_t k4, const int32_t* init, int32_t* acc, const Finish& f) {
+__attribute__((noinline)) void tile_after(const uint8_t* a, int64_t lda, const int8_t* b, int64_t k4,
+                                          const int32_t* init, int32_t* acc, const Finish& f) {
+    finish(avx512vnni_kernels(), f);
+    plain<false, rows, vectors>(a, lda, b, k4, init, acc, f.afar);
+}
+
+// Tiles of 16-bit a's.
+template <int rows, int vectors>
+__attribute__((noinline)) void wide_tile(const uint8_t* a, const UpperBytes& high, int64_t lda,
+                                         const int8_t* b, int64_t k4, const int32_t* init, int32_t* acc,
+                                         const Finish& f) {
+    const bool few = k4 <= dense_k4;
+    if constexpr (rows >= 4 && vectors >= 2) {
+        if (f.to == Finish::To::shiftmax && shiftmax_in_stages(f.logits->q) && (few || high.groups)) {
+            ShiftmaxRows* const s = f.logits;
+            if (few) return both_with_shiftmax<rows, vectors>(a, high.bytes, lda, b, k4, init, acc, s);
+            // The rows that wait will have about as many upper bytes.
+            return upper_tile<rows, vectors>(high.bytes, high.groups, lda, b, k4, acc)
+                       ? with_shiftmax<true, Share::both, rows, vectors>(a, lda, b, k4, init, acc, s)
+                       : with_shiftmax<true, Share::low, rows, vectors>(a, lda, b, k4, init, acc, s);
+        }
+    }
+    finish(avx512vnni_kernels(), f);
+    if (few || !high.groups) return both<rows, vectors>(a, high.bytes, lda, b, k4, init, acc);
+    upper_tile<rows, vectors>(high.bytes, high.groups, lda, b, k4, acc);
+    plain<true, rows, vectors>(a, lda, b, k4, init, acc, false);
+}
+
+template <int rows, int vectors>
+inlined void tile_and(const uint8_t* a, const UpperBytes* high, int64_t lda, const int8_t* b, int64_t k4,
+                      const int32_t* init, int32_t* acc, const Finish& f) {
+    if (high) return wide_tile<rows, vectors>(a, *high, lda, b, k4, init, acc, f);
     // A few rows leave registers free for the plain way, and a narrow tile of the earlier ones is rare.
     if constexpr (rows >= 4) {
-        if (!a_high && f.cols == tile_cols && f.q.upper) {
+        if (f.cols == tile_cols && f.q.upper) {
             if (f.to == Finish::To::u8 && !f.table)
                 return with_u8<rows, vectors>(a, lda, b, k4, init, acc, f);
             if (f.to == Finish::To::i16) return with_i16<rows, vectors>(a, lda, b, k4, init, acc, f);
@@ -395,59 +429,47 @@ void tile_and(const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, i
         }
     }
     if constexpr (rows >= 4 && vectors >= 2) {
-        if (f.to == Finish::To::shiftmax && shiftmax_in_stages(f.logits->q) &&
-            (!a_high || groups || k4 <= dense_k4)) {
-            ShiftmaxRows* const s = f.logits;
-            if (!a_high)
-                return shares_directly(*s)
-                           ? with_shiftmax<false, Share::direct, rows, vectors>(a, lda, b, k4, init, acc, s)
-                           : with_shiftmax<false, Share::low, rows, vectors>(a, lda, b, k4, init, acc, s);
-            if (k4 <= dense_k4) return both_with_shiftmax<rows, vectors>(a, a_high, lda, b, k4, init, acc, s);
-            // The rows that wait will have about as many upper bytes.
-            return upper_tile<rows, vectors>(a_high, groups, lda, b, k4, acc)
-                       ? with_shiftmax<true, Share::both, rows, vectors>(a, lda, b, k4, init, acc, s)
-                       : with_shiftmax<true, Share::low, rows, vectors>(a, lda, b, k4, init, acc, s);
-        }
+        if (f.to == Finish::To::shiftmax && shiftmax_in_stages(f.logits->q))
+            return shares_directly(*f.logits)
+                       ? with_shiftmax<false, Share::direct, rows, vectors>(a, lda, b, k4, init, acc,
+                                                                            f.logits)
+                       : with_shiftmax<false, Share::low, rows, vectors>(a, lda, b, k4, init, acc, f.logits);
     }
-    finish(avx512vnni_kernels(), f);
-    if (!a_high) return plain<false, rows, vectors>(a, lda, b, k4, init, acc, f.afar);
-    if (!groups || k4 <= dense_k4) return both<rows, vectors>(a, a_high, lda, b, k4, init, acc);
-    upper_tile<rows, vectors>(a_high, groups, lda, b, k4, acc);
-    plain<true, rows, vectors>(a, lda, b, k4, init, acc, false);
+    tile_after<rows, vectors>(a, lda, b, k4, init, acc, f);
 }
 
 template <int vectors>
-void tile_of(int rows, const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda,
-             const int8_t* b, int64_t k4, const int32_t* init, int32_t* acc, const Finish& f) {
+inlined void tile_of(int rows, const uint8_t* a, const UpperBytes* high, int64_t lda, const int8_t* b,
+                     int64_t k4, const int32_t* init, int32_t* acc, const Finish& f) {
     switch (rows) {
         case 6:
-            return tile_and<6, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
+            return tile_and<6, vectors>(a, high, lda, b, k4, init, acc, f);
         case 5:
-            return tile_and<5, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
+            return tile_and<5, vectors>(a, high, lda, b, k4, init, acc, f);
         case 4:
-            return tile_and<4, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
+            return tile_and<4, vectors>(a, high, lda, b, k4, init, acc, f);
         case 3:
-            return tile_and<3, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
+            return tile_and<3, vectors>(a, high, lda, b, k4, init, acc, f);
         case 2:
-            return tile_and<2, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
+            return tile_and<2, vectors>(a, high, lda, b, k4, init, acc, f);
         default:
-            return tile_and<1, vectors>(a, a_high, groups, lda, b, k4, init, acc, f);
+            return tile_and<1, vectors>(a, high, lda, b, k4, init, acc, f);
     }
 }
 
 }  // namespace
 
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, const uint64_t* groups, int64_t lda, const int8_t* b,
-               int64_t k4, const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
+void gemm_tile(const uint8_t* a, const UpperBytes* high, int64_t lda, const int8_t* b, int64_t k4,
+               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
     switch (width) {
         case 64:
-            return tile_of<4>(rows, a, a_high, groups, lda, b, k4, init, acc, before);
+            return tile_of<4>(rows, a, high, lda, b, k4, init, acc, before);
         case 48:
-            return tile_of<3>(rows, a, a_high, groups, lda, b, k4, init, acc, before);
+            return tile_of<3>(rows, a, high, lda, b, k4, init, acc, before);
         case 32:
-            return tile_of<2>(rows, a, a_high, groups, lda, b, k4, init, acc, before);
+            return tile_of<2>(rows, a, high, lda, b, k4, init, acc, before);
         default:
-            return tile_of<1>(rows, a, a_high, groups, lda, b, k4, init, acc, before);
+            return tile_of<1>(rows, a, high, lda, b, k4, init, acc, before);
     }
 }
 

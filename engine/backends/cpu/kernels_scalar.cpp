@@ -41,15 +41,14 @@ void finish(const Kernels& k, const Finish& f) {
 
 namespace {
 
-void gemm_tile(const uint8_t* a, const uint8_t* a_high, const uint64_t* /*groups*/, int64_t lda,
-               const int8_t* b, int64_t k4, const int32_t* init, int rows, int width, int32_t* acc,
-               const Finish& before) {
+void gemm_tile(const uint8_t* a, const UpperBytes* high, int64_t lda, const int8_t* b, int64_t k4,
+               const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
     finish(scalar_kernels, before);
     for (int r = 0; r < rows; ++r) {
         int32_t* y = acc + r * tile_cols;
         for (int c = 0; c < width; ++c) y[c] = 0;
-        for (int plane = a_high ? 1 : 0; plane >= 0; --plane) {
-            const uint8_t* x = (plane ? a_high : a) + r * lda;
+        for (int plane = high ? 1 : 0; plane >= 0; --plane) {
+            const uint8_t* x = (plane ? high->bytes : a) + r * lda;
             for (int64_t k = 0; k < k4; ++k) {
                 const int8_t* w = b + k * width * 4;
                 const int32_t x0 = x[4 * k], x1 = x[4 * k + 1], x2 = x[4 * k + 2], x3 = x[4 * k + 3];

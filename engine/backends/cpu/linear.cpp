@@ -119,7 +119,7 @@ void multiply(const Context& ctx, const Linear& l, int64_t first, int64_t last, 
                 ahead.next(&before);
                 before.afar = b == 0;
                 int32_t* acc = accs[tiles++ % 2];
-                k.gemm_tile(x + (r - r0) * ldx, nullptr, nullptr, ldx, panel, w.k4(),
+                k.gemm_tile(x + (r - r0) * ldx, nullptr, ldx, panel, w.k4(),
                             l.linear->init.data() + p * tile_cols, rows, width, acc, before);
                 output(ctx, l, acc, r, rows, p * tile_cols, cols, &before);
                 r += rows;
