@@ -412,10 +412,10 @@ TEST_CASE("cpu: patches and positions are exact in every instruction set", "[cpu
     for (const Isa isa : instruction_sets())
         for (int64_t n = 1; n < 100; ++n) {
             std::vector<int16_t> x(static_cast<size_t>(n)), got(x.size() + 1, 77), expected(got);
-            std::vector<int32_t> constant(x.size());
+            std::vector<int16_t> constant(x.size());
             const Fill how = fills[n % 5];
             fill(x.data(), n, -32768, 32767, how);
-            fill(constant.data(), n, -65536, 65536, how);
+            fill(constant.data(), n, -32768, 32767, how);
             const auto lo = static_cast<int32_t>(uniform(-32768, -1)),
                        hi = static_cast<int32_t>(uniform(0, 32767));
             const bool without = n % 3 == 0;
@@ -425,6 +425,40 @@ TEST_CASE("cpu: patches and positions are exact in every instruction set", "[cpu
                 expected[i] = static_cast<int16_t>(std::clamp(constant[i] + (without ? 0 : x[i]), lo, hi));
             INFO(to_string(isa) << " n " << n);
             REQUIRE(got == expected);
+        }
+}
+
+TEST_CASE("cpu: positions of any size are added in place", "[cpu]") {
+    for (const Isa isa : instruction_sets())
+        for (const int64_t reach : {100, 32767, 40000, 2000000000}) {
+            const int64_t tokens = 5, C = 70, batch = 2;
+            auto q = std::make_shared<QuantNode>();
+            q->out.bits = static_cast<int>(uniform(8, 16));
+            q->constant.resize(static_cast<size_t>(tokens * C));
+            fill(q->constant.data(), tokens * C, -reach, reach, Fill::random);
+            Graph g;
+            Node pos;
+            pos.op = Op::pos_embed;
+            pos.shape = {tokens, C};
+            g.nodes = {pos};
+            QuantizedModel model;
+            model.graph = std::make_shared<Graph>(g);
+            model.nodes = {q};
+            const auto packed = cpu::pack_node(model, 0, nullptr);
+            std::vector<int16_t> x(static_cast<size_t>(batch * tokens * C)), expected;
+            fill(x.data(), batch * tokens * C, -32768, 32767, Fill::random);
+            expected = x;
+            const int64_t first = 3, last = 9, c0 = 6, c1 = 69;
+            for (int64_t row = first; row < last; ++row)
+                for (int64_t c = c0; c < c1; ++c) {
+                    int16_t& y = expected[static_cast<size_t>(row * C + c)];
+                    const int64_t sum = (row % tokens ? y : 0) +
+                                        int64_t{q->constant[static_cast<size_t>(row % tokens * C + c)]};
+                    y = static_cast<int16_t>(std::clamp(sum, q->out.low(), q->out.high()));
+                }
+            cpu::add_positions(cpu::kernels(isa), *packed, first, last, tokens, c0, c1, x.data());
+            INFO(to_string(isa) << " reach " << reach);
+            REQUIRE(x == expected);
         }
 }
 

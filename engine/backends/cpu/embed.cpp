@@ -7,24 +7,43 @@
 namespace ivit::cpu {
 namespace {
 
-// Tokens that go from pixels to positions while they stay in the second-level cache.
-constexpr int64_t chunk_tokens = 16 * tile_rows;
+// Tokens that go from pixels to positions while they stay in the second-level cache: a half of 197 at once.
+constexpr int64_t chunk_tokens = 17 * tile_rows;
 
-// How many patches come before a token of [batch, tokens].
-int64_t patches_before(int64_t token, int64_t tokens) { return token - (token + tokens - 1) / tokens; }
+// Cache lines, from memory as a rule, to be asked for a share at a time while patches are cut out.
+class Lines {
+  public:
+    Lines(const void* first, int64_t bytes, int64_t shares)
+        : at_(static_cast<const char*>(first)),
+          left_((bytes + 63) / 64),
+          share_((left_ + shares - 1) / shares) {}
+    void next() {
+        for (int64_t i = std::min(share_, left_); i > 0; --i, --left_, at_ += 64)
+            __builtin_prefetch(at_, 0, 2);
+    }
+
+  private:
+    const char* at_;
+    int64_t left_, share_;
+};
 
 }  // namespace
 
-void add_positions(const Kernels& kernels, const PackedNode& pos, const int16_t* patches, int64_t first,
-                   int64_t last, int64_t tokens, int64_t c0, int64_t c1, int16_t* out) {
+void add_positions(const Kernels& kernels, const PackedNode& pos, int64_t first, int64_t last, int64_t tokens,
+                   int64_t c0, int64_t c1, int16_t* x) {
     const auto lo = static_cast<int32_t>(pos.quant->out.low()),
                hi = static_cast<int32_t>(pos.quant->out.high());
-    const int64_t C = pos.constant.size() / tokens;
+    const bool wide = pos.wide_constant.size() > 0;
+    const int64_t C = (wide ? pos.wide_constant.size() : pos.constant.size()) / tokens;
     for (int64_t row = first; row < last; ++row) {
-        const int64_t patch = patches_before(row, tokens) - patches_before(first, tokens);
-        kernels.add_constant(row % tokens ? patches + patch * C + c0 : nullptr,
-                             pos.constant.data() + row % tokens * C + c0, c1 - c0, lo, hi,
-                             out + row * C + c0);
+        const int64_t token = row % tokens;
+        int16_t* const to = x + row * C;
+        if (!wide)
+            kernels.add_constant(token ? to + c0 : nullptr, pos.constant.data() + token * C + c0, c1 - c0, lo,
+                                 hi, to + c0);
+        for (int64_t c = c0; wide && c < c1; ++c)
+            to[c] = static_cast<int16_t>(
+                std::clamp(pos.wide_constant[token * C + c] + (token ? to[c] : 0), lo, hi));
     }
 }
 
@@ -40,30 +59,36 @@ void embed_part(const Context& ctx, const Embedding& e, int part) {
                   last = by_rows ? total * (part + 1) / parts : total;
     const int64_t p0 = by_rows ? 0 : w.count() * part / parts,
                   p1 = by_rows ? w.count() : w.count() * (part + 1) / parts;
-    const int64_t across = e.side / e.p, patches = across * across;
+    const int64_t across = e.side / e.p;
     uint8_t table[3 * 256];
     for (int i = 0; i < 3 * 256; ++i) table[i] = static_cast<uint8_t>(e.table[i] + 128);
     Scratch& s = ctx.mine();
     s.patches.grow(chunk_tokens * w.K);
-    s.embedded.grow(chunk_tokens * w.N);
-    const int64_t chunks = (last - first + chunk_tokens - 1) / chunk_tokens;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-        const int64_t t0 = first + (last - first) * chunk / chunks,
-                      t1 = first + (last - first) * (chunk + 1) / chunks;
-        const int64_t from = patches_before(t0, e.tokens), to = patches_before(t1, e.tokens);
-        for (int64_t j = from; j < to; ++j) {
-            const int64_t y = j % patches / across * e.p, x = j % patches % across * e.p;
-            ctx.kernels.patch(e.pixels + ((j / patches * e.side + y) * e.side + x) * 3, e.side * 3, e.p,
-                              table, s.patches.data() + (j - from) * w.K);
+    for (int64_t t0 = first, t1 = 0; t0 < last; t0 = t1) {
+        // Of one picture, and chunks of it as even as can be.
+        const int64_t picture = t0 / e.tokens, end = std::min(last, (picture + 1) * e.tokens);
+        t1 = t0 + (end - t0) / ((end - t0 + chunk_tokens - 1) / chunk_tokens);
+        const int64_t from = std::max(t0, picture * e.tokens + 1), count = t1 - from;
+        const int64_t shares = std::max<int64_t>(count, 1);
+        Lines weights(w.panel(p0), by_rows && p0 < p1 ? w.panel_bytes(p0) : 0, shares);
+        Lines positions(e.positions->constant.data() + (by_rows ? t0 % e.tokens * w.N : 0),
+                        by_rows && e.positions->constant.size() ? (t1 - t0) * w.N * 2 : 0, shares);
+        for (int64_t j = 0; j < count; ++j) {
+            weights.next();
+            positions.next();
+            const int64_t patch = from + j - picture * e.tokens - 1;
+            const int64_t y = picture * e.side + patch / across * e.p, x = patch % across * e.p;
+            ctx.kernels.patch(e.pixels + (y * e.side + x) * 3, e.side * 3, e.p, table,
+                              s.patches.data() + j * w.K);
         }
         Linear l;
         l.linear = e.linear;
-        l.rows = to - from;
+        l.rows = count;
         l.x = s.patches.data();
         l.ldx = w.K;
-        l.i16 = s.embedded.data();
-        linear_panels(ctx, l, p0, p1);
-        add_positions(ctx.kernels, *e.positions, s.embedded.data(), t0, t1, e.tokens, p0 * tile_cols,
+        l.i16 = e.out + from * w.N;
+        if (count > 0) linear_panels(ctx, l, p0, p1);
+        add_positions(ctx.kernels, *e.positions, t0, t1, e.tokens, p0 * tile_cols,
                       std::min(p1 * tile_cols, w.N), e.out);
     }
 }

@@ -151,9 +151,9 @@ struct Kernels {
     // p]. arithmetic.md, Input.
     void (*patch)(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tables, uint8_t* out);
 
-    // x i16 [n] + constant, which has at most 18 bits, clamped to lo..hi of at most 16 bits -> out. Without
-    // x, the constant alone. arithmetic.md, Positions.
-    void (*add_constant)(const int16_t* x, const int32_t* constant, int64_t n, int32_t lo, int32_t hi,
+    // x i16 [n] + constant, clamped to lo..hi of at most 16 bits -> out, which may be x. Without x, the
+    // constant alone. arithmetic.md, Positions.
+    void (*add_constant)(const int16_t* x, const int16_t* constant, int64_t n, int32_t lo, int32_t hi,
                          int16_t* out);
 
     // `rounds` times twelve independent multiply-accumulate instructions of gemm_tile's on registers alone:

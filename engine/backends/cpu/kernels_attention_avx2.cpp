@@ -286,19 +286,15 @@ void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tabl
         }
 }
 
-void add_constant(const int16_t* x, const int32_t* constant, int64_t n, int32_t lo, int32_t hi,
+void add_constant(const int16_t* x, const int16_t* constant, int64_t n, int32_t lo, int32_t hi,
                   int16_t* out) {
-    const __m256i low = _mm256_set1_epi32(lo), high = _mm256_set1_epi32(hi);
-    const auto eight = [&](int64_t i) {
-        __m256i y = load(constant + i);
-        if (x)
-            y = _mm256_add_epi32(
-                y, _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i))));
-        return _mm256_min_epi32(_mm256_max_epi32(y, low), high);
-    };
+    const __m256i low = _mm256_set1_epi16(static_cast<int16_t>(lo)),
+                  high = _mm256_set1_epi16(static_cast<int16_t>(hi));
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        store(out + i, _mm256_permute4x64_epi64(_mm256_packs_epi32(eight(i), eight(i + 8)), 0xD8));
+    for (; i + 16 <= n; i += 16) {
+        const __m256i y = x ? _mm256_adds_epi16(load(x + i), load(constant + i)) : load(constant + i);
+        store(out + i, _mm256_min_epi16(_mm256_max_epi16(y, low), high));
+    }
     scalar_kernels.add_constant(x ? x + i : nullptr, constant + i, n - i, lo, hi, out + i);
 }
 

@@ -72,15 +72,15 @@ void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tabl
     patch16_vbmi(pixels, stride, tables, out);
 }
 
-void add_constant(const int16_t* x, const int32_t* constant, int64_t n, int32_t lo, int32_t hi,
+void add_constant(const int16_t* x, const int16_t* constant, int64_t n, int32_t lo, int32_t hi,
                   int16_t* out) {
-    const __m512i low = _mm512_set1_epi32(lo), high = _mm512_set1_epi32(hi);
-    for (int64_t i = 0; i < n; i += 16) {
-        const __mmask16 valid = lanes16(static_cast<int>(n - i));
-        __m512i y = _mm512_maskz_loadu_epi32(valid, constant + i);
-        if (x) y = _mm512_add_epi32(y, _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(valid, x + i)));
-        y = _mm512_min_epi32(_mm512_max_epi32(y, low), high);
-        _mm256_mask_storeu_epi16(out + i, valid, _mm512_cvtepi32_epi16(y));
+    const __m512i low = _mm512_set1_epi16(static_cast<int16_t>(lo)),
+                  high = _mm512_set1_epi16(static_cast<int16_t>(hi));
+    for (int64_t i = 0; i < n; i += 32) {
+        const auto valid = static_cast<__mmask32>(lanes64(n - i));
+        __m512i y = _mm512_maskz_loadu_epi16(valid, constant + i);
+        if (x) y = _mm512_adds_epi16(y, _mm512_maskz_loadu_epi16(valid, x + i));
+        _mm512_mask_storeu_epi16(out + i, valid, _mm512_min_epi16(_mm512_max_epi16(y, low), high));
     }
 }
 

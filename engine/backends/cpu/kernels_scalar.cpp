@@ -178,7 +178,7 @@ void patch(const uint8_t* pixels, int64_t stride, int64_t p, const uint8_t* tabl
         }
 }
 
-void add_constant(const int16_t* x, const int32_t* constant, int64_t n, int32_t lo, int32_t hi,
+void add_constant(const int16_t* x, const int16_t* constant, int64_t n, int32_t lo, int32_t hi,
                   int16_t* out) {
     for (int64_t i = 0; i < n; ++i) {
         const int32_t y = constant[i] + (x ? x[i] : 0);

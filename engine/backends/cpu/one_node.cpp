@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backends/cpu/one_node.h"
 
+#include <algorithm>
+
 #include "engine/arithmetic.h"
 #include "engine/backends/integer_node.h"
 
@@ -71,7 +73,8 @@ IntTensor run_one_node(const Context& ctx, const QuantizedModel& model, int i, c
         }
         case Op::pos_embed: {
             Buffer<int16_t> x = to_i16(*inputs[0]), y(count);
-            add_positions(ctx.kernels, p, x.data(), 0, rows, rows, 0, C, y.data());
+            std::copy_n(x.data(), count - C, y.data() + C);
+            add_positions(ctx.kernels, p, 0, rows, rows, 0, C, y.data());
             from_i16(y, &out.data);
             break;
         }

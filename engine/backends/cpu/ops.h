@@ -17,8 +17,7 @@ namespace ivit::cpu {
 // One thread's working memory.
 struct Scratch {
     Buffer<uint8_t> rows;     // normalized rows on their way into a matrix product
-    Buffer<uint8_t> patches;  // some patches, and what becomes of them
-    Buffer<int16_t> embedded;
+    Buffer<uint8_t> patches;  // some patches
     // attention, one head; 6 rows of logits, of p, of p's upper bytes and where those are, the
     // last three twice
     KeysValues head;
@@ -89,10 +88,10 @@ struct Embedding {
 // By rows or columns as a linear step of as many tokens.
 void embed_part(const Context& ctx, const Embedding& e, int part);
 bool embed_by_rows(const Context& ctx, const Embedding& e);
-// Patches i16, those of tokens first..last of [batch, tokens] -> columns c0..c1 of out i16 [batch, tokens,
-// C]. What a first token of a picture would read is not there.
-void add_positions(const Kernels& kernels, const PackedNode& pos, const int16_t* patches, int64_t first,
-                   int64_t last, int64_t tokens, int64_t c0, int64_t c1, int16_t* out);
+// x i16 [batch, tokens, C], in place: positions added to columns c0..c1 of tokens first..last. What a first
+// token of a picture held is not read.
+void add_positions(const Kernels& kernels, const PackedNode& pos, int64_t first, int64_t last, int64_t tokens,
+                   int64_t c0, int64_t c1, int16_t* x);
 
 // acc int32 [rows, C] (a linear layer's accumulators), t i16 [rows, C] -> out i16 [rows, C]
 void residual_add(const Context& ctx, const PackedNode& add, const int32_t* acc, const int16_t* t,

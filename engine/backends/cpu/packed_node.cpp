@@ -68,6 +68,24 @@ void pack_gelu_rows(const QuantNode& q, PackedNode* p) {
         }
 }
 
+void pack_constant(const std::vector<int32_t>& constant, PackedNode* p) {
+    const auto count = static_cast<int64_t>(constant.size());
+    const bool narrow =
+        std::all_of(constant.begin(), constant.end(), [](int32_t c) { return c == static_cast<int16_t>(c); });
+    if (narrow)
+        p->constant.grow(count);
+    else
+        p->wide_constant.grow(count);
+    for (int64_t i = 0; i < count; ++i) {
+        const int32_t c = constant[static_cast<size_t>(i)];
+        // Added to 16 bits and clamped to 16 bits, nothing past 17 bits can tell.
+        if (narrow)
+            p->constant[i] = static_cast<int16_t>(c);
+        else
+            p->wide_constant[i] = std::clamp(c, -65536, 65536);
+    }
+}
+
 }  // namespace
 
 void PackedNode::Planes::fill(const Buffer<uint64_t>& e) {
@@ -225,10 +243,7 @@ std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int nod
             }
             break;
         case Op::pos_embed:
-            p->constant = Buffer<int32_t>(static_cast<int64_t>(q.constant.size()));
-            // Added to 16 bits and clamped to 16 bits, nothing past 17 bits can tell.
-            for (size_t i = 0; i < q.constant.size(); ++i)
-                p->constant[static_cast<int64_t>(i)] = std::clamp(q.constant[i], -65536, 65536);
+            pack_constant(q.constant, p.get());
             break;
         case Op::input:
             break;

@@ -89,7 +89,8 @@ struct PackedNode {
     Buffer<int32_t> m, shift;  // layernorm, rounded up to 16
     Buffer<int64_t> B;
     bool upper = true;
-    Buffer<int32_t> constant;  // pos_embed: [tokens, cols], clamped to 17 bits
+    Buffer<int16_t> constant;       // pos_embed: [tokens, cols]
+    Buffer<int32_t> wide_constant;  // the same where 16 bits are not enough, clamped to 17 and in place of it
 
     LayernormView layernorm() const;
     ShiftmaxView shiftmax() const;
