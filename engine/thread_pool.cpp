@@ -47,6 +47,7 @@ struct ThreadPool::State {
     const std::function<void(int)>* job = nullptr;
     struct alignas(64) Flag {
         std::atomic<uint32_t> up{0};
+        std::atomic<int> core{-1};  // where the thread ran when it last looked
     };
     std::vector<Flag> flags;  // by thread
     alignas(64) std::atomic<uint64_t> ticket{0};
@@ -66,8 +67,19 @@ struct ThreadPool::State {
                static_cast<uint32_t>(t) < static_cast<uint32_t>(t >> 32);
     }
 
+    // Says where thread `index`, which calls, runs, and whether another one does.
+    bool shares_core(int index) {
+        const int core = sched_getcpu();
+        flags[static_cast<size_t>(index)].core.store(core, std::memory_order_relaxed);
+        for (size_t i = 0; i < flags.size(); ++i)
+            if (static_cast<int>(i) != index && flags[i].core.load(std::memory_order_relaxed) == core)
+                return true;
+        return false;
+    }
+
     // Takes and does jobs until none is left.
     void work(int index) {
+        shares_core(index);
         // Its own first. A flag taken down is a job of a run that cannot end before we are done: only now is
         // `job` safe to read.
         const auto size = static_cast<int>(flags.size());
@@ -87,8 +99,9 @@ struct ThreadPool::State {
         }
     }
 
+    // Less long where the thread that will make it ready has no other core.
     template <typename Ready>
-    bool spin_until(Ready ready) const {
+    bool spin_until(int index, Ready ready) {
         if (!spin) return ready();
         const auto end = std::chrono::steady_clock::now() + spin_time;
         do {
@@ -96,7 +109,7 @@ struct ThreadPool::State {
                 if (ready()) return true;
                 __builtin_ia32_pause();
             }
-        } while (std::chrono::steady_clock::now() < end);
+        } while (!shares_core(index) && std::chrono::steady_clock::now() < end);
         return false;
     }
 
@@ -108,7 +121,7 @@ struct ThreadPool::State {
             living().ids.insert(id);
         }
         while (!stop.load()) {
-            if (!spin_until([&] { return has_work(index) || stop.load(); })) {
+            if (!spin_until(index, [&] { return has_work(index) || stop.load(); })) {
                 std::unique_lock lock(sleep_mutex);
                 sleepers.fetch_add(1);  // before the last look at the ticket: run() looks the other way round
                 wake.wait(lock, [&] { return has_work(index) || stop.load(); });
@@ -170,6 +183,8 @@ std::vector<int> ThreadPool::worker_ids() {
 
 bool ThreadPool::spins() const { return state_->spin; }
 
+bool ThreadPool::shares_core() const { return state_->shares_core(worker_index); }
+
 int ThreadPool::worker() { return worker_index; }
 
 void ThreadPool::run(int count, const std::function<void(int)>& job) {
@@ -192,7 +207,7 @@ void ThreadPool::run(int count, const std::function<void(int)>& job) {
     }
     s.work(0);
     const auto all_done = [&] { return s.done.load() == static_cast<uint32_t>(count); };
-    while (!s.spin_until(all_done)) std::this_thread::yield();
+    while (!s.spin_until(0, all_done)) std::this_thread::yield();
 }
 
 }  // namespace ivit

@@ -26,6 +26,10 @@ class ThreadPool {
     // The kernel's numbers (gettid) of all workers of all pools there are now, callers not among them.
     static std::vector<int> worker_ids();
 
+    // Inside a job: whether another of the pool's threads was last seen on this one's core, as happens when
+    // another program takes the rest. Then waiting for it keeps it from running.
+    bool shares_core() const;
+
     // Inside a job: which of the pool's threads it runs on, 0 (the caller of run) .. size() - 1. For scratch
     // memory.
     static int worker();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/thread_pool.h"
 
+#include <sched.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -47,6 +49,35 @@ TEST_CASE("worker() tells jobs at work at the same time apart", "[thread_pool]")
     CHECK_FALSE(clash);
     CHECK_FALSE(outside);
     CHECK(ThreadPool::worker() == 0);
+}
+
+TEST_CASE("shares_core() says whether two threads of a pool have one core", "[thread_pool]") {
+    cpu_set_t allowed;
+    REQUIRE(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+    if (CPU_COUNT(&allowed) < 2) return;
+    std::vector<int> cores;
+    for (int c = 0; c < CPU_SETSIZE && cores.size() < 2; ++c)
+        if (CPU_ISSET(c, &allowed)) cores.push_back(c);
+    // Up to one job a thread, and both threads awake: each waits for the other. The caller gets its cores
+    // back below, the pool ends with the round.
+    for (const int of_worker : {0, 1}) {
+        const auto pool = ThreadPool::get(2);
+        std::atomic<int> arrived{0}, looked{0};
+        std::atomic<bool> shares[2];
+        pool->run(2, [&](int i) {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(cores[static_cast<size_t>(ThreadPool::worker() == 0 ? 0 : of_worker)], &one);
+            sched_setaffinity(0, sizeof one, &one);
+            pool->shares_core();
+            for (++arrived; arrived < 2;) std::this_thread::yield();
+            shares[i] = pool->shares_core();
+            for (++looked; looked < 2;) std::this_thread::yield();
+        });
+        sched_setaffinity(0, sizeof allowed, &allowed);
+        CHECK(shares[0] == (of_worker == 0));
+        CHECK(shares[1] == (of_worker == 0));
+    }
 }
 
 TEST_CASE("two threads may share a pool", "[thread_pool]") {

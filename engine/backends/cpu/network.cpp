@@ -302,9 +302,12 @@ class CpuNetwork : public IntegerNetwork {
     void wait_for_others(int part, int steps) const {
         for (size_t i = 0; i < progress_.size(); ++i) {
             if (static_cast<int>(i) == part) continue;
-            // Where the other thread does not run at all, let it.
-            for (int spins = 0; progress_[i].steps.load(std::memory_order_acquire) < steps; ++spins)
-                spins < 4000 ? _mm_pause() : static_cast<void>(sched_yield());
+            // Where the other thread does not run at all, let it; at once where it waits for this one's core.
+            for (int spins = 1; progress_[i].steps.load(std::memory_order_acquire) < steps; ++spins)
+                if (spins >= 4000 || (spins % 64 == 0 && pool_->shares_core()))
+                    sched_yield();
+                else
+                    _mm_pause();
         }
     }
 
