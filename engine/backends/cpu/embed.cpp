@@ -70,13 +70,20 @@ void embed_part(const Context& ctx, const Embedding& e, int part) {
         t1 = t0 + (end - t0) / ((end - t0 + chunk_tokens - 1) / chunk_tokens);
         const int64_t from = std::max(t0, picture * e.tokens + 1), count = t1 - from;
         const int64_t shares = std::max<int64_t>(count, 1);
-        Lines weights(w.panel(p0), by_rows && p0 < p1 ? w.panel_bytes(p0) : 0, shares);
+        Lines weights(w.panel(p0), p0 < p1 ? w.panel_bytes(p0) : 0, shares);
         Lines positions(e.positions->constant.data() + (by_rows ? t0 % e.tokens * w.N : 0),
                         by_rows && e.positions->constant.size() ? (t1 - t0) * w.N * 2 : 0, shares);
+        // Pixels a row of patches ahead: those of one patch are too many places for the processor to guess.
+        const int64_t patch0 = from - picture * e.tokens - 1, band = e.p * e.side * 3,
+                      band0 = picture * across + patch0 / across,
+                      bands = (patch0 + shares - 1) / across - patch0 / across + 1;
+        Lines pixels(e.pixels + band0 * band, bands * band, shares + across);
+        for (int64_t i = 0; i < across; ++i) pixels.next();
         for (int64_t j = 0; j < count; ++j) {
+            pixels.next();
             weights.next();
             positions.next();
-            const int64_t patch = from + j - picture * e.tokens - 1;
+            const int64_t patch = patch0 + j;
             const int64_t y = picture * e.side + patch / across * e.p, x = patch % across * e.p;
             ctx.kernels.patch(e.pixels + (y * e.side + x) * 3, e.side * 3, e.p, table,
                               s.patches.data() + j * w.K);
