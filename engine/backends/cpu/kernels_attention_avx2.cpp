@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // AVX2: tables of bytes, 16 entries at a time; Shiftmax and patches, which live on them, attention's
 // right-hand matrices, and positions.
-#include <immintrin.h>
-
 #include "engine/backends/cpu/avx2.h"
 
 namespace ivit::cpu::avx2 {
 namespace {
-
-__m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 
 // ---- Shiftmax ----
 
@@ -32,11 +27,6 @@ void look_up(const uint8_t* tables, int64_t stride, int count, __m256i delta, __
     }
 }
 
-uint64_t sum64(__m256i x) {
-    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
-    return static_cast<uint64_t>(_mm_cvtsi128_si64(two)) + static_cast<uint64_t>(_mm_extract_epi64(two, 1));
-}
-
 // The sum of e over a row, byte plane by byte plane.
 template <int planes>
 uint64_t sum_of_e(const uint8_t* x, int64_t n, int max, int tables, const ShiftmaxView& q) {
@@ -50,7 +40,7 @@ uint64_t sum_of_e(const uint8_t* x, int64_t n, int max, int tables, const Shiftm
         for (int p = 0; p < planes; ++p) sums[p] = _mm256_add_epi64(sums[p], _mm256_sad_epu8(e[p], zero));
     }
     uint64_t d = 0;
-    for (int p = 0; p < planes; ++p) d += sum64(sums[p]) << (8 * p + q.planes.shift);
+    for (int p = 0; p < planes; ++p) d += static_cast<uint64_t>(sum64(sums[p])) << (8 * p + q.planes.shift);
     for (; i < n; ++i) d += q.e[max - x[i]];
     return d;
 }

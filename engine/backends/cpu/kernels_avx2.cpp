@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // AVX2 kernels: 8 lanes of int32. vpmaddubsw saturates, so the matrix product widens both sides to 16 bits
 // and uses vpmaddwd, which is exact.
-#include <immintrin.h>
-
 #include "engine/backends/cpu/avx2.h"
 
 namespace ivit::cpu {
 namespace {
-
-__m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-void store(void* p, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(p), x); }
 
 // ---- GEMM ----
 
@@ -86,20 +81,7 @@ void gemm_tile(const uint8_t* a, const UpperBytes* high, int64_t lda, const int8
                const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
     finish(avx2_kernels(), before);
     const uint8_t* const a_high = high ? high->bytes : nullptr;
-    switch (rows) {
-        case 6:
-            return tile<6>(a, a_high, lda, b, k4, init, width, acc);
-        case 5:
-            return tile<5>(a, a_high, lda, b, k4, init, width, acc);
-        case 4:
-            return tile<4>(a, a_high, lda, b, k4, init, width, acc);
-        case 3:
-            return tile<3>(a, a_high, lda, b, k4, init, width, acc);
-        case 2:
-            return tile<2>(a, a_high, lda, b, k4, init, width, acc);
-        default:
-            return tile<1>(a, a_high, lda, b, k4, init, width, acc);
-    }
+    tile_of_rows(rows, [&]<int count>() { tile<count>(a, a_high, lda, b, k4, init, width, acc); });
 }
 
 // ---- Requantization ----
@@ -218,11 +200,6 @@ void residual_add(const int32_t* acc, int rows, int cols, const RequantView& q, 
 
 // ---- I-LayerNorm ----
 
-int64_t sum64(__m256i x) {
-    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
-    return _mm_cvtsi128_si64(two) + _mm_extract_epi64(two, 1);
-}
-
 void layernorm_row(const int16_t* x, int64_t C, const LayernormView& q, uint8_t* out) {
     const __m256i ones = _mm256_set1_epi16(1), word = _mm256_set1_epi64x(0xffffffff);
     __m256i sums = _mm256_setzero_si256(), squares = _mm256_setzero_si256();
@@ -267,46 +244,8 @@ void layernorm(const int16_t* x, int64_t ldx, int64_t rows, int64_t C, const Lay
     for (int64_t r = 0; r < rows; ++r) layernorm_row(x + r * ldx, C, q, out + r * C);
 }
 
-// The limit: kernels.h, multiply_only. In so many words: the compiler keeps an array of accumulators in
-// memory. They, and what they multiply, are whatever the registers hold.
-int32_t multiply_only(int64_t rounds) {
-    int32_t word = 0;
-    if (rounds < 1) return word;
-    asm volatile(
-        "1:\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm0, %%ymm0\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm1, %%ymm1\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm2, %%ymm2\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm3, %%ymm3\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm4, %%ymm4\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm5, %%ymm5\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm6, %%ymm6\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm7, %%ymm7\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm8, %%ymm8\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm9, %%ymm9\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm10, %%ymm10\n\t"
-        "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\t"
-        "vpaddd %%ymm14, %%ymm11, %%ymm11\n\t"
-        "dec %0\n\t"
-        "jnz 1b\n\t"
-        "vmovd %%xmm0, %1"
-        : "+r"(rounds), "=r"(word)
-        :
-        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-          "xmm12", "xmm13", "xmm14", "cc");
-    return word;
-}
+#define MULTIPLY(n) "vpmaddwd %%ymm12, %%ymm13, %%ymm14\n\tvpaddd %%ymm14, %%ymm" n ", %%ymm" n "\n\t"
+MULTIPLY_ONLY(MULTIPLY)
 
 }  // namespace
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // AVX-VNNI: the 256-bit vpdpbusd for the matrix product; the rest is AVX2's.
-#include <immintrin.h>
-
-#include "engine/backends/cpu/kernels.h"
+#include "engine/backends/cpu/avx2.h"
 
 namespace ivit::cpu {
 namespace {
@@ -55,50 +53,11 @@ void gemm_tile(const uint8_t* a, const UpperBytes* high, int64_t lda, const int8
                const int32_t* init, int rows, int width, int32_t* acc, const Finish& before) {
     finish(avxvnni_kernels(), before);
     const uint8_t* const a_high = high ? high->bytes : nullptr;
-    switch (rows) {
-        case 6:
-            return tile<6>(a, a_high, lda, b, k4, init, width, acc);
-        case 5:
-            return tile<5>(a, a_high, lda, b, k4, init, width, acc);
-        case 4:
-            return tile<4>(a, a_high, lda, b, k4, init, width, acc);
-        case 3:
-            return tile<3>(a, a_high, lda, b, k4, init, width, acc);
-        case 2:
-            return tile<2>(a, a_high, lda, b, k4, init, width, acc);
-        default:
-            return tile<1>(a, a_high, lda, b, k4, init, width, acc);
-    }
+    tile_of_rows(rows, [&]<int count>() { tile<count>(a, a_high, lda, b, k4, init, width, acc); });
 }
 
-// The limit: kernels.h, multiply_only. In so many words: the compiler keeps an array of accumulators in
-// memory. They, and what they multiply, are whatever the registers hold.
-int32_t multiply_only(int64_t rounds) {
-    int32_t word = 0;
-    if (rounds < 1) return word;
-    asm volatile(
-        "1:\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm0\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm1\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm2\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm3\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm4\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm5\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm6\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm7\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm8\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm9\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm10\n\t"
-        "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm11\n\t"
-        "dec %0\n\t"
-        "jnz 1b\n\t"
-        "vmovd %%xmm0, %1"
-        : "+r"(rounds), "=r"(word)
-        :
-        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-          "xmm12", "xmm13", "cc");
-    return word;
-}
+#define MULTIPLY(n) "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm" n "\n\t"
+MULTIPLY_ONLY(MULTIPLY)
 
 }  // namespace
 
