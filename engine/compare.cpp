@@ -150,38 +150,52 @@ void isolate(Comparison& c, IntegerNetwork& integer_network, std::stop_token sto
     const int count = static_cast<int>(graph.nodes.size());
     const auto pool = ThreadPool::get(0);
     // The float network's values on every grid: what each node would read were all before it perfect.
-    std::vector<IntTensor> perfect(static_cast<size_t>(count));
-    pool->run(count, [&](int i) {
-        const FloatTensor& fp = c.float_trace->tap(i)->floats;
+    std::vector<IntTensor> perfect(static_cast<size_t>(count)), outputs(static_cast<size_t>(count));
+    std::vector<int> last_reader(static_cast<size_t>(count), -1);
+    for (int i = 0; i < count; ++i)
+        for (const int in : graph.nodes[static_cast<size_t>(i)].inputs)
+            last_reader[static_cast<size_t>(in)] = i;
+    std::vector<NodeError> errors(static_cast<size_t>(count));
+
+    const auto quantize_node = [&](int i) {
         IntTensor& q = perfect[static_cast<size_t>(i)];
-        q = quantize(fp, model.nodes[static_cast<size_t>(i)]->out);
+        q = quantize(c.float_trace->tap(i)->floats, model.nodes[static_cast<size_t>(i)]->out);
         q.shape = graph.nodes[static_cast<size_t>(i)].shape;
-    });
-    std::vector<IntTensor> outputs(static_cast<size_t>(count));
-    for (int i = 0; i < count; ++i) {
+    };
+    const auto run_node = [&](int i) {
         if (stop.stop_requested()) throw Cancelled{};
         const Node& n = graph.nodes[static_cast<size_t>(i)];
-        if (n.op == Op::input) continue;
+        if (n.op == Op::input) return;
         std::vector<const IntTensor*> inputs;
         for (const int in : n.inputs) inputs.push_back(&perfect[static_cast<size_t>(in)]);
         outputs[static_cast<size_t>(i)] = integer_network.run_node(i, inputs);
-    }
-    std::vector<NodeError> errors(static_cast<size_t>(count));
-    pool->run(count, [&](int i) {
+    };
+    const auto judge_node = [&](int i) {
         const Node& n = graph.nodes[static_cast<size_t>(i)];
         NodeError& e = errors[static_cast<size_t>(i)];
+        IntTensor& q = outputs[static_cast<size_t>(i)];
         // Nothing comes before the input: both scopes are one.
         if (n.op == Op::input) {
             e = c.cumulative[static_cast<size_t>(i)];
         } else {
-            e = node_error(outputs[static_cast<size_t>(i)], c.float_trace->tap(i)->floats);
-            if (n.op == Op::softmax)
-                attention_error(perfect[static_cast<size_t>(n.inputs[0])], outputs[static_cast<size_t>(i)],
-                                e);
+            e = node_error(q, c.float_trace->tap(i)->floats);
+            if (n.op == Op::softmax) attention_error(perfect[static_cast<size_t>(n.inputs[0])], q, e);
         }
         e.node = i;
         e.scope = Scope::isolated;
-    });
+        q = {};
+    };
+
+    // Two blocks' values at a time: those of a whole DeiT-B, twice, would be 350 MB.
+    constexpr int at_once = 24;
+    for (int from = 0; from < count; from += at_once) {
+        const int to = std::min(count, from + at_once);
+        pool->run(to - from, [&](int i) { quantize_node(from + i); });
+        for (int i = from; i < to; ++i) run_node(i);
+        pool->run(to - from, [&](int i) { judge_node(from + i); });
+        for (size_t i = 0; i < static_cast<size_t>(to); ++i)
+            if (last_reader[i] < to) perfect[i] = {};
+    }
     c.isolated = std::move(errors);
 }
 

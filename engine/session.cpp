@@ -73,6 +73,12 @@ struct Session::State {
 
     void loop();
     void answer(uint64_t id, const std::shared_ptr<const Request>& request, std::stop_token stop);
+    bool has_backend(const Request& request) const {
+        return backend && backend_name == request.backend && backend_threads == request.threads;
+    }
+    bool has_floats(const Request& request) const {
+        return float_network && float_model == request.model && float_threads == request.threads;
+    }
     void compute(Result& result, const Request& request, std::stop_token stop);
     void deliver(const Result& result, const std::stop_token& stop);
 
@@ -91,17 +97,17 @@ struct Session::State {
     Callback callback;
     std::string backend_name, gpu_absent;
     int backend_threads = -1;
-    std::unique_ptr<Backend> backend;
+    std::shared_ptr<Backend> backend;
     std::shared_ptr<const Model> float_model;
     int float_threads = -1;
-    std::unique_ptr<Network> float_network;
+    std::shared_ptr<Network> float_network;
     std::shared_ptr<const Calibration>
         own_calibration;  // made from own_pixels, when a request came without one
     std::shared_ptr<const Model> own_model;
     Pixels own_pixels;
     std::shared_ptr<const Calibration> quantized_with;
     std::shared_ptr<const QuantizedModel> quantized;
-    std::unique_ptr<IntegerNetwork> network;  // of `quantized`, or of a request's own quantized model
+    std::shared_ptr<IntegerNetwork> network;  // of `quantized`, or of a request's own quantized model
     TraceCache float_traces;
 
     std::thread worker;  // last: everything above is there when it starts
@@ -130,6 +136,26 @@ void Session::cancel_idle() {
     state_->idle.clear();
     ++state_->idle_generation;
     if (state_->idle_running) state_->running.request_stop();
+}
+
+Networks Session::networks(const Request& request, std::shared_ptr<const QuantizedModel> model) {
+    const State& s = *state_;
+    Networks n;
+    if (s.has_backend(request)) {
+        n.backend = s.backend;
+        n.gpu_absent = s.gpu_absent;
+    } else {
+        n.backend = make_backend(request.backend, request.threads, &n.gpu_absent);
+    }
+    if (model && s.network && n.backend == s.backend && &s.network->model() == model.get())
+        n.integers = s.network;
+    else if (model)
+        n.integers = n.backend->load(std::move(model), n.backend == s.backend ? s.network.get() : nullptr);
+    if (s.has_floats(request))
+        n.floats = s.float_network;
+    else if (request.model)
+        n.floats = make_float_network(request.model, request.threads);
+    return n;
 }
 
 void Session::State::loop() {
@@ -214,7 +240,7 @@ void Session::State::compute(Result& result, const Request& request, std::stop_t
         throw Error("the picture was prepared for another image size", request.picture);
     }
 
-    if (!backend || backend_name != request.backend || backend_threads != request.threads) {
+    if (!has_backend(request)) {
         network.reset();
         backend.reset();
         gpu_absent.clear();
@@ -231,7 +257,7 @@ void Session::State::compute(Result& result, const Request& request, std::stop_t
     // The float side, which no bit-width changes.
     std::shared_ptr<const Trace> float_trace;
     if (request.model) {
-        if (!float_network || float_model != request.model || float_threads != request.threads) {
+        if (!has_floats(request)) {
             float_network.reset();
             float_network = make_float_network(request.model, request.threads);
             float_model = request.model;
@@ -302,7 +328,7 @@ void Session::State::compute(Result& result, const Request& request, std::stop_t
     result.integer_ms = result.comparison.integer_trace->ms;
     say_backend();
     deliver(result, stop);
-    result.comparison = compare(*float_network, *network, request.pixels, float_trace, true, stop);
+    isolate(result.comparison, *network, stop);
     result.complete = true;
     say_backend();
     deliver(result, stop);

@@ -35,6 +35,14 @@ struct Result {
     std::optional<Error> error;           // then nothing else but id and request is set
 };
 
+// What runs a request's pictures. A network has one run at a time: for the worker only.
+struct Networks {
+    std::shared_ptr<Backend> backend;
+    std::shared_ptr<IntegerNetwork> integers;
+    std::shared_ptr<Network> floats;  // null where the request has no float model
+    std::string gpu_absent;           // as in Result
+};
+
 // Owns the worker thread, the loaded networks and their caches (float trace of the present picture, quantized
 // nodes and packed weights that a change left alone).
 class Session {
@@ -50,6 +58,11 @@ class Session {
     // submit() requests its stop, and it is called again afterwards unless it returned true (done).
     void submit_idle(std::function<bool(std::stop_token)> job);
     void cancel_idle();
+    // Within a job of submit_idle only: networks for `model` (null: none for integers) and the request's
+    // float model, on its backend and threads. Those that the session has loaded are handed out themselves,
+    // for two copies of a large model's weights are some 400 MB; the rest is made for the caller. Throws
+    // Error as make_backend() and Backend::load() do.
+    Networks networks(const Request& request, std::shared_ptr<const QuantizedModel> model);
 
   private:
     struct State;

@@ -44,9 +44,7 @@ struct LatencySampler::Job {
     std::shared_ptr<const ivit::Result> result;
     int batch = 1;
 
-    std::unique_ptr<ivit::Backend> backend;
-    std::unique_ptr<ivit::IntegerNetwork> integers;
-    std::unique_ptr<ivit::Network> floats;
+    ivit::Networks networks;
     ivit::Pixels pixels;
     LatencySamples samples;
     std::vector<std::vector<double>> integer_nodes, float_nodes;  // [node][run]
@@ -55,15 +53,14 @@ struct LatencySampler::Job {
     std::chrono::steady_clock::time_point told =
         std::chrono::steady_clock::now();  // when samples were last posted
 
-    void prepare() {
+    void prepare(ivit::Session& session) {
         const ivit::Request& request = *result->request;
-        backend = ivit::make_backend(request.backend, request.threads, &samples.gpu_absent);
-        samples.backend = backend->info();
+        networks = session.networks(request, result->comparison.model);
+        samples.gpu_absent = networks.gpu_absent;
+        samples.backend = networks.backend->info();
         samples.batch = batch;
         samples.config = result->comparison.model->config.label();
-        integers = backend->load(result->comparison.model);
-        if (request.model) floats = ivit::make_float_network(request.model, request.threads);
-        samples.float_is_absent = !floats;
+        samples.float_is_absent = !networks.floats;
         for (int i = 0; i < batch; ++i)
             pixels.insert(pixels.end(), request.pixels.begin(), request.pixels.end());
     }
@@ -121,7 +118,9 @@ struct LatencySampler::Job {
         ivit::RunOptions options;
         options.stop = stop;
         const size_t n = samples.integer_ms.size();
-        const auto a = integers->run(pixels, batch, options);
+        ivit::IntegerNetwork& integers = *networks.integers;
+        ivit::Network* floats = networks.floats.get();
+        const auto a = integers.run(pixels, batch, options);
         const auto b = floats ? floats->run(pixels, batch, options) : nullptr;
         if (warm_up > 0) {
             --warm_up;
@@ -129,12 +128,12 @@ struct LatencySampler::Job {
         }
         if (n % 4 == 0) {
             options.time_nodes = true;
-            add(integer_nodes, *integers->run(pixels, batch, options));
+            add(integer_nodes, *integers.run(pixels, batch, options));
             if (floats) add(float_nodes, *floats->run(pixels, batch, options));
             samples.integer_node_ms = medians(integer_nodes);
             samples.float_node_ms = medians(float_nodes);
         }
-        samples.backend = backend->info();  // a GPU may have been lost on the way
+        samples.backend = networks.backend->info();  // a GPU may have been lost on the way
         if (samples.gpu_absent.empty()) samples.gpu_absent = samples.backend.gpu_lost;
         samples.integer_ms.push_back(a->ms);
         if (b) samples.float_ms.push_back(b->ms);
@@ -184,7 +183,7 @@ void LatencySampler::begin() {
         bool done = false;
         try {
             if (job->cancelled) return true;
-            if (!job->integers) job->prepare();
+            if (!job->networks.backend) job->prepare(session_);
             job->turn(stop);
             done = !job->keep_running && job->samples.integer_ms.size() >= first_runs;
             if (done && job->samples.unsettled() && job->repeats-- > 0) {

@@ -13,8 +13,8 @@ ivit::Calibration own_calibration(const ivit::Model& model, const ivit::Pixels& 
     return own;
 }
 
-std::shared_ptr<const ivit::Result> run_again(const ivit::Result& before, const ivit::Result& now,
-                                              std::stop_token stop) {
+std::shared_ptr<const ivit::Result> run_again(ivit::Session& session, const ivit::Result& before,
+                                              const ivit::Result& now, std::stop_token stop) {
     ivit::Request request = *before.request;
     request.pixels = now.request->pixels;
     request.picture = now.request->picture;
@@ -32,14 +32,12 @@ std::shared_ptr<const ivit::Result> run_again(const ivit::Result& before, const 
     }
     if (stop.stop_requested()) throw ivit::Cancelled();
     auto result = std::make_shared<ivit::Result>();
-    const auto backend = ivit::make_backend(request.backend, request.threads, &result->gpu_absent);
-    const auto integers = backend->load(model);
-    const auto floats = ivit::make_float_network(request.model, request.threads);
+    const ivit::Networks networks = session.networks(request, model);
     result->id = before.id;
-    result->comparison =
-        ivit::compare(*floats, *integers, request.pixels, now.comparison.float_trace, true, stop);
-    result->backend = backend->info();
-    if (result->gpu_absent.empty()) result->gpu_absent = result->backend.gpu_lost;
+    result->comparison = ivit::compare(*networks.floats, *networks.integers, request.pixels,
+                                       now.comparison.float_trace, true, stop);
+    result->backend = networks.backend->info();
+    result->gpu_absent = networks.gpu_absent.empty() ? result->backend.gpu_lost : networks.gpu_absent;
     result->float_ms = now.float_ms;
     result->integer_ms = result->comparison.integer_trace->ms;
     result->complete = true;

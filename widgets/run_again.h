@@ -13,7 +13,7 @@ ivit::Calibration own_calibration(const ivit::Model& model, const ivit::Pixels& 
 
 // `before`'s configuration, calibration and backend on the picture of `now`, whose float trace is used again.
 // Both must be of the same float model, and complete. Ranges that came from the picture at hand are taken
-// from the new one. Slow (an integer run and its isolated errors): for the worker thread. Throws Cancelled,
-// or Error when it cannot be run.
-std::shared_ptr<const ivit::Result> run_again(const ivit::Result& before, const ivit::Result& now,
-                                              std::stop_token stop);
+// from the new one. Slow (an integer run and its isolated errors): for a job of the session's. Throws
+// Cancelled, or Error when it cannot be run.
+std::shared_ptr<const ivit::Result> run_again(ivit::Session& session, const ivit::Result& before,
+                                              const ivit::Result& now, std::stop_token stop);

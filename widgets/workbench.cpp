@@ -294,7 +294,7 @@ void Workbench::run_ghost_again() {
         if (*superseded) return true;
         std::shared_ptr<const ivit::Result> again;
         try {
-            again = run_again(*base, *now, stop);
+            again = run_again(*session_, *base, *now, stop);
         } catch (const ivit::Cancelled&) {
             return superseded->load();
         } catch (const ivit::Error&) {

@@ -21,15 +21,11 @@ struct Workbench::PictureJob {
     std::vector<Item> items;
     size_t next = 0;
     std::shared_ptr<const ivit::Result> result;
-    std::unique_ptr<ivit::Backend> backend;
-    std::unique_ptr<ivit::IntegerNetwork> integers;
-    std::unique_ptr<ivit::Network> floats;
+    ivit::Networks networks;
 
-    void prepare() {
-        const ivit::Request& request = *result->request;
-        if (request.model) floats = ivit::make_float_network(request.model, request.threads);
-        backend = ivit::make_backend(request.backend, request.threads);
-        if (!ranges_of_input(*result)) integers = backend->load(result->comparison.model);
+    void prepare(ivit::Session& session) {
+        networks =
+            session.networks(*result->request, ranges_of_input(*result) ? nullptr : result->comparison.model);
     }
     // Without a calibration every picture has ranges of its own: what a person sees on selecting it. A loaded
     // quantized model keeps those it has.
@@ -43,7 +39,7 @@ struct Workbench::PictureJob {
                            own_calibration(*request.model, pixels, result->comparison.model->calibration,
                                            request.threads, stop),
                            request.config);
-        integers = backend->load(own);
+        networks.integers = networks.backend->load(own, networks.integers.get());
     }
 };
 
@@ -78,16 +74,17 @@ void Workbench::classify_strip() {
         std::optional<Prediction> floats, integers;
         const PictureJob::Item& item = job->items[job->next];
         try {
-            if (!job->backend) job->prepare();
+            if (!job->networks.backend) job->prepare(*session_);
             const ivit::ModelInfo& info = info_of(*job->result);
             const int size = job->result->comparison.model->graph->image_size;
             const ivit::Pixels pixels =
                 ivit::preprocess(item.image ? *item.image : ivit::read_image(item.file), size, info.crop_pct);
             ivit::RunOptions options;
             options.stop = stop;
-            if (job->floats) floats = prediction(*job->floats->run(pixels, 1, options), info);
+            ivit::Networks& networks = job->networks;
+            if (networks.floats) floats = prediction(*networks.floats->run(pixels, 1, options), info);
             if (PictureJob::ranges_of_input(*job->result)) job->quantize_on(pixels, stop);
-            integers = prediction(*job->integers->run(pixels, 1, options), info);
+            integers = prediction(*networks.integers->run(pixels, 1, options), info);
         } catch (const ivit::Error&) {
             // The thumbnail's loader says what is wrong with the file.
         }
