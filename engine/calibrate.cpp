@@ -56,7 +56,7 @@ SiteRange range_of(const MagnitudeHistogram& h) {
 }  // namespace
 
 Calibration calibrate(const Model& model, int64_t count, const std::function<Pixels(int64_t)>& next,
-                      RangeMethod method, int threads, const Progress& progress) {
+                      RangeMethod method, int threads, const Progress& progress, Network* floats) {
     if (count < 1) throw Error("calibration needs at least one picture");
     const Graph& graph = *model.graph;
     RunOptions options;
@@ -78,9 +78,12 @@ Calibration calibrate(const Model& model, int64_t count, const std::function<Pix
         watch(i, histograms[node.name] = std::vector<MagnitudeHistogram>(static_cast<size_t>(node.groups)));
     }
 
-    // Shared ownership without ownership: the caller's model outlives the network.
-    const auto network =
-        make_float_network(std::shared_ptr<const Model>(std::shared_ptr<void>(), &model), threads);
+    std::unique_ptr<Network> own;
+    if (!floats) {
+        // Shared ownership without ownership: the caller's model outlives the network.
+        own = make_float_network(std::shared_ptr<const Model>(std::shared_ptr<void>(), &model), threads);
+        floats = own.get();
+    }
     const auto pool = ThreadPool::get(threads);
     const size_t picture_bytes =
         size_t{3} * static_cast<size_t>(graph.image_size) * static_cast<size_t>(graph.image_size);
@@ -115,7 +118,7 @@ Calibration calibrate(const Model& model, int64_t count, const std::function<Pix
             continue;
         }
         used += batch;
-        const auto trace = network->run(pixels, static_cast<int>(batch), options);
+        const auto trace = floats->run(pixels, static_cast<int>(batch), options);
 
         std::vector<char> finite(work.size(), 1);  // not vector<bool>: written from several threads
         pool->run(static_cast<int>(work.size()), [&](int w) {

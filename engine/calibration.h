@@ -45,6 +45,8 @@ struct Calibration {
     std::string summary() const;  // "mse ranges from 64 pictures of DIR"
 };
 
+class Network;
+
 // One picture as the networks take it: RGB bytes [image_size, image_size, 3].
 using Pixels = std::vector<uint8_t>;
 
@@ -54,9 +56,11 @@ using Progress = std::function<bool(int64_t, int64_t)>;
 // Runs the float network over `pictures` and gathers all three kinds of range at once, so that changing the
 // method or a bit-width later needs no second run. Memory: one histogram per site, whatever the number of
 // pictures. next(i) yields picture i of `count`; an empty one was left out, and is not counted in `pictures`.
-// Throws Error when all of them were.
+// Throws Error when all of them were. floats: the model's float network, where the caller has one loaded;
+// null: one is made for the call.
 Calibration calibrate(const Model& model, int64_t count, const std::function<Pixels(int64_t)>& next,
-                      RangeMethod method, int threads, const Progress& progress = {});
+                      RangeMethod method, int threads, const Progress& progress = {},
+                      Network* floats = nullptr);
 
 // The picture at hand, flipped, shifted and with brightness and contrast changed (8 in all, the first is
 // itself).

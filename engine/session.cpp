@@ -286,7 +286,8 @@ void Session::State::compute(Result& result, const Request& request, std::stop_t
                 auto c = std::make_shared<Calibration>(calibrate(
                     *request.model, static_cast<int64_t>(pictures.size()),
                     [&pictures](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse,
-                    request.threads, [&stop](int64_t, int64_t) { return !stop.stop_requested(); }));
+                    request.threads, [&stop](int64_t, int64_t) { return !stop.stop_requested(); },
+                    float_network.get()));
                 c->source = "the picture at hand and its augmentations";
                 c->from_input = true;
                 own_calibration = std::move(c);

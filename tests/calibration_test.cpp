@@ -263,6 +263,8 @@ TEST_CASE("calibration: ranges are those of the float network's outputs") {
     CHECK(sites == c.sites.size());
 
     CHECK(calibrate(*model, 20, picture, RangeMethod::mse, 2).to_json() == c.to_json());
+    const auto floats = make_float_network(model, 2);  // lent
+    CHECK(calibrate(*model, 20, picture, RangeMethod::mse, 2, {}, floats.get()).to_json() == c.to_json());
 }
 
 TEST_CASE("calibration: progress, cancelling and bad pictures") {

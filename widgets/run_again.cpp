@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/run_again.h"
 
-ivit::Calibration own_calibration(const ivit::Model& model, const ivit::Pixels& pixels,
+ivit::Calibration own_calibration(const ivit::Model& model, ivit::Network& floats, const ivit::Pixels& pixels,
                                   const ivit::Calibration& like, int threads, std::stop_token stop) {
     const std::vector<ivit::Pixels> pictures = ivit::augmentations(pixels, model.graph->image_size);
     ivit::Calibration own = ivit::calibrate(
         model, static_cast<int64_t>(pictures.size()),
         [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, like.method, threads,
-        [&](int64_t, int64_t) { return !stop.stop_requested(); });
+        [&](int64_t, int64_t) { return !stop.stop_requested(); }, &floats);
     own.source = like.source;
     own.from_input = true;
     return own;
@@ -19,20 +19,22 @@ std::shared_ptr<const ivit::Result> run_again(ivit::Session& session, const ivit
     request.pixels = now.request->pixels;
     request.picture = now.request->picture;
     std::shared_ptr<const ivit::QuantizedModel> model = before.comparison.model;
-    if (model->calibration.from_input) {
+    const bool own_ranges = model->calibration.from_input;
+    ivit::Networks networks = session.networks(request, own_ranges ? nullptr : model);
+    if (own_ranges) {
         // The picture's own ranges, which the present result was quantized with unless it had a calibration.
         const ivit::Calibration& present = now.comparison.model->calibration;
-        if (present.from_input) {
+        if (present.from_input)
             model = ivit::quantize(request.model, present, request.config);
-        } else {
-            const ivit::Calibration own =
-                own_calibration(*request.model, request.pixels, model->calibration, request.threads, stop);
-            model = ivit::quantize(request.model, own, request.config);
-        }
+        else
+            model = ivit::quantize(request.model,
+                                   own_calibration(*request.model, *networks.floats, request.pixels,
+                                                   model->calibration, request.threads, stop),
+                                   request.config);
+        networks.integers = networks.backend->load(model);
     }
     if (stop.stop_requested()) throw ivit::Cancelled();
     auto result = std::make_shared<ivit::Result>();
-    const ivit::Networks networks = session.networks(request, model);
     result->id = before.id;
     result->comparison = ivit::compare(*networks.floats, *networks.integers, request.pixels,
                                        now.comparison.float_trace, true, stop);

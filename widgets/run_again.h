@@ -7,8 +7,8 @@
 #include "engine/session.h"
 
 // The picture's own ranges, by the method that `like` was made with: from itself and its augmentations, 8
-// float runs. Throws Cancelled.
-ivit::Calibration own_calibration(const ivit::Model& model, const ivit::Pixels& pixels,
+// runs of `floats`, the model's float network. Throws Cancelled.
+ivit::Calibration own_calibration(const ivit::Model& model, ivit::Network& floats, const ivit::Pixels& pixels,
                                   const ivit::Calibration& like, int threads, std::stop_token stop);
 
 // `before`'s configuration, calibration and backend on the picture of `now`, whose float trace is used again.

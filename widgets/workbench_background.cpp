@@ -36,8 +36,8 @@ struct Workbench::PictureJob {
         const ivit::Request& request = *result->request;
         const auto own =
             ivit::quantize(request.model,
-                           own_calibration(*request.model, pixels, result->comparison.model->calibration,
-                                           request.threads, stop),
+                           own_calibration(*request.model, *networks.floats, pixels,
+                                           result->comparison.model->calibration, request.threads, stop),
                            request.config);
         networks.integers = networks.backend->load(own, networks.integers.get());
     }
