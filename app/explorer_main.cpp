@@ -5,10 +5,10 @@
 #include <QFileInfo>
 #include <QIcon>
 #include <QTimer>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iostream>
 #include <memory>
 
 #include "engine/error.h"
@@ -34,6 +34,7 @@ int wrong(const QString& sentence) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails
     // What is only said needs no display; without one Qt would abort.
     const bool only_said = given(argc, argv, {"-h", "--help", "--help-all", "-v", "--version"});
     if (!only_said && !std::getenv("DISPLAY") && !std::getenv("WAYLAND_DISPLAY") &&

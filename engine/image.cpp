@@ -14,6 +14,7 @@
 
 #include "engine/error.h"
 #include "engine/multiversion.h"
+#include "engine/picture_codecs.h"
 #include "engine/picture_header.h"
 
 namespace ivit {
@@ -105,41 +106,27 @@ bool alpha_is_all_zero(const cv::Mat& m) {
     return true;
 }
 
-// A PNG without its colour profile, which is not applied anyway; libpng would print what it thinks of it.
-// Empty where there is none. The header has been read, so the chunks are whole.
-std::vector<uint8_t> without_profile(std::span<const uint8_t> png) {
-    std::vector<uint8_t> out;
-    for (size_t at = 8; at + 12 <= png.size();) {
-        const size_t length =
-            size_t{png[at]} << 24 | size_t{png[at + 1]} << 16 | size_t{png[at + 2]} << 8 | png[at + 3];
-        const size_t end = at + 12 + length;
-        if (end > png.size() || std::memcmp(&png[at + 4], "IDAT", 4) == 0) break;
-        if (std::memcmp(&png[at + 4], "iCCP", 4) == 0) {
-            out.assign(png.begin(), png.begin() + static_cast<std::ptrdiff_t>(at));
-            out.insert(out.end(), png.begin() + static_cast<std::ptrdiff_t>(end), png.end());
-            break;
-        }
-        at = end;
+// WebP, BMP and TIFF; empty where it fails. OpenCV tells std::cerr why, which our programs keep shut.
+cv::Mat decode_by_opencv(std::span<const uint8_t> bytes) {
+    static const auto quiet = cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
+    (void)quiet;  // what fails is told by Error alone
+    try {
+        const cv::Mat data(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<uint8_t*>(bytes.data()));
+        return cv::imdecode(data, cv::IMREAD_UNCHANGED);
+    } catch (const cv::Exception&) {  // its text names OpenCV's sources, not the picture's fault
+        return {};
     }
-    return out;
 }
 
 cv::Mat decode(std::span<const uint8_t> bytes, const PictureHeader& header, const std::string& name) {
-    static const auto quiet = cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
-    (void)quiet;  // what fails is told by Error alone
-    std::vector<uint8_t> plain;
-    if (header.format == PictureFormat::png) plain = without_profile(bytes);
-    if (!plain.empty()) bytes = plain;
-    cv::Mat m;
-    try {
-        const cv::Mat data(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<uint8_t*>(bytes.data()));
-        m = cv::imdecode(data, cv::IMREAD_UNCHANGED);
-    } catch (
-        const cv::Exception&) {  // m stays empty: its text names OpenCV's sources, not the picture's fault
-    }
+    std::string why;
+    const cv::Mat m = header.format == PictureFormat::jpeg  ? decode_jpeg(bytes, why)
+                      : header.format == PictureFormat::png ? decode_png(bytes, why)
+                                                            : decode_by_opencv(bytes);
     if (m.empty())
-        throw Error(std::string("this ") + to_string(header.format) + " picture cannot be decoded", name,
-                    "it is damaged or of a rare kind; open it in a picture editor and save it again");
+        throw Error(std::string("this ") + to_string(header.format) + " picture cannot be decoded" +
+                        (why.empty() ? "" : " (" + why + ")"),
+                    name, "it is damaged or of a rare kind; open it in a picture editor and save it again");
     if (m.depth() != CV_8U && m.depth() != CV_16U)
         throw Error("the samples of this picture are signed or floating point, which have no fixed white",
                     name, "convert it to 8 or 16 bit");

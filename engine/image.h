@@ -15,16 +15,16 @@ struct Image {
     std::vector<uint8_t> rgb;
 };
 
-// JPEG, PNG, WebP, BMP, TIFF (decoded by OpenCV), told by their content, not by the extension; the first page
-// of a TIFF. EXIF orientation applied, grey spread to three channels, alpha over white, 16 bit reduced to 8
-// (the upper byte, as Pillow does). Colour profiles are ignored, as in training.
+// JPEG, PNG, WebP, BMP, TIFF (WebP, BMP and TIFF decoded by OpenCV), told by their content, not by the
+// extension; the first page of a TIFF. EXIF orientation applied, grey spread to three channels, alpha over
+// white, 16 bit reduced to 8 (the upper byte, as Pillow does). Colour profiles are ignored, as in training.
 //
 // Throws Error, in one sentence naming the file, for what is missing, unreadable, a folder, a device, empty,
 // larger than 1 GiB, not a picture or of another format; for pictures of more than 200 million pixels or
 // 1048576 a side, known from the header before anything is decoded; for animated WebP; for signed or floating
 // point samples; and for truncated pictures: half a picture would be classified as if it were whole. A JPEG
-// counts as whole when its end-of-image marker is there; damage inside its data that libjpeg gets over is not
-// noticed (it warns on stderr).
+// counts as whole when its end-of-image marker is there and its data last until then; stray bytes, and
+// damage that leaves codes libjpeg knows, are not noticed.
 Image read_image(const std::filesystem::path& file);
 // The same from memory; `name` is for messages.
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name);

@@ -2,9 +2,13 @@
 // Decoding: pictures of every format made here, whole and broken.
 #include "engine/image.h"
 
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <iostream>
 
 #include "engine/error.h"
 #include "made_pictures.h"
@@ -26,6 +30,34 @@ Error error_of(const std::function<void()>& run) {
     FAIL("no error");
     return Error("");
 }
+
+// What is written to stderr while it lives, by anybody.
+class Stderr {
+  public:
+    Stderr() {
+        std::cerr.rdbuf(nullptr);  // as in our programs, for OpenCV
+        std::fflush(stderr);
+        dup2(fileno(file_), STDERR_FILENO);
+    }
+    ~Stderr() {
+        std::cerr.rdbuf(cerr_);
+        dup2(before_, STDERR_FILENO);
+        close(before_);
+        std::fclose(file_);
+    }
+    Stderr(const Stderr&) = delete;
+    std::string text() const {
+        std::fflush(stderr);
+        std::string s(static_cast<size_t>(lseek(fileno(file_), 0, SEEK_END)), ' ');
+        REQUIRE(pread(fileno(file_), s.data(), s.size(), 0) == static_cast<ssize_t>(s.size()));
+        return s;
+    }
+
+  private:
+    std::streambuf* cerr_ = std::cerr.rdbuf();
+    std::FILE* file_ = std::tmpfile();
+    int before_ = dup(STDERR_FILENO);
+};
 
 std::string sentence(const Bytes& bytes) {
     const Error e = error_of([&] { decode_image(bytes, "some.file"); });
@@ -241,7 +273,8 @@ TEST_CASE("truncated pictures are refused, wherever they end") {
     }
 }
 
-TEST_CASE("damaged pictures are refused or decoded, never a crash") {
+TEST_CASE("damaged pictures are refused or decoded, never a crash, and no library prints what it thinks") {
+    const Stderr printed;
     uint64_t state = 1;
     const auto random = [&] {
         return state = state * 6364136223846793005u + 1442695040888963407u, state >> 33;
@@ -261,6 +294,34 @@ TEST_CASE("damaged pictures are refused or decoded, never a crash") {
             }
         }
     }
+    CHECK(printed.text() == "");
+}
+
+TEST_CASE("a picture whose data are damaged is refused with the reason") {
+    Bytes png = encode(".png", squares(16));
+    png[png.size() - 16] ^= 1;  // IEND is 12 bytes; before it, the checksum of the only IDAT
+    CHECK(sentence(png) == "this PNG picture cannot be decoded (IDAT: CRC error)");
+
+    // Half of the only scan, and then the end as if it were whole.
+    Bytes jpeg = encode(".jpg", noise(64));
+    jpeg.erase(jpeg.begin() + static_cast<ptrdiff_t>(jpeg.size() / 2), jpeg.end() - 2);
+    CHECK(sentence(jpeg) ==
+          "this JPEG picture cannot be decoded (Corrupt JPEG data: premature end of data segment)");
+
+    // Bytes too many cost nothing; cameras leave some.
+    Bytes stray = encode(".jpg", squares(16));
+    stray.insert(stray.end() - 2, {0, 0, 0});
+    CHECK(layout(decode_image(stray, "x"), 16) == "012/345");
+}
+
+TEST_CASE("inks become colours: 255 is no ink") {
+    // Adobe's marker, as all who write CMYK leave it; libjpeg writes what it is given.
+    CHECK(decode_image(cmyk_jpeg({255, 255, 255, 255}), "x").rgb[0] == 255);
+    const Image red = decode_image(cmyk_jpeg({255, 20, 20, 255}), "x");
+    CHECK(std::abs(red.rgb[0] - 255) <= 3);
+    CHECK(std::abs(red.rgb[1] - 20) <= 3);
+    const Image grey = decode_image(cmyk_jpeg({255, 255, 255, 100}), "x");
+    CHECK(std::abs(grey.rgb[2] - 100) <= 3);
 }
 
 TEST_CASE("what is not a picture is told apart") {

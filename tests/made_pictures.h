@@ -4,11 +4,15 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstdint>
+#include <cstdio>  // jpeglib.h does not bring what it uses
+#include <cstdlib>
 #include <cstring>
 #include <opencv2/core.hpp>
 #include <opencv2/imgcodecs.hpp>
 #include <string>
 #include <vector>
+
+#include <jpeglib.h>
 
 #include "engine/image.h"
 
@@ -58,6 +62,42 @@ inline std::string layout(const Image& image, int square) {
             text += static_cast<char>('0' + colour_at(image, square, x, y));
     }
     return text;
+}
+
+// Side x side pixels of noise, BGR: data that fill a file.
+inline cv::Mat noise(int side) {
+    cv::Mat m(side, side, CV_8UC3);
+    uint32_t state = 7;
+    for (size_t i = 0; i < m.total() * 3; ++i) {
+        state = state * 1664525 + 1013904223;
+        m.data[i] = static_cast<uint8_t>(state >> 24);
+    }
+    return m;
+}
+
+// A JPEG of 16 x 16 pixels of these inks, 255 being none, with Adobe's marker. OpenCV writes no such thing.
+inline Bytes cmyk_jpeg(std::array<uint8_t, 4> inks) {
+    jpeg_compress_struct info{};
+    jpeg_error_mgr errors;
+    info.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&info);
+    unsigned char* bytes = nullptr;
+    unsigned long size = 0;
+    jpeg_mem_dest(&info, &bytes, &size);
+    info.image_width = info.image_height = 16;
+    info.input_components = 4;
+    info.in_color_space = JCS_CMYK;
+    jpeg_set_defaults(&info);
+    jpeg_start_compress(&info, TRUE);
+    Bytes row;
+    for (int x = 0; x < 16; ++x) row.insert(row.end(), inks.begin(), inks.end());
+    JSAMPROW pointer = row.data();
+    for (int y = 0; y < 16; ++y) jpeg_write_scanlines(&info, &pointer, 1);
+    jpeg_finish_compress(&info);
+    Bytes file(bytes, bytes + size);
+    jpeg_destroy_compress(&info);
+    std::free(bytes);
+    return file;
 }
 
 // How "012/345" is seen under each EXIF orientation: 6 is a quarter turn clockwise, 8 counter-clockwise.
