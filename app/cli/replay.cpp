@@ -19,15 +19,37 @@ void note(fmt::format_string<T...> text, T&&... values) {
     fmt::print(stderr, "ivit: note: {}\n", fmt::format(text, std::forward<T>(values)...));
 }
 
-// The first of `places` whose file has this hash; else the first that exists at all; else empty.
+// The paths on this machine that a recorded one may stand for. A report is UTF-8: where a name is not, each
+// byte that could not be written became U+FFFD, and every file whose name would be written the same is meant.
+std::vector<fs::path> readings(const fs::path& recorded) {
+    std::error_code error;
+    if (recorded.string().find("\uFFFD") == std::string::npos || fs::exists(recorded, error))
+        return {recorded};
+    const auto written = [](const std::string& name) {
+        return Json::parse(Json(name).dump(-1, ' ', false, Json::error_handler_t::replace))
+            .get<std::string>();
+    };
+    std::vector<fs::path> found;
+    for (const fs::path& parent : readings(recorded.parent_path())) {
+        fs::directory_iterator it(parent.empty() ? "." : parent, error), end;
+        for (; !error && it != end; it.increment(error))
+            if (written(it->path().filename().string()) == recorded.filename())
+                found.push_back(parent / it->path().filename());
+    }
+    return found;
+}
+
+// The first of `places`, or of what they may stand for, whose file has this hash; else the first that exists
+// at all; else empty.
 fs::path find_by_hash(const std::vector<fs::path>& places, const std::string& sha) {
     fs::path there;
     std::error_code none;
-    for (const auto& place : places) {
-        if (!fs::is_regular_file(place, none)) continue;
-        if (sha256_file(place) == sha) return place;
-        if (there.empty()) there = place;
-    }
+    for (const auto& recorded : places)
+        for (const auto& place : readings(recorded)) {
+            if (!fs::is_regular_file(place, none)) continue;
+            if (sha256_file(place) == sha) return place;
+            if (there.empty()) there = place;
+        }
     return there;
 }
 

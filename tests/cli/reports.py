@@ -233,6 +233,13 @@ class Report(Case):
         self.assertIn({"where": "images[0]", "a": "mine.jpg", "b": None}, doc["differences"])
         self.assertFalse([d for d in doc["differences"] if d["where"].startswith("images[1]")])
         self.assertIn(b"every value is the same", self.ivit("replay", "r.json", "--image", self.pictures_given[0]))
+        # A name that is no UTF-8, in a folder whose name is none either, beside one that is written the same.
+        folder = os.path.join(os.fsencode(self.dir), b"b\xe9")
+        os.mkdir(folder)
+        for name, picture in ((b"caf\xe8.jpg", 1), (b"caf\xe9.jpg", 0)):
+            shutil.copy(self.pictures_given[picture], os.path.join(folder, name))
+        self.ivit("report", b"b\xe9/caf\xe9.jpg", "-o", "odd.json", "--runs", "0")
+        self.assertIn(b"every value is the same", self.ivit("replay", "odd.json"))
         # A report that travels with its pictures.
         os.mkdir(self.at("sent"))
         shutil.copy(self.pictures_given[0], self.at("sent", "mine.jpg"))
