@@ -17,6 +17,10 @@ Effective effective(const QuantizedModel& q, const BackendInfo& backend, const s
             q.source != nullptr};
 }
 
+const char* softmax_name(Mode m) {
+    return m == Mode::integer ? "Shiftmax" : m == Mode::exact ? "Exact softmax" : "Float softmax";
+}
+
 std::string label(const ModelInfo& model, int index) {
     return static_cast<size_t>(index) < model.labels.size() ? model.labels[static_cast<size_t>(index)]
                                                             : "class " + std::to_string(index);

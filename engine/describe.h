@@ -52,6 +52,9 @@ Json comparison_json(const Comparison& c, const std::string& file, int top);
 // No node is computed exactly or in float.
 bool integer_only(const QuantConfig& c);
 
+// What computes a softmax node in this mode: "Shiftmax", "Exact softmax" or "Float softmax".
+const char* softmax_name(Mode m);
+
 // The label of a class: the model's own, else "class 17".
 std::string label(const ModelInfo& model, int index);
 

@@ -155,7 +155,7 @@ TEST_CASE("the first screen says whether it matters, where and why", "[report]")
     CHECK(why("network", "", "weights at 8 bits", 7.25).headline == "The rounding of the weights costs most");
     CHECK(why("network", "", "exact GELU", 2).headline == "ShiftGELU costs most");
     CHECK(why("nodes", "blocks.1.mlp.fc1", "in float", 3).headline == "blocks.1.mlp.fc1 costs most");
-    CHECK_THAT(why("nodes", "blocks.1.mlp.fc1", "in float", 3).text, Contains("blocks.1.mlp.fc1 +3.0 dB"));
+    CHECK_THAT(why("nodes", "blocks.1.mlp.fc1", "in float", 3).text, Contains("blocks.1.mlp.fc1 +3.00 dB"));
     CHECK(why("blocks", "blocks.1", "in float", 0.5).headline == "No single thing costs much");
     CHECK(why("blocks", "blocks.1", "in float", -2).headline == "No single thing costs much");
     r["latency"]["processor_share"] = 0.42;

@@ -118,7 +118,7 @@ void AttentionPanels::paintEvent(QPaintEvent*) {
         }
         const bool same_logits = scene_.same_logits;
         const QString title = panel.kind == 0
-                                  ? (rollout ? QStringLiteral("integer rollout") : QStringLiteral("Shiftmax"))
+                                  ? (rollout ? QStringLiteral("integer rollout") : scene_.integer_name)
                               : panel.kind == 1 ? (rollout       ? QStringLiteral("float rollout")
                                                    : same_logits ? QStringLiteral("softmax, same logits")
                                                                  : QStringLiteral("softmax, float network"))

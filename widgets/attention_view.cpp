@@ -6,6 +6,7 @@
 #include <QGuiApplication>
 #include <QVBoxLayout>
 
+#include "engine/describe.h"
 #include "widgets/attention_panels.h"
 #include "widgets/head_grid.h"
 #include "widgets/metrics.h"
@@ -162,6 +163,9 @@ void AttentionView::refresh_row() {
                     attention::rollout(*c->float_trace, token, fusion, discard_->value() / 100.0);
         } else {
             scene_.integer_row = attention::row(*c->integer_trace, scene_.layer, head, token);
+            if (c->model)
+                scene_.integer_name = QString::fromLatin1(
+                    ivit::softmax_name(c->model->nodes[static_cast<size_t>(scene_.layer)]->quant.mode));
             if (against_->currentIndex() == 0) {
                 scene_.float_row = attention::softmax_of_logits(*c->integer_trace, scene_.layer, head, token);
             } else if (c->float_trace) {

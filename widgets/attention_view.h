@@ -23,6 +23,7 @@ class AttentionView : public View {
 
     // What is on screen, for tests and for copying.
     const std::vector<double>& integer_row() const { return scene_.integer_row; }
+    const QString& integer_name() const { return scene_.integer_name; }
     const std::vector<double>& float_row() const { return scene_.float_row; }
     double row_kl() const { return scene_.row_kl; }
     int layer_node() const { return scene_.layer; }

@@ -122,7 +122,7 @@ void CausesView::fill() {
         put(where_column, c.where.empty() ? QStringLiteral("whole network") : QString::fromStdString(c.where),
             false);
         put(what_column, QString::fromStdString(c.what), false);
-        put(gain_column, numbers::change(c.gain_db, QStringLiteral("dB")), true, c.gain_db);
+        put(gain_column, numbers::decibel_change(c.gain_db), true, c.gain_db);
         put(sqnr_column, numbers::decibels(c.logits_sqnr_db), true, c.logits_sqnr_db);
         put(agree_column, c.agree > 0 ? QStringLiteral("✓") : QStringLiteral("≠"), true);
     }
@@ -140,11 +140,11 @@ void CausesView::fill() {
                              .arg(numbers::decibels(shown_causes_->logits_sqnr_db)));
     } else {
         const ivit::Change& best = *rows_.front();
-        title_->set_text(
-            QStringLiteral("Logits at %1. Most would bring: %2%3, %4")
-                .arg(
-                    numbers::decibels(shown_causes_->logits_sqnr_db),
-                    best.where.empty() ? QString() : QString::fromStdString(best.where) + QStringLiteral(" "),
-                    QString::fromStdString(best.what), numbers::change(best.gain_db, QStringLiteral("dB"))));
+        title_->set_text(QStringLiteral("Logits at %1. Most would bring: %2%3, %4")
+                             .arg(numbers::decibels(shown_causes_->logits_sqnr_db),
+                                  best.where.empty()
+                                      ? QString()
+                                      : QString::fromStdString(best.where) + QStringLiteral(" "),
+                                  QString::fromStdString(best.what), numbers::decibel_change(best.gain_db)));
     }
 }

@@ -165,8 +165,9 @@ void DistributionView::refresh() {
             line->end->setCoords(l, 1);
             line->setPen(QPen(theme.integer_colour(), 1.4, Qt::DashLine));
             auto* text = new QCPItemText(plot_);
-            text->position->setTypeY(QCPItemPosition::ptAxisRectRatio);
-            text->position->setCoords(l, 0.12);  // below the legend
+            text->position->setParentAnchor(line->start);
+            text->position->setType(QCPItemPosition::ptAbsolute);  // pixels from there: below the legend
+            text->position->setCoords(0, plot_->legend->minimumOuterSizeHint().height() + 16);
             text->setPositionAlignment((l < (x0 + x1) / 2 ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignTop);
             text->setPadding(QMargins(4, 1, 4, 1));
             text->setText(QStringLiteral("clamp %1").arg(numbers::significant(l)));

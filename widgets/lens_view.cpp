@@ -99,6 +99,7 @@ LensView::LensView(Selection& selection, QWidget* parent)
     auto* bar = new QHBoxLayout;
     bar->setContentsMargins(8, 4, 8, 4);
     bar->addWidget(title_, 1);
+    table_->setMinimumWidth(360);  // labels want room, the plot can do with little
     auto* splitter = new QSplitter;
     splitter->addWidget(plot_);
     splitter->addWidget(table_);
@@ -169,7 +170,7 @@ void LensView::fill_table(const std::vector<std::string>& labels) {
         put(float_p, numbers::probability(b.float_top), true, b.float_top);
         put(integer_column, label_of(labels, b.integer_class), false);
         put(integer_p, numbers::probability(b.integer_top), true, b.integer_top);
-        put(kl_column, numbers::significant(b.kl), true, b.kl);
+        put(kl_column, numbers::fixed(b.kl, 6), true, b.kl);
         put(agree_column, b.float_class == b.integer_class ? QStringLiteral("✓") : QStringLiteral("≠"),
             false);
         if (b.float_class != b.integer_class)

@@ -44,6 +44,11 @@ QString decibels(double value) {
     return value < -0.05 ? minus + text : text;
 }
 
+QString decibel_change(double delta) {
+    const QString text = fixed(delta, 2);
+    return (text.startsWith(minus) ? text : QLatin1Char('+') + text) + QStringLiteral(" dB");
+}
+
 QString percent(double share) {
     if (share > 0 && share < 1 && std::round(share * 1000) >= 1000) return QStringLiteral("> 99.9 %");
     if (share == 0) return QStringLiteral("0 %");

@@ -10,6 +10,7 @@ namespace numbers {
 QString significant(double value, int digits = 3);
 QString fixed(double value, int decimals);  // with a true minus sign
 QString decibels(double value);             // "38.1 dB"; "exact" at the cap of 150 dB
+QString decibel_change(double delta);       // "+0.84 dB", always two decimals, so that columns line up
 QString percent(double share);              // 0.123 -> "12.3 %"; never rounds a share below one up to 100 %
 QString probability(double p);              // "0.931", always three decimals, so that columns line up
 QString milliseconds(double ms);            // "3.91 ms", "0.412 ms", "1.20 s"

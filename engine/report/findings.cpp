@@ -174,7 +174,7 @@ Finding of_worst_node(const Json& report) {
 std::string gains(const std::vector<CauseBar>& bars) {
     std::string s;
     for (size_t i = 0; i < bars.size(); ++i)
-        s += fmt::format("{}{} {:+.1f} dB", i ? ", " : "", bars[i].name, bars[i].gain_db);
+        s += fmt::format("{}{} {:+.2f} dB", i ? ", " : "", bars[i].name, bars[i].gain_db);
     return s;
 }
 

@@ -128,6 +128,8 @@ Json attention(const Comparison& c, const std::string& head_name) {
               {"kl", c.cumulative[static_cast<size_t>(node)].kl_per_head[static_cast<size_t>(head)]},
               {"row_sum", row},
               {"class_token", {{"shiftmax", shiftmax[0]}, {"softmax", softmax[0]}}}};
+    if (const Mode mode = c.model->nodes[static_cast<size_t>(node)]->quant.mode; mode != Mode::integer)
+        j["operator"] = softmax_name(mode);
     j["shiftmax"] = std::vector<double>(shiftmax.begin() + 1, shiftmax.end());
     j["softmax"] = std::vector<double>(softmax.begin() + 1, softmax.end());
     return j;

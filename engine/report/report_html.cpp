@@ -78,7 +78,7 @@ std::string definitions(const std::vector<std::pair<std::string, std::string>>& 
 std::string attention_html(const std::string& id, const Json& a) {
     const auto [most, worst] = attention_range(a);
     std::string s = "<h3>" + esc(attention_title(a)) + "</h3><div class='row'>";
-    const char* names[] = {"Shiftmax", "softmax of the same logits", "difference"};
+    const std::string names[] = {attention_operator(a), "softmax of the same logits", "difference"};
     for (int kind = 0; kind < 3; ++kind)
         s += "<div class='card map'>" + map_svg(id, a, kind, kind == 2 ? worst : most) + "<div>" +
              names[kind] + "</div></div>";

@@ -164,8 +164,10 @@ MapColour map_colour(double t, bool diverging) {
     return {0.99 * t, 0.13 + 0.77 * t, 0.30 - 0.16 * t, 0.72};
 }
 
+std::string attention_operator(const Json& a) { return a.value("operator", std::string("Shiftmax")); }
+
 std::string attention_title(const Json& a) {
-    return fmt::format("Shiftmax against softmax: {}, head {} ({}), row of the {}",
+    return fmt::format("{} against softmax: {}, head {} ({}), row of the {}", attention_operator(a),
                        a["node"].get<std::string>(), a["head"].get<int>(),
                        a.value("chosen", false) ? "chosen" : "the worst by KL",
                        a["query"].get<std::string>());
@@ -173,9 +175,9 @@ std::string attention_title(const Json& a) {
 
 std::string attention_sentence(const Json& a, double most, double worst) {
     return fmt::format(
-        "Colour from 0 to {} for the first two, ±{} for the difference. Class token on itself: Shiftmax {}, "
+        "Colour from 0 to {} for the first two, ±{} for the difference. Class token on itself: {} {}, "
         "softmax {}. Row sum {}, KL of the head {} nats.",
-        number(most), number(worst), number(real(a["class_token"]["shiftmax"])),
+        number(most), number(worst), attention_operator(a), number(real(a["class_token"]["shiftmax"])),
         number(real(a["class_token"]["softmax"])), number(real(a["row_sum"]), 5), number(real(a["kl"])));
 }
 

@@ -63,6 +63,8 @@ struct MapColour {
     double r, g, b, alpha;
 };
 MapColour map_colour(double t, bool diverging);
+// What made the integers' map: "Shiftmax", or what the configuration has in its place.
+std::string attention_operator(const Json& attention);
 std::string attention_title(const Json& attention);
 // most, worst: what the colours of the maps and of the difference end at.
 std::string attention_sentence(const Json& attention, double most, double worst);

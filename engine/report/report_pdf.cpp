@@ -15,7 +15,7 @@ namespace {
 
 constexpr double margin = page_margin;
 constexpr Colour black{0.1, 0.12, 0.14}, dim{0.4, 0.43, 0.47}, faint{0.83, 0.85, 0.88}, blue{0, 0.447, 0.698},
-    orange{0.835, 0.369, 0}, red{0.7, 0.15, 0.12};
+    orange{0.835, 0.369, 0}, red{0.7, 0.15, 0.12}, paper{1, 1, 1};
 
 // A table over the page's width. The first column is to the left and takes `first` points, the others are to
 // the right and share the rest; the head is repeated on every page.
@@ -97,7 +97,12 @@ void sqnr_plot(Pages& p, const std::vector<LayerRow>& rows) {
         const auto [x, y] = at(static_cast<size_t>(worst[0].place), worst[0].cumulative_db);
         p.disc(x, y, 2);
         p.font(7.5, true);
-        p.text(x, std::min(y + 10, p.y + height - 3), worst[0].name, 200, x > page_w / 2 ? 1 : 0);
+        const bool to_the_left = x > page_w / 2;
+        const double base = std::min(y + 10, p.y + height - 3), wide = p.width(worst[0].name);
+        p.ink(paper, 0.8);  // the line goes on below it
+        p.rect(to_the_left ? x - wide : x, base - 7, wide, 9);
+        p.ink(orange);
+        p.text(x, base, worst[0].name, 200, to_the_left ? 1 : 0);
         p.font(7);
     }
     p.y += height + 20;
@@ -134,13 +139,16 @@ void histograms(Pages& p, const Json& image) {
             p.text(x + w, p.y + 8, own.substr(0, own.find(':')), w * 0.32, 1);
             const double bar = w / static_cast<double>(f.size());
             const auto height = [&](double n) { return n > 0 ? h * std::log1p(n) / std::log1p(most) : 0; };
+            std::vector<std::pair<double, double>> outline = {{x, base}};
+            p.ink(blue, 0.4);
             for (size_t b = 0; b < f.size(); ++b) {
-                p.ink(blue, 0.4);
-                p.rect(x + bar * static_cast<double>(b), base - height(f[b]), bar, height(f[b]));
-                p.ink(orange);
-                p.line(x + bar * static_cast<double>(b), base - height(q[b]),
-                       x + bar * static_cast<double>(b + 1), base - height(q[b]), 0.8);
+                const double from = x + bar * static_cast<double>(b), top = base - height(q[b]);
+                p.rect(from, base - height(f[b]), bar, height(f[b]));
+                outline.insert(outline.end(), {{from, top}, {from + bar, top}});
             }
+            outline.emplace_back(x + w, base);
+            p.ink(orange);
+            p.polyline(outline);
             if (hist.contains("clamp"))
                 for (const auto& c : hist["clamp"]) {
                     const double cx = x + (c.get<double>() - low) / (high - low) * w;
@@ -164,7 +172,7 @@ void attention(Pages& p, const Json& a, const std::string& thumbnail) {
     const int grid = a["grid"];
     p.need(map_side + 40);
     const auto [most, worst] = attention_range(a);
-    const char* names[] = {"Shiftmax", "softmax of the same logits", "difference"};
+    const std::string names[] = {attention_operator(a), "softmax of the same logits", "difference"};
     for (int kind = 0; kind < 3; ++kind) {
         const double x0 = margin + kind * (map_side + 24), cell = map_side / grid;
         p.picture(thumbnail, x0, p.y, map_side, kind == 2 ? 0.5 : 1);

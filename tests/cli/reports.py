@@ -215,6 +215,19 @@ class Report(Case):
         doc = json.loads(self.ivit("replay", "r.json", "--json", code=1))
         self.assertEqual([d["where"] for d in doc["differences"]], ["images[1].logits.kl"])
 
+    def test_an_operator_made_exact_is_called_so(self):
+        with open(self.at("exact.json"), "w") as f:
+            json.dump({"default": "W8A8", "rules": {"*.softmax": {"mode": "exact"}}}, f)
+        self.ivit("report", self.pictures_given[0], "-q", "exact.json", "-o", "e.json", "-o", "e.html", "-o", "e.md", "--runs", "0")
+        with open(self.at("e.json")) as f:
+            report = json.load(f)
+        self.assertEqual(report["images"][0]["attention"]["operator"], "Exact softmax")
+        for name in ("e.html", "e.md"):
+            with open(self.at(name)) as f:
+                text = f.read()
+            self.assertIn("Exact softmax against softmax", text)
+            self.assertNotIn("Shiftmax against", text)
+
     def test_replay_of_something_else(self):
         shutil.copy(self.pictures_given[0], self.at("mine.jpg"))
         self.ivit("report", "mine.jpg", self.pictures_given[1], "-o", "r.json", "--runs", "0")

@@ -15,6 +15,7 @@
 
 #include "tests/widgets/opened.h"
 #include "widgets/attention_view.h"
+#include "widgets/config_edit.h"
 #include "widgets/distribution_view.h"
 #include "widgets/exporting.h"
 #include "widgets/gl_canvas.h"
@@ -315,6 +316,21 @@ TEST_CASE("operator view: the curve is what the network computes", "[behaviour]"
     CHECK(operator_of(g, g.find("blocks.1.attn.qkv")) == softmax);
     CHECK(operator_of(g, g.find("blocks.1.mlp.fc2")) == gelu);
     CHECK(operator_of(g, g.find("input")) == -1);
+}
+
+TEST_CASE("attention view: the map is named after what made it", "[behaviour]") {
+    Opened o(1);
+    auto* view = o.window.findChild<AttentionView*>();
+    REQUIRE(view);
+    CHECK(view->integer_name() == "Shiftmax");
+    for (const auto& [mode, name] :
+         {std::pair(ivit::Mode::exact, "Exact softmax"), std::pair(ivit::Mode::float_ops, "Float softmax")}) {
+        ivit::QuantConfig config = o.window.bench().settings().config;
+        config_edit::set_operator_mode(config, *o.window.bench().graph(), ivit::Op::softmax, mode);
+        o.window.bench().change_config(config, "softmax");
+        REQUIRE(o.settled());
+        CHECK(view->integer_name() == name);
+    }
 }
 
 TEST_CASE("behaviour: the ranges' method changes without a new calibration", "[behaviour]") {

@@ -29,6 +29,10 @@ TEST_CASE("numbers: three significant digits, and never a rounded lie", "[values
     CHECK(numbers::bytes(5717416) == "5.72 MB");
     CHECK(numbers::change(0.4, "dB") == "+0.400 dB");
     CHECK(numbers::change(0) == QString::fromUtf8("±0"));
+    // The same places behind the point, whatever the value: a column of these lines up.
+    CHECK(numbers::decibel_change(6.558) == "+6.56 dB");
+    CHECK(numbers::decibel_change(-0.0751) == QString::fromUtf8("−0.08 dB"));
+    CHECK(numbers::decibel_change(-0.001) == "+0.00 dB");
 }
 
 TEST_CASE("colormap: ends, middle and what is readable on them", "[values]") {
