@@ -150,9 +150,9 @@ void check_architecture(const std::string& name, std::vector<std::string>& unsup
             unsupported.push_back("the architecture " + name + " is not supported: it is " + f.reason);
 }
 
-void read_config(const json& config, CheckpointSettings& out) {
-    const Reader r(out, "config.json");
-    if (!config.is_object()) throw Error("it is not a JSON object", "config.json");
+void read_config(const json& config, const std::string& source, CheckpointSettings& out) {
+    const Reader r(out, source);
+    if (!config.is_object()) throw Error("it is not a JSON object", source);
     const json none = json::object();
     const auto child = [&](const char* field) -> const json& {
         const auto at = config.find(field);
@@ -230,9 +230,9 @@ void read_config(const json& config, CheckpointSettings& out) {
     });
 }
 
-void read_preprocessor(const json& config, CheckpointSettings& out) {
-    const Reader r(out, "preprocessor_config.json");
-    if (!config.is_object()) throw Error("it is not a JSON object", "preprocessor_config.json");
+void read_preprocessor(const json& config, const std::string& source, CheckpointSettings& out) {
+    const Reader r(out, source);
+    if (!config.is_object()) throw Error("it is not a JSON object", source);
     const auto off = [&](const char* field) { return config.contains(field) && config[field] == false; };
     if (off("do_normalize")) {
         if (!out.mean) out.mean = {0, 0, 0};
@@ -264,8 +264,9 @@ void read_preprocessor(const json& config, CheckpointSettings& out) {
     }
 }
 
-void read_metadata(const std::map<std::string, std::string>& metadata, CheckpointSettings& out) {
-    const Reader r(out, "the file's metadata");
+void read_metadata(const std::map<std::string, std::string>& metadata, const std::string& source,
+                   CheckpointSettings& out) {
+    const Reader r(out, source);
     const auto number = [&](const std::string& field, std::string_view text) {
         while (text.starts_with(' ')) text.remove_prefix(1);
         while (text.ends_with(' ')) text.remove_suffix(1);
@@ -310,9 +311,11 @@ void read_metadata(const std::map<std::string, std::string>& metadata, Checkpoin
 
 CheckpointSettings read_settings(const Safetensors& file, const json& config, const json& preprocessor) {
     CheckpointSettings settings;
-    if (!config.is_null()) read_config(config, settings);
-    if (!preprocessor.is_null()) read_preprocessor(preprocessor, settings);
-    read_metadata(file.metadata(), settings);
+    const std::string of_file = file.name() + ", ";
+    if (!config.is_null()) read_config(config, of_file + "config.json", settings);
+    if (!preprocessor.is_null())
+        read_preprocessor(preprocessor, of_file + "preprocessor_config.json", settings);
+    read_metadata(file.metadata(), of_file + "metadata", settings);
     return settings;
 }
 

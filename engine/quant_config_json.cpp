@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A QuantConfig as JSON. What a person may have mistyped is named, and the nearest known field with it.
 #include <algorithm>
+#include <cstring>
 #include <initializer_list>
 #include <set>
 
@@ -38,9 +39,11 @@ void only_known(const Json& j, std::initializer_list<const char*> known, const s
         const char* nearest = *std::min_element(
             known.begin(), known.end(),
             [&](const char* a, const char* b) { return distance(name, a) < distance(name, b); });
-        throw Error(
-            fmt::format("unknown field {}; the nearest known one is \"{}\"", in_quotes(name), nearest), where,
-            fmt::format("known fields: {}", fmt::join(known, ", ")));
+        // A slip of the fingers, not another word.
+        const bool slip = distance(name, nearest) <= 1 + std::strlen(nearest) / 4;
+        throw Error(fmt::format("unknown field {}{}", in_quotes(name),
+                                slip ? fmt::format("; the nearest known one is \"{}\"", nearest) : ""),
+                    where, fmt::format("known fields: {}", fmt::join(known, ", ")));
     }
 }
 

@@ -42,6 +42,9 @@ TEST_CASE("checkpoint: settings from the file's metadata") {
         metadata[field] = value;
         CHECK(refusal(timm(), metadata) != "");
     }
+    std::map<std::string, std::string> none = three_heads;
+    none["num_heads"] = "0";
+    CHECK(refusal(timm(), none) == "test, metadata: num_heads is 0, expected a whole number from 1");
 }
 
 TEST_CASE("checkpoint: settings from timm's config.json") {
