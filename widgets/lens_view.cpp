@@ -99,11 +99,11 @@ LensView::LensView(Selection& selection, QWidget* parent)
     auto* bar = new QHBoxLayout;
     bar->setContentsMargins(8, 4, 8, 4);
     bar->addWidget(title_, 1);
-    table_->setMinimumWidth(360);  // labels want room, the plot can do with little
+    table_->setMinimumWidth(310);  // labels want room, the plot can do with little
     auto* splitter = new QSplitter;
     splitter->addWidget(plot_);
     splitter->addWidget(table_);
-    splitter->setSizes({500, 440});
+    splitter->setSizes({380, 500});
     auto* layout = new QVBoxLayout(this);
     layout->setContentsMargins(0, 0, 0, 0);
     layout->setSpacing(0);

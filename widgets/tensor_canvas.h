@@ -1,33 +1,23 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Draws a TensorSlice with the shaders of shaders/tensor.*; numbers, legend and error strips with ImGui.
+// Draws a TensorSlice with the shaders of shaders/tensor.*; what is written over it is tensor_overlay.h's.
 #pragma once
 #include <QOpenGLShaderProgram>
 #include <memory>
 
-#include "widgets/colormap.h"
 #include "widgets/gl_canvas.h"
-#include "widgets/tensor_slice.h"
+#include "widgets/tensor_scene.h"
 
 class TensorCanvas : public GlCanvas {
     Q_OBJECT
   public:
-    enum Layout { matrix, patches_of_column, patches_of_row };
-    struct Look {
-        int what = 0;  // 0 integer, 1 float, 2 difference
-        Layout layout = matrix;
-        int row = 0, column = 0;  // selected; the fixed one of a picture of patches
-        const Colormap* colours = nullptr;
-        double low = 0, high = 1;  // values at the ends of the colours
-        bool clipped = false;      // some values lie beyond
-    };
     explicit TensorCanvas(QWidget* parent = nullptr) : GlCanvas(parent) {}
     ~TensorCanvas() override;
 
     void set_slice(const TensorSlice& slice);
     void set_invitation(const QString& text) { invitation_ = text; }  // stands there while the slice is empty
-    void set_look(const Look& look);
+    void set_look(const TensorLook& look);
     void fit();
-    double zoom() const { return zoom_; }
+    double zoom() const { return scene_.zoom(); }
     void set_zoom(double zoom, const QPointF& about);
 
   signals:
@@ -47,37 +37,11 @@ class TensorCanvas : public GlCanvas {
     void mouseDoubleClickEvent(QMouseEvent* e) override;
 
   private:
-    // Logical pixels: of the error strips, their distance, the legend, and around all.
-    static constexpr double strip = 34, gap = 4, legend_height = 46, histogram_height = 36, margin = 10;
-    static constexpr int bins = 80;  // of the histogram over the colours
-
-    QSize image_size() const;  // columns, rows as laid out
-    QRectF area() const;       // where the image may be, in logical pixels
-    QSizeF cell() const;       // logical pixels
-    QPointF origin() const;
-    double most_zoom() const;
-    void clamp_pan();
-    bool value_at(const QPointF& p, int* row, int* column) const;
-    bool has_histogram() const { return height() >= 250; }
-    double legend_top() const;
-    void count_values();
     void upload();
-    void draw_cells();
-    void draw_strips();
-    void draw_legend();
-    void draw_histogram(float x, float y, float w);
-    void draw_readout();
 
-    TensorSlice slice_;
-    std::vector<float> row_errors_, column_errors_;
-    // [bins] between the ends of the colours, what lies beyond in the outermost: the integers as real numbers
-    // and the floats, or the differences and nothing.
-    std::vector<int> counts_, float_counts_;
-    Look look_;
+    TensorScene scene_;
     bool dirty_ = true;
-    double zoom_ = 1;
-    QPointF pan_;  // logical pixels
-    QPointF pressed_, last_;
+    QPointF pressed_, last_;  // of the mouse, logical pixels
     bool dragging_ = false;
 
     std::unique_ptr<QOpenGLShaderProgram> program_;

@@ -184,11 +184,11 @@ void TensorView::update_canvas() {
     token_->setVisible(as_picture && slice_.attention);
     token_label_->setVisible(as_picture && slice_.attention);
     if (!canvas_) return;
-    TensorCanvas::Look look;
+    TensorLook look;
     look.what = what();
-    look.layout = !as_picture        ? TensorCanvas::matrix
-                  : slice_.attention ? TensorCanvas::patches_of_row
-                                     : TensorCanvas::patches_of_column;
+    look.layout = !as_picture        ? TensorLook::matrix
+                  : slice_.attention ? TensorLook::patches_of_row
+                                     : TensorLook::patches_of_column;
     look.row = std::min(selection().token(), std::max(0, slice_.rows - 1));
     look.column = std::min(selection().channel(), std::max(0, slice_.cols - 1));
     if (!slice_.empty()) {
