@@ -6,9 +6,13 @@
 #include <algorithm>
 
 #include "engine/open_model.h"
+#include "widgets/causes_finder.h"
+#include "widgets/folder_calibrator.h"
 #include "widgets/latency_sampler.h"
 #include "widgets/picture_loader.h"
 #include "widgets/run_again.h"
+#include "widgets/shown_report.h"
+#include "widgets/strip_classifier.h"
 #include "widgets/workbench_parts.h"
 
 namespace fs = std::filesystem;
@@ -39,6 +43,8 @@ Workbench::Workbench(QObject* parent) : QObject(parent), loader_(std::make_uniqu
     });
     latency_ = std::make_unique<LatencySampler>(*session_);
     connect(latency_.get(), &LatencySampler::changed, this, &Workbench::latency_changed);
+    strip_ = std::make_unique<StripClassifier>(*session_, pictures_);
+    connect_jobs();
     connect(loader_.get(), &PictureLoader::thumbnail_ready, &pictures_, &PictureListModel::set_thumbnail);
     connect(loader_.get(), &PictureLoader::failed, this, [this](int id, const QString& why) {
         const int row = pictures_.row_of(id);
@@ -59,11 +65,32 @@ Workbench::Workbench(QObject* parent) : QObject(parent), loader_(std::make_uniqu
     connect(&selection_, &Selection::picture_changed, this, &Workbench::picture_selected);
 }
 
+void Workbench::connect_jobs() {
+    calibrator_ = std::make_unique<FolderCalibrator>(*session_);
+    connect(calibrator_.get(), &FolderCalibrator::progress, this, &Workbench::calibration_progress);
+    connect(calibrator_.get(), &FolderCalibrator::ended, this, &Workbench::calibration_ended);
+    connect(calibrator_.get(), &FolderCalibrator::problem, this,
+            [this](const QString& sentence) { emit message(sentence, true); });
+    connect(calibrator_.get(), &FolderCalibrator::calibrated, this,
+            [this](const std::shared_ptr<const ivit::Model>& model,
+                   const std::shared_ptr<const ivit::Calibration>& ranges, const QString& folder) {
+                if (model != model_) return;
+                Settings s = settings_;
+                s.calibration = ranges;
+                change_settings(s, QStringLiteral("calibrate on %1").arg(folder));
+            });
+    causes_ = std::make_unique<CausesFinder>(*session_);
+    connect(causes_.get(), &CausesFinder::progress, this, &Workbench::causes_progress);
+    connect(causes_.get(), &CausesFinder::changed, this, &Workbench::causes_changed);
+    connect(causes_.get(), &CausesFinder::problem, this,
+            [this](const QString& sentence) { emit message(sentence, true); });
+}
+
 Workbench::~Workbench() {
-    cancel_calibration();
-    if (strip_job_) *strip_job_ = true;
+    calibrator_->cancel();
+    strip_->stop();
+    causes_->forget();
     if (ghost_job_) *ghost_job_ = true;
-    if (causes_job_) *causes_job_ = true;
     session_.reset();  // joins the worker while everything it posts to is alive
 }
 
@@ -80,15 +107,15 @@ const LatencySamples& Workbench::latency() const { return latency_->samples(); }
 void Workbench::set_latency(bool keep_running, int batch) { latency_->set_mode(keep_running, batch); }
 
 bool Workbench::idle() const {
-    return !opening_ && !stale_ && !strip_busy_ && !ghost_job_ && !causes_job_ && !calibration_job_ &&
-           (!latency_->busy() || latency_->keep_running()) &&
+    return !opening_ && !stale_ && !strip_->busy() && !ghost_job_ && !causes_->busy() &&
+           !calibrator_->busy() && (!latency_->busy() || latency_->keep_running()) &&
            (!shown_.current || shown_.current->complete || shown_.current->error);
 }
 
 // ---- model
 
 void Workbench::open_model(const fs::path& file) {
-    cancel_calibration();
+    calibrator_->cancel();
     opening_ = true;
     set_stale(true);
     emit message(QStringLiteral("Opening %1 …").arg(QString::fromStdString(file.filename().string())), false);
@@ -140,9 +167,8 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
     pixels_.clear();
     prepared_id_ = -1;
     latency_->stop();
-    forget_causes();
-    if (strip_job_) *strip_job_ = true;
-    strip_busy_ = false;
+    causes_->forget();
+    strip_->stop();
     pictures_.forget_predictions(true);
     undo_.clear();  // its steps speak of another network's nodes
     settings_.calibration = quantized_ ? nullptr : opened.calibration;
@@ -225,7 +251,7 @@ void Workbench::submit() {
     request.backend = settings_.backend;
     request.threads = settings_.threads;
     set_stale(true);
-    forget_causes();
+    causes_->forget();
     answered_ = false;
     awaited_ = session_->submit(std::move(request));
 }
@@ -328,4 +354,71 @@ void Workbench::set_stale(bool stale) {
     if (stale == stale_) return;
     stale_ = stale;
     emit stale_changed(stale);
+}
+
+// ---- in the background
+
+void Workbench::classify_strip() {
+    const auto& current = shown_.current;
+    if (current && current->comparison.model) strip_->start(current, prepared_id_);
+}
+
+void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
+    if (model_ && !quantized_) return calibrator_->start(model_, folder, method, settings_.threads);
+    emit message(
+        QStringLiteral("Calibration needs a float checkpoint; this model's ranges are already in it"), true);
+}
+
+void Workbench::cancel_calibration() { calibrator_->cancel(); }
+
+bool Workbench::calibrating() const { return calibrator_->busy(); }
+
+void Workbench::find_causes() {
+    const auto& result = shown_.current;
+    if (result && result->complete && !stale_ && result->comparison.model &&
+        result->comparison.model->source && result->comparison.float_trace)
+        causes_->start(result);
+}
+
+std::shared_ptr<const ivit::Causes> Workbench::causes() const { return causes_->causes(); }
+
+void Workbench::make_report(
+    std::function<void(std::shared_ptr<const ivit::Json>, const QString& problem)> done,
+    std::function<void(const ivit::Json&)> in_background) {
+    const auto result = shown_.current;
+    if (!result || !result->complete || !result->comparison.float_trace) {
+        return done(nullptr,
+                    QStringLiteral("A report needs both networks' complete results; they are not there yet"));
+    }
+    fs::path picture;
+    if (const int row = pictures_.row_of(prepared_id_); row >= 0) picture = pictures_.picture(row).file;
+    const ivit::ReportOptions options = report_options(*result->comparison.integer_trace->graph,
+                                                       selection_.node(), selection_.head(), latency());
+    session_->submit_idle([this, result, picture, options, done, in_background](std::stop_token stop) {
+        std::shared_ptr<const ivit::Json> report;
+        QString problem;
+        try {
+            report = std::make_shared<const ivit::Json>(report_of(*result, picture, options, stop));
+            if (in_background) in_background(*report);
+        } catch (const ivit::Cancelled&) {
+            return false;  // a click came between: begin again after it
+        } catch (const ivit::Error& e) {
+            report.reset();
+            problem = sentence(e);
+        }
+        QMetaObject::invokeMethod(
+            this, [done, report, problem] { done(report, problem); }, Qt::QueuedConnection);
+        return true;
+    });
+}
+
+void Workbench::write_report(const fs::path& file) {
+    make_report(
+        [this, file](const std::shared_ptr<const ivit::Json>& report, const QString& problem) {
+            emit message(report
+                             ? QStringLiteral("Report written: %1").arg(QString::fromStdString(file.string()))
+                             : problem,
+                         !report);
+        },
+        [file](const ivit::Json& report) { ivit::write_report(report, file); });
 }

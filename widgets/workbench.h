@@ -22,8 +22,11 @@ namespace ivit {
 struct Causes;
 struct OpenedModel;
 }  // namespace ivit
+class CausesFinder;
+class FolderCalibrator;
 class LatencySampler;
 class PictureLoader;
+class StripClassifier;
 
 // Everything a person can set that changes a result; what undo and redo walk over.
 struct Settings {
@@ -74,7 +77,7 @@ class Workbench : public QObject {
 
     void calibrate_on(const std::filesystem::path& folder, ivit::RangeMethod method);
     void cancel_calibration();
-    bool calibrating() const { return calibration_job_ != nullptr; }
+    bool calibrating() const;
 
     void set_latency(bool keep_running, int batch);
     // What is shown as a report, made in the background. done, on this thread: the report, or null and why
@@ -88,7 +91,7 @@ class Workbench : public QObject {
     // background on the picture shown; any change of a setting or picture ends it. Asked for again, it is not
     // begun twice.
     void find_causes();
-    std::shared_ptr<const ivit::Causes> causes() const { return causes_; }  // null: none, or not yet
+    std::shared_ptr<const ivit::Causes> causes() const;  // null: none, or not yet
     bool idle() const;  // nothing is on its way: results complete, strip classified, first latencies taken
     void say(const QString& sentence, bool warning = false) { emit message(sentence, warning); }
 
@@ -108,7 +111,7 @@ class Workbench : public QObject {
 
   private:
     friend class SettingsCommand;
-    struct PictureJob;
+    void connect_jobs();
     void apply(const Settings& s);
     void submit();
     void take_result(std::shared_ptr<const ivit::Result> result);
@@ -138,21 +141,13 @@ class Workbench : public QObject {
     std::shared_ptr<std::atomic<bool>> ghost_job_;  // true: superseded; null: none is on its way
     uint64_t awaited_ = 0;
     bool stale_ = false, opening_ = false;
-    bool answered_ = true;                                // the newest request has its result, or its error
-    std::shared_ptr<std::atomic<bool>> calibration_job_;  // true: cancel
-    std::shared_ptr<std::atomic<bool>> strip_job_;        // true: superseded
-    void forget_causes();
-    std::shared_ptr<std::atomic<bool>> causes_job_;  // true: superseded
-    std::shared_ptr<const ivit::Causes> causes_;
-    std::shared_ptr<const ivit::Result> causes_of_;  // the result that causes_ are of, or will be
-    bool strip_busy_ = false;
-    std::weak_ptr<const ivit::QuantizedModel>
-        classified_with_;  // what the strip's integer predictions are of
-    std::optional<ivit::QuantConfig>
-        classified_by_config_;  // instead, where each picture has ranges of its own
+    bool answered_ = true;  // the newest request has its result, or its error
 
     std::unique_ptr<PictureLoader> loader_;
     std::unique_ptr<LatencySampler> latency_;
+    std::unique_ptr<StripClassifier> strip_;
+    std::unique_ptr<FolderCalibrator> calibrator_;
+    std::unique_ptr<CausesFinder> causes_;
     std::unique_ptr<ivit::Session>
         session_;  // last: it is joined first, so nothing posts to a half-destroyed object
 };
