@@ -8,9 +8,9 @@
 #include "engine/open_model.h"
 #include "widgets/causes_finder.h"
 #include "widgets/folder_calibrator.h"
+#include "widgets/ghost.h"
 #include "widgets/latency_sampler.h"
 #include "widgets/picture_loader.h"
-#include "widgets/run_again.h"
 #include "widgets/shown_report.h"
 #include "widgets/strip_classifier.h"
 #include "widgets/workbench_parts.h"
@@ -66,6 +66,11 @@ Workbench::Workbench(QObject* parent) : QObject(parent), loader_(std::make_uniqu
 }
 
 void Workbench::connect_jobs() {
+    ghost_ = std::make_unique<Ghost>(*session_);
+    connect(ghost_.get(), &Ghost::came, this, [this] {
+        update_ghost();
+        emit results_changed();
+    });
     calibrator_ = std::make_unique<FolderCalibrator>(*session_);
     connect(calibrator_.get(), &FolderCalibrator::progress, this, &Workbench::calibration_progress);
     connect(calibrator_.get(), &FolderCalibrator::ended, this, &Workbench::calibration_ended);
@@ -90,7 +95,7 @@ Workbench::~Workbench() {
     calibrator_->cancel();
     strip_->stop();
     causes_->forget();
-    if (ghost_job_) *ghost_job_ = true;
+    ghost_->stop();
     session_.reset();  // joins the worker while everything it posts to is alive
 }
 
@@ -107,7 +112,7 @@ const LatencySamples& Workbench::latency() const { return latency_->samples(); }
 void Workbench::set_latency(bool keep_running, int batch) { latency_->set_mode(keep_running, batch); }
 
 bool Workbench::idle() const {
-    return !opening_ && !stale_ && !strip_->busy() && !ghost_job_ && !causes_->busy() &&
+    return !opening_ && !stale_ && !strip_->busy() && !ghost_->busy() && !causes_->busy() &&
            !calibrator_->busy() && (!latency_->busy() || latency_->keep_running()) &&
            (!shown_.current || shown_.current->complete || shown_.current->error);
 }
@@ -156,12 +161,7 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
     model_ = opened.model;
     quantized_ = opened.quantized;
     if (!opened.note.empty()) emit message(QString::fromStdString(opened.note), true);
-    previous_.reset();
-    pin_.reset();
-    again_.reset();
-    again_of_.reset();
-    if (ghost_job_) *ghost_job_ = true;
-    ghost_job_.reset();
+    ghost_->forget();
     shown_ = {};
     shown_.model_open = true;
     pixels_.clear();
@@ -198,6 +198,117 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
         selection_.set_node(std::max(softmax, 0));
     }
     picture_selected();
+}
+
+// ---- pictures
+
+void Workbench::open_pictures(const QStringList& paths) {
+    std::vector<Picture> found;
+    QStringList opened;
+    for (const QString& path : paths) {
+        const fs::path file(path.toStdString());
+        std::error_code error;
+        if (fs::is_directory(file, error)) {
+            try {
+                for (const fs::path& p : ivit::list_pictures(file)) {
+                    found.push_back(
+                        {0, QString::fromStdString(p.filename().string()), p, nullptr, {}, {}, {}, {}});
+                }
+                opened << path;
+            } catch (const ivit::Error& e) {
+                emit message(sentence(e), true);
+            }
+        } else if (!fs::exists(file, error)) {
+            emit message(QStringLiteral("%1: there is no such file").arg(path), true);
+        } else {
+            found.push_back(
+                {0, QString::fromStdString(file.filename().string()), file, nullptr, {}, {}, {}, {}});
+            opened << path;
+        }
+    }
+    if (found.empty()) return;
+    const size_t n = found.size();
+    const int first = pictures_.add(std::move(found));
+    for (int row = first; row < pictures_.rowCount(); ++row) loader_->load_thumbnail(pictures_.picture(row));
+    if (n > 1) emit message(QStringLiteral("%1 pictures added").arg(n), false);
+    emit pictures_opened(opened);
+    selection_.set_picture(first);
+    if (shown_.current && shown_.current->complete) classify_strip();
+}
+
+void Workbench::open_image(const QImage& image, const QString& name) {
+    if (image.isNull()) return emit message(QStringLiteral("%1: there is no picture in it").arg(name), true);
+    Picture p;
+    p.name = name;
+    p.image = std::make_shared<const ivit::Image>(to_image(image));
+    std::vector<Picture> one;
+    one.push_back(std::move(p));
+    const int row = pictures_.add(std::move(one));
+    loader_->load_thumbnail(pictures_.picture(row));
+    selection_.set_picture(row);
+}
+
+void Workbench::remove_picture(int row) {
+    if (row < 0 || row >= pictures_.rowCount()) return;
+    const int selected = selection_.picture();
+    pictures_.remove(row);
+    if (row > selected) return;
+    if (row < selected) {
+        selection_.set_picture(selected - 1);  // the same picture; picture_selected() sees that
+        return;
+    }
+    const int next = std::min(row, pictures_.rowCount() - 1);
+    if (next == selected) {
+        picture_selected();
+    } else {
+        selection_.set_picture(next);
+    }
+}
+
+void Workbench::show_picture(int row) {
+    if (row == selection_.picture()) return picture_selected();
+    selection_.set_picture(row);
+}
+
+void Workbench::show_frame(const QImage& frame, const QString& name) {
+    const ivit::Graph* g = graph();
+    if (!g || frame.isNull() || stale_) return;  // a frame that finds the worker busy is dropped
+    prepared_id_ = -1;
+    picture_name_ = name;
+    const ivit::Image image = to_image(frame);
+    pixels_ = ivit::preprocess(image, g->image_size, info()->crop_pct);
+    sharp_ = sharp_crop(image, g->image_size, info()->crop_pct);
+    submit();
+}
+
+void Workbench::picture_selected() {
+    const ivit::Graph* g = graph();
+    const int row = selection_.picture();
+    if (!g) return;
+    if (row < 0 || row >= pictures_.rowCount()) {
+        pixels_.clear();
+        prepared_id_ = -1;
+        shown_.current.reset();
+        update_ghost();
+        set_stale(false);
+        emit results_changed();
+        return;
+    }
+    const Picture& p = pictures_.picture(row);
+    if (p.id == prepared_id_) return set_stale(!answered_);  // back from one that could not be read
+    if (!p.error.isEmpty()) return;
+    set_stale(true);
+    loader_->prepare(p, g->image_size, info()->crop_pct);
+}
+
+void Workbench::picture_prepared(int id, ivit::Pixels pixels, const QImage& sharp) {
+    const int row = pictures_.row_of(id);
+    if (row < 0 || row != selection_.picture()) return;  // selected another one meanwhile
+    prepared_id_ = id;
+    picture_name_ = pictures_.picture(row).name;
+    pixels_ = std::move(pixels);
+    sharp_ = sharp;
+    submit();
 }
 
 // ---- settings
@@ -269,7 +380,7 @@ void Workbench::take_result(std::shared_ptr<const ivit::Result> result) {
     const auto& old = shown_.current;
     if (old && old->id != result->id) {
         const ivit::Request &a = *old->request, &b = *result->request;
-        if (a.config != b.config || a.calibration != b.calibration) previous_ = old;
+        if (a.config != b.config || a.calibration != b.calibration) ghost_->remember(old);
     }
     shown_.current = result;
     shown_.picture = sharp_;
@@ -292,59 +403,19 @@ void Workbench::take_result(std::shared_ptr<const ivit::Result> result) {
 }
 
 void Workbench::update_ghost() {
-    const auto fits = [this](const std::shared_ptr<const ivit::Result>& r) {
-        return r && shown_.current && r != shown_.current &&
-               r->request->pixels == shown_.current->request->pixels;
-    };
-    const auto& base = pin_ ? pin_ : previous_;
-    shown_.ghost_pinned = pin_ != nullptr;
-    shown_.ghost = fits(base) ? base : again_of_ == base && fits(again_) ? again_ : nullptr;
+    shown_.ghost_pinned = ghost_->pinned();
+    shown_.ghost = ghost_->of(shown_.current);
 }
 
-// After a step to another picture, the pinned (else the previous) configuration is run on that one too: the
-// ghost stays.
 void Workbench::run_ghost_again() {
-    if (ghost_job_) *ghost_job_ = true;
-    ghost_job_.reset();
-    const auto& base = pin_ ? pin_ : previous_;
-    const auto& now = shown_.current;
-    if (!base || !now || !now->complete || shown_.ghost || base == now || prepared_id_ < 0)
-        return;  // a webcam's frames have no ghost
-    if (!base->request->model || base->request->model != now->request->model || !base->comparison.model ||
-        !now->comparison.float_trace)
-        return;
-    const ivit::Request &a = *base->request, &b = *now->request;
-    if (a.config == b.config && a.calibration == b.calibration) return;  // it would lie on what is shown
-    ghost_job_ = std::make_shared<std::atomic<bool>>(false);
-    session_->submit_idle([this, base, now, superseded = ghost_job_](std::stop_token stop) {
-        if (*superseded) return true;
-        std::shared_ptr<const ivit::Result> again;
-        try {
-            again = run_again(*session_, *base, *now, stop);
-        } catch (const ivit::Cancelled&) {
-            return superseded->load();
-        } catch (const ivit::Error&) {
-            // No ghost then: it is there to compare with, and the result itself said what is wrong with the
-            // picture.
-        }
-        QMetaObject::invokeMethod(
-            this,
-            [this, again, base, superseded] {
-                if (superseded != ghost_job_) return;
-                ghost_job_.reset();
-                if (!again) return;
-                again_ = again;
-                again_of_ = base;
-                update_ghost();
-                emit results_changed();
-            },
-            Qt::QueuedConnection);
-        return true;
-    });
+    if (prepared_id_ < 0) return ghost_->stop();  // a webcam's frames have no ghost
+    ghost_->run_again(shown_.current);
 }
+
+bool Workbench::pinned() const { return ghost_->pinned(); }
 
 void Workbench::set_pinned(bool pinned) {
-    pin_ = pinned ? shown_.current : nullptr;
+    ghost_->pin(pinned ? shown_.current : nullptr);
     update_ghost();
     emit results_changed();
     run_ghost_again();

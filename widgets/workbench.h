@@ -7,7 +7,6 @@
 #include <QObject>
 #include <QStringList>
 #include <QUndoStack>
-#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -24,6 +23,7 @@ struct OpenedModel;
 }  // namespace ivit
 class CausesFinder;
 class FolderCalibrator;
+class Ghost;
 class LatencySampler;
 class PictureLoader;
 class StripClassifier;
@@ -73,7 +73,7 @@ class Workbench : public QObject {
     void change_config(const ivit::QuantConfig& to, const QString& what, int merge = -1);
 
     void set_pinned(bool pinned);
-    bool pinned() const { return pin_ != nullptr; }
+    bool pinned() const;
 
     void calibrate_on(const std::filesystem::path& folder, ivit::RangeMethod method);
     void cancel_calibration();
@@ -135,16 +135,13 @@ class Workbench : public QObject {
     int prepared_id_ = -1;
 
     Shown shown_;
-    std::shared_ptr<const ivit::Result> previous_, pin_;
-    std::shared_ptr<const ivit::Result> again_,
-        again_of_;  // pin_ or previous_ on the present picture, and which it is
-    std::shared_ptr<std::atomic<bool>> ghost_job_;  // true: superseded; null: none is on its way
     uint64_t awaited_ = 0;
     bool stale_ = false, opening_ = false;
     bool answered_ = true;  // the newest request has its result, or its error
 
     std::unique_ptr<PictureLoader> loader_;
     std::unique_ptr<LatencySampler> latency_;
+    std::unique_ptr<Ghost> ghost_;
     std::unique_ptr<StripClassifier> strip_;
     std::unique_ptr<FolderCalibrator> calibrator_;
     std::unique_ptr<CausesFinder> causes_;
