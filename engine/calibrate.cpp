@@ -53,6 +53,43 @@ SiteRange range_of(const MagnitudeHistogram& h) {
     return r;
 }
 
+// The next pictures up to `asked`, from `done` on, one behind the other in `pixels`; those left out are
+// skipped. Yields how many there are.
+int64_t gather(const std::function<Pixels(int64_t)>& next, int64_t done, int64_t asked, size_t picture_bytes,
+               Pixels& pixels) {
+    pixels.clear();
+    int64_t batch = 0;
+    for (int64_t b = 0; b < asked; ++b) {
+        const Pixels picture = next(done + b);
+        if (picture.empty()) continue;
+        if (picture.size() != picture_bytes) {
+            throw Error(fmt::format("calibration picture {} has {} bytes, the model takes {}", done + b + 1,
+                                    picture.size(), picture_bytes));
+        }
+        pixels.insert(pixels.end(), picture.begin(), picture.end());
+        ++batch;
+    }
+    return batch;
+}
+
+void count_values(const Trace& trace, const std::vector<Count>& work, ThreadPool& pool) {
+    std::vector<char> finite(work.size(), 1);  // not vector<bool>: written from several threads
+    pool.run(static_cast<int>(work.size()), [&](int w) {
+        const Count& c = work[static_cast<size_t>(w)];
+        const FloatTensor& x = trace.tap(c.node)->floats;
+        const Node& node = trace.graph->nodes[static_cast<size_t>(c.node)];
+        const int64_t cols = node.cols(), width = cols / node.groups;
+        const int64_t rows = static_cast<int64_t>(x.data.size()) / cols;
+        finite[static_cast<size_t>(w)] = c.histogram->add(x.data.data() + c.group * width, rows, width, cols);
+    });
+    for (size_t w = 0; w < work.size(); ++w) {
+        if (!finite[w]) {
+            throw Error("the float network yields NaN or infinity here, so there is no range to find",
+                        trace.graph->nodes[static_cast<size_t>(work[w].node)].name);
+        }
+    }
+}
+
 }  // namespace
 
 Calibration calibrate(const Model& model, int64_t count, const std::function<Pixels(int64_t)>& next,
@@ -95,48 +132,13 @@ Calibration calibrate(const Model& model, int64_t count, const std::function<Pix
     int64_t used = 0;
     for (int64_t done = 0; done < count;) {
         const int64_t asked = std::min(batch_limit, count - done);
-        int64_t batch = 0;
-        pixels.clear();
-        for (int64_t b = 0; b < asked; ++b) {
-            const Pixels picture = next(done + b);
-            if (picture.empty()) continue;
-            if (picture.size() != picture_bytes) {
-                throw Error(fmt::format("calibration picture {} has {} bytes, the model takes {}",
-                                        done + b + 1, picture.size(), picture_bytes));
-            }
-            pixels.insert(pixels.end(), picture.begin(), picture.end());
-            ++batch;
-        }
-        const auto report = [&] {
-            for (int64_t b = 0; b < asked; ++b) {
-                ++done;
-                if (progress && !progress(done, count)) throw Cancelled();
-            }
-        };
-        if (batch == 0) {
-            report();
-            continue;
-        }
+        const int64_t batch = gather(next, done, asked, picture_bytes, pixels);
+        if (batch > 0) count_values(*floats->run(pixels, static_cast<int>(batch), options), work, *pool);
         used += batch;
-        const auto trace = floats->run(pixels, static_cast<int>(batch), options);
-
-        std::vector<char> finite(work.size(), 1);  // not vector<bool>: written from several threads
-        pool->run(static_cast<int>(work.size()), [&](int w) {
-            const Count& c = work[static_cast<size_t>(w)];
-            const FloatTensor& x = trace->tap(c.node)->floats;
-            const Node& node = graph.nodes[static_cast<size_t>(c.node)];
-            const int64_t cols = node.cols(), width = cols / node.groups;
-            const int64_t rows = static_cast<int64_t>(x.data.size()) / cols;
-            finite[static_cast<size_t>(w)] =
-                c.histogram->add(x.data.data() + c.group * width, rows, width, cols);
-        });
-        for (size_t w = 0; w < work.size(); ++w) {
-            if (!finite[w]) {
-                throw Error("the float network yields NaN or infinity here, so there is no range to find",
-                            graph.nodes[static_cast<size_t>(work[w].node)].name);
-            }
+        for (int64_t b = 0; b < asked; ++b) {
+            ++done;
+            if (progress && !progress(done, count)) throw Cancelled();
         }
-        report();
     }
     if (used == 0) throw Error("none of the calibration's pictures can be read");
 

@@ -223,109 +223,137 @@ class Quantizer {
         return static_cast<int64_t>(i0);
     }
 
+    // Each operator: the grid and the constants of node n, whose weights are integers already.
+
+    void quantize_input(const Node& n, QuantNode& q) {
+        q.out = calibrated(n, n.name, q.quant.out_bits);
+        for (size_t c = 0; c < 3; ++c)
+            for (int u = 0; u < 256; ++u) {
+                const double x = (u / 255.0 - model_->info.mean[c]) / model_->info.std[c];
+                q.table.push_back(static_cast<int8_t>(std::clamp(std::floor(x / q.out.scale[0] + 0.5),
+                                                                 static_cast<double>(q.out.low()),
+                                                                 static_cast<double>(q.out.high()))));
+            }
+    }
+
+    void quantize_patch_embed(int i, const Node& n, QuantNode& q) {
+        const size_t C = static_cast<size_t>(n.cols());
+        // On the scale of the position embedding's output, so that adding positions is one integer
+        // addition.
+        const int reader = graph_.readers(i).at(0);
+        q.out = calibrated(n, graph_.nodes[static_cast<size_t>(reader)].name, q.quant.out_bits);
+        const double Sx = input_grid(n).scale[0];
+        quantize_bias(n, q, Sx);
+        for (size_t c = 0; c < C; ++c) push_ratio(q, Sx * q.weight_scale[c] / q.out.scale[0]);
+    }
+
+    void quantize_pos_embed(const Node& n, QuantNode& q) {
+        const size_t C = static_cast<size_t>(n.cols());
+        q.out = calibrated(n, n.name, q.quant.out_bits);
+        const FloatTensor &pos = model_->weight(n.weight), &cls = model_->weight(n.bias);
+        for (size_t e = 0; e < pos.data.size(); ++e) {
+            const double v =
+                static_cast<double>(pos.data[e]) + (e < C ? static_cast<double>(cls.data[e]) : 0.0);
+            q.constant.push_back(static_cast<int32_t>(
+                std::clamp(std::floor(v / q.out.scale[0] + 0.5), -bias_limit, bias_limit)));
+        }
+    }
+
+    void quantize_layernorm(const Node& n, QuantNode& q) {
+        const size_t C = static_cast<size_t>(n.cols());
+        q.out = calibrated(n, n.name, q.quant.out_bits);
+        const FloatTensor &gamma = model_->weight(n.weight), &beta = model_->weight(n.bias);
+        for (size_t c = 0; c < C; ++c) {
+            const LayernormConstants k =
+                layernorm_constants(gamma.data[c], beta.data[c], q.out.scale[0], n.cols());
+            q.m.push_back(k.m);
+            q.s.push_back(k.s);
+            q.B.push_back(k.B);
+        }
+    }
+
+    void quantize_linear(const Node& n, QuantNode& q) {
+        const size_t C = static_cast<size_t>(n.cols());
+        const double Sx = input_grid(n).scale[0];
+        quantize_bias(n, q, Sx);
+        if (n.to_residual) {
+            q.out.bits = 32;
+            for (const double Sw : q.weight_scale) q.out.scale.push_back(Sx * Sw);
+        } else {
+            q.out = calibrated(n, n.name, q.quant.out_bits);
+            for (size_t c = 0; c < C; ++c)
+                push_ratio(q, Sx * q.weight_scale[c] / q.out.at(static_cast<int64_t>(c), n.cols()));
+        }
+    }
+
+    void quantize_attn_logits(const Node& n, QuantNode& q) {
+        q.out = calibrated(n, n.name, q.quant.out_bits);
+        const Grid& qkv = input_grid(n);
+        const double d =
+            static_cast<double>(graph_.nodes[static_cast<size_t>(n.inputs[0])].cols()) / 3 / n.heads;
+        push_ratio(q, qkv.scale[0] * qkv.scale[1] / std::sqrt(d) / q.out.scale[0]);
+    }
+
+    void quantize_softmax(const Node& n, QuantNode& q) {
+        q.out = {{std::ldexp(1.0, 1 - q.quant.shift.k)}, q.quant.shift.k, true};
+        q.i0 = shift_i0(input_grid(n).scale[0], q.quant.shift, n.cols());
+    }
+
+    void quantize_attn_context(const Node& n, QuantNode& q) {
+        q.out = calibrated(n, n.name, q.quant.out_bits);
+        push_ratio(q, input_grid(n, 1).scale[2] * input_grid(n, 0).scale[0] / q.out.scale[0]);
+    }
+
+    void quantize_gelu(const Node& n, QuantNode& q) {
+        q.out = calibrated(n, n.name, q.quant.out_bits);
+        const double S = input_grid(n).scale[0];
+        q.i0 = shift_i0(1.702 * S, q.quant.shift, 2);
+        push_ratio(q, std::ldexp(S, 1 - q.quant.shift.k) / q.out.scale[0]);
+        if (!q.quant.shift.row_pivot) q.table = gelu_table(q);
+    }
+
+    void quantize_residual_add(const Node& n, QuantNode& q) {
+        q.out = calibrated(n, n.name, q.quant.out_bits);
+        for (const double S : input_grid(n, 0).scale) push_ratio(q, S / q.out.scale[0]);
+        const Dyadic old = dyadic(input_grid(n, 1).scale[0] / q.out.scale[0]);
+        q.mt = old.m;
+        q.st = old.s;
+    }
+
+    void quantize_head(const Node& n, QuantNode& q) {
+        const double Sx = input_grid(n).scale[0];
+        quantize_bias(n, q, Sx);
+        const double S = Sx * *std::max_element(q.weight_scale.begin(), q.weight_scale.end()) / 16;
+        q.out = {{S}, 32, false};
+        for (const double Sw : q.weight_scale) push_ratio(q, Sx * Sw / S);
+    }
+
     void quantize_node(int i) {
         const Node& n = graph_.nodes[static_cast<size_t>(i)];
         QuantNode& q = node(i);
-        const int bits = q.quant.out_bits;
-        const size_t C = static_cast<size_t>(n.cols());
         switch (n.op) {
-            case Op::input: {
-                q.out = calibrated(n, n.name, bits);
-                for (size_t c = 0; c < 3; ++c)
-                    for (int u = 0; u < 256; ++u) {
-                        const double x = (u / 255.0 - model_->info.mean[c]) / model_->info.std[c];
-                        q.table.push_back(static_cast<int8_t>(std::clamp(std::floor(x / q.out.scale[0] + 0.5),
-                                                                         static_cast<double>(q.out.low()),
-                                                                         static_cast<double>(q.out.high()))));
-                    }
-                break;
-            }
-            case Op::patch_embed: {
-                // On the scale of the position embedding's output, so that adding positions is one integer
-                // addition.
-                const int reader = graph_.readers(i).at(0);
-                q.out = calibrated(n, graph_.nodes[static_cast<size_t>(reader)].name, bits);
-                const double Sx = input_grid(n).scale[0];
-                quantize_bias(n, q, Sx);
-                for (size_t c = 0; c < C; ++c) push_ratio(q, Sx * q.weight_scale[c] / q.out.scale[0]);
-                break;
-            }
-            case Op::pos_embed: {
-                q.out = calibrated(n, n.name, bits);
-                const FloatTensor &pos = model_->weight(n.weight), &cls = model_->weight(n.bias);
-                for (size_t e = 0; e < pos.data.size(); ++e) {
-                    const double v =
-                        static_cast<double>(pos.data[e]) + (e < C ? static_cast<double>(cls.data[e]) : 0.0);
-                    q.constant.push_back(static_cast<int32_t>(
-                        std::clamp(std::floor(v / q.out.scale[0] + 0.5), -bias_limit, bias_limit)));
-                }
-                break;
-            }
-            case Op::layernorm: {
-                q.out = calibrated(n, n.name, bits);
-                const FloatTensor &gamma = model_->weight(n.weight), &beta = model_->weight(n.bias);
-                for (size_t c = 0; c < C; ++c) {
-                    const LayernormConstants k =
-                        layernorm_constants(gamma.data[c], beta.data[c], q.out.scale[0], n.cols());
-                    q.m.push_back(k.m);
-                    q.s.push_back(k.s);
-                    q.B.push_back(k.B);
-                }
-                break;
-            }
-            case Op::linear: {
-                const double Sx = input_grid(n).scale[0];
-                quantize_bias(n, q, Sx);
-                if (n.to_residual) {
-                    q.out.bits = 32;
-                    for (const double Sw : q.weight_scale) q.out.scale.push_back(Sx * Sw);
-                } else {
-                    q.out = calibrated(n, n.name, bits);
-                    for (size_t c = 0; c < C; ++c)
-                        push_ratio(q, Sx * q.weight_scale[c] / q.out.at(static_cast<int64_t>(c), n.cols()));
-                }
-                break;
-            }
-            case Op::attn_logits: {
-                q.out = calibrated(n, n.name, bits);
-                const Grid& qkv = input_grid(n);
-                const double d =
-                    static_cast<double>(graph_.nodes[static_cast<size_t>(n.inputs[0])].cols()) / 3 / n.heads;
-                push_ratio(q, qkv.scale[0] * qkv.scale[1] / std::sqrt(d) / q.out.scale[0]);
-                break;
-            }
+            case Op::input:
+                return quantize_input(n, q);
+            case Op::patch_embed:
+                return quantize_patch_embed(i, n, q);
+            case Op::pos_embed:
+                return quantize_pos_embed(n, q);
+            case Op::layernorm:
+                return quantize_layernorm(n, q);
+            case Op::linear:
+                return quantize_linear(n, q);
+            case Op::attn_logits:
+                return quantize_attn_logits(n, q);
             case Op::softmax:
-                q.out = {{std::ldexp(1.0, 1 - q.quant.shift.k)}, q.quant.shift.k, true};
-                q.i0 = shift_i0(input_grid(n).scale[0], q.quant.shift, n.cols());
-                break;
+                return quantize_softmax(n, q);
             case Op::attn_context:
-                q.out = calibrated(n, n.name, bits);
-                push_ratio(q, input_grid(n, 1).scale[2] * input_grid(n, 0).scale[0] / q.out.scale[0]);
-                break;
-            case Op::gelu: {
-                q.out = calibrated(n, n.name, bits);
-                const double S = input_grid(n).scale[0];
-                q.i0 = shift_i0(1.702 * S, q.quant.shift, 2);
-                push_ratio(q, std::ldexp(S, 1 - q.quant.shift.k) / q.out.scale[0]);
-                if (!q.quant.shift.row_pivot) q.table = gelu_table(q);
-                break;
-            }
-            case Op::residual_add: {
-                q.out = calibrated(n, n.name, bits);
-                for (const double S : input_grid(n, 0).scale) push_ratio(q, S / q.out.scale[0]);
-                const Dyadic old = dyadic(input_grid(n, 1).scale[0] / q.out.scale[0]);
-                q.mt = old.m;
-                q.st = old.s;
-                break;
-            }
-            case Op::head: {
-                const double Sx = input_grid(n).scale[0];
-                quantize_bias(n, q, Sx);
-                const double S = Sx * *std::max_element(q.weight_scale.begin(), q.weight_scale.end()) / 16;
-                q.out = {{S}, 32, false};
-                for (const double Sw : q.weight_scale) push_ratio(q, Sx * Sw / S);
-                break;
-            }
+                return quantize_attn_context(n, q);
+            case Op::gelu:
+                return quantize_gelu(n, q);
+            case Op::residual_add:
+                return quantize_residual_add(n, q);
+            case Op::head:
+                return quantize_head(n, q);
         }
     }
 

@@ -55,6 +55,15 @@ class TraceCache {
     std::deque<Entry> entries_;  // newest first
 };
 
+// Everything a person looks into, and a clock at every node.
+RunOptions all_taps(const Graph& graph, std::stop_token stop) {
+    RunOptions options;
+    options.taps.assign(graph.nodes.size(), true);
+    options.time_nodes = true;
+    options.stop = std::move(stop);
+    return options;
+}
+
 }  // namespace
 
 struct Session::State {
@@ -79,6 +88,10 @@ struct Session::State {
     bool has_floats(const Request& request) const {
         return float_network && float_model == request.model && float_threads == request.threads;
     }
+    void use_backend(const Request& request);
+    std::shared_ptr<const Trace> float_trace_of(const Request& request, std::stop_token stop);
+    std::shared_ptr<const Calibration> calibration_of(const Request& request, std::stop_token stop);
+    std::shared_ptr<const QuantizedModel> quantized_of(const Request& request, std::stop_token stop);
     void compute(Result& result, const Request& request, std::stop_token stop);
     void deliver(const Result& result, const std::stop_token& stop);
 
@@ -229,6 +242,62 @@ void Session::State::answer(uint64_t id, const std::shared_ptr<const Request>& r
     }
 }
 
+void Session::State::use_backend(const Request& request) {
+    if (has_backend(request)) return;
+    network.reset();
+    backend.reset();
+    gpu_absent.clear();
+    backend = make_backend(request.backend, request.threads, &gpu_absent);
+    backend_name = request.backend;
+    backend_threads = request.threads;
+}
+
+// The float side, which no bit-width changes.
+std::shared_ptr<const Trace> Session::State::float_trace_of(const Request& request, std::stop_token stop) {
+    if (!has_floats(request)) {
+        float_network.reset();
+        float_network = make_float_network(request.model, request.threads);
+        float_model = request.model;
+        float_threads = request.threads;
+    }
+    if (auto known = float_traces.find(request.model, request.pixels)) return known;
+    auto trace = float_network->run(request.pixels, 1, all_taps(*request.model->graph, stop));
+    float_traces.add(request.model, request.pixels, trace);
+    return trace;
+}
+
+// The request's, else that of the picture at hand.
+std::shared_ptr<const Calibration> Session::State::calibration_of(const Request& request,
+                                                                  std::stop_token stop) {
+    if (request.calibration) return request.calibration;
+    if (own_calibration && own_model == request.model && own_pixels == request.pixels) return own_calibration;
+    const std::vector<Pixels> pictures = augmentations(request.pixels, request.model->graph->image_size);
+    auto c = std::make_shared<Calibration>(calibrate(
+        *request.model, static_cast<int64_t>(pictures.size()),
+        [&pictures](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse,
+        request.threads, [&stop](int64_t, int64_t) { return !stop.stop_requested(); }, float_network.get()));
+    c->source = "the picture at hand and its augmentations";
+    c->from_input = true;
+    own_calibration = std::move(c);
+    own_model = request.model;
+    own_pixels = request.pixels;
+    return own_calibration;
+}
+
+// Taken over from the last request where nothing changed.
+std::shared_ptr<const QuantizedModel> Session::State::quantized_of(const Request& request,
+                                                                   std::stop_token stop) {
+    if (request.quantized) return request.quantized;
+    const auto calibration = calibration_of(request, stop);
+    const bool same_origin = quantized && quantized->source == request.model && quantized_with == calibration;
+    if (!same_origin || quantized->config != request.config) {
+        quantized =
+            quantize(request.model, *calibration, request.config, same_origin ? quantized.get() : nullptr);
+        quantized_with = calibration;
+    }
+    return quantized;
+}
+
 void Session::State::compute(Result& result, const Request& request, std::stop_token stop) {
     const auto check = [&stop] {
         if (stop.stop_requested()) throw Cancelled();
@@ -239,84 +308,25 @@ void Session::State::compute(Result& result, const Request& request, std::stop_t
     if (request.pixels.size() != size * size * 3) {
         throw Error("the picture was prepared for another image size", request.picture);
     }
-
-    if (!has_backend(request)) {
-        network.reset();
-        backend.reset();
-        gpu_absent.clear();
-        backend = make_backend(request.backend, request.threads, &gpu_absent);
-        backend_name = request.backend;
-        backend_threads = request.threads;
-    }
+    use_backend(request);
     // Said again after each step: a GPU may be lost on the way.
     const auto say_backend = [&] {
         result.backend = backend->info();
         result.gpu_absent = gpu_absent.empty() ? result.backend.gpu_lost : gpu_absent;
     };
-
-    // The float side, which no bit-width changes.
     std::shared_ptr<const Trace> float_trace;
     if (request.model) {
-        if (!has_floats(request)) {
-            float_network.reset();
-            float_network = make_float_network(request.model, request.threads);
-            float_model = request.model;
-            float_threads = request.threads;
-        }
-        float_trace = float_traces.find(request.model, request.pixels);
-        if (!float_trace) {
-            RunOptions options;
-            options.taps.assign(graph.nodes.size(), true);
-            options.time_nodes = true;
-            options.stop = stop;
-            float_trace = float_network->run(request.pixels, 1, options);
-            float_traces.add(request.model, request.pixels, float_trace);
-        }
+        float_trace = float_trace_of(request, stop);
         result.float_ms = float_trace->ms;
     }
     check();
-
-    // The integers: taken over from the last request where nothing changed.
-    std::shared_ptr<const QuantizedModel> model = request.quantized;
-    if (!model) {
-        std::shared_ptr<const Calibration> calibration = request.calibration;
-        if (!calibration) {
-            if (!own_calibration || own_model != request.model || own_pixels != request.pixels) {
-                const std::vector<Pixels> pictures = augmentations(request.pixels, graph.image_size);
-                auto c = std::make_shared<Calibration>(calibrate(
-                    *request.model, static_cast<int64_t>(pictures.size()),
-                    [&pictures](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse,
-                    request.threads, [&stop](int64_t, int64_t) { return !stop.stop_requested(); },
-                    float_network.get()));
-                c->source = "the picture at hand and its augmentations";
-                c->from_input = true;
-                own_calibration = std::move(c);
-                own_model = request.model;
-                own_pixels = request.pixels;
-            }
-            calibration = own_calibration;
-        }
-        const bool same_origin =
-            quantized && quantized->source == request.model && quantized_with == calibration;
-        if (!same_origin || quantized->config != request.config) {
-            quantized = quantize(request.model, *calibration, request.config,
-                                 same_origin ? quantized.get() : nullptr);
-            quantized_with = calibration;
-        }
-        model = quantized;
-    }
+    const auto model = quantized_of(request, stop);
     check();
-    if (!network || &network->model() != model.get()) {
-        network = backend->load(model, network.get());
-    }
+    if (!network || &network->model() != model.get()) network = backend->load(model, network.get());
     check();
 
     if (!request.model) {  // a quantized model without its source: integers only
-        RunOptions options;
-        options.taps.assign(graph.nodes.size(), true);
-        options.time_nodes = true;
-        options.stop = stop;
-        result.comparison.integer_trace = network->run(request.pixels, 1, options);
+        result.comparison.integer_trace = network->run(request.pixels, 1, all_taps(graph, stop));
         result.comparison.model = model;
         result.integer_ms = result.comparison.integer_trace->ms;
         result.complete = true;
