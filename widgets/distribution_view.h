@@ -3,6 +3,7 @@
 // clamps.
 #pragma once
 #include <QCheckBox>
+#include <QStringList>
 
 #include "widgets/elided_label.h"
 #include "widgets/view.h"
@@ -22,6 +23,13 @@ class DistributionView : public View {
     void refresh() override;
 
   private:
+    // low, high: the ends of all values.
+    void fill_bins(const std::vector<float>& floats, const std::vector<float>& integers,
+                   const ivit::Grid& grid, double low, double high);
+    QStringList draw_limits(const ivit::Grid& grid, double low, double high);
+    static QString description(const QString& name, const ivit::IntTensor& integers,
+                               const QStringList& outside);
+
     QCustomPlot* plot_;
     QCPGraph *float_, *integer_;
     QCheckBox* logarithmic_;

@@ -232,6 +232,26 @@ void LatencyView::set_latency(const LatencySamples& samples) {
     touch();
 }
 
+// The selected node's line and its times.
+void LatencyView::mark_node(const ivit::Graph& graph) {
+    const int at = selection().node();
+    if (at < 0 || at >= std::ssize(graph.nodes)) return;
+    const QPalette palette = QGuiApplication::palette();
+    plotting::vertical(plot_, at, QPen(palette.color(QPalette::Highlight), 1.2));
+    auto* text = new QCPItemText(plot_);
+    text->position->setType(QCPItemPosition::ptAxisRectRatio);
+    text->position->setCoords(0.01, 0.02);
+    text->setPositionAlignment(Qt::AlignLeft | Qt::AlignTop);
+    text->setFont(Theme::instance().figures(11));
+    text->setColor(palette.color(QPalette::Text));
+    const size_t k = static_cast<size_t>(at);
+    QString line = QString::fromStdString(graph.nodes[k].name) + QStringLiteral("  integer ") +
+                   numbers::milliseconds(samples_.integer_node_ms[k]);
+    if (k < samples_.float_node_ms.size())
+        line += QStringLiteral("  float ") + numbers::milliseconds(samples_.float_node_ms[k]);
+    text->setText(line);
+}
+
 void LatencyView::refresh() {
     const Theme& theme = Theme::instance();
     figures_->set(samples_, ratio_text(), shown().invitation(QStringLiteral("to time both networks on it.")));
@@ -253,41 +273,12 @@ void LatencyView::refresh() {
     plot_->clearItems();
     const ivit::Graph* g = shown().graph();
     const double n = static_cast<double>(samples_.integer_node_ms.size());
-    auto ticks = QSharedPointer<QCPAxisTickerText>::create();
     if (g && static_cast<size_t>(n) == g->nodes.size()) {
-        int last = -1;
-        const int every = std::max(1, (g->depth + 11) / 12);
-        for (size_t i = 0; i < g->nodes.size(); ++i) {
-            const int block = g->nodes[i].block;
-            if (block != last && block >= 0 && block % every == 0) {
-                ticks->addTick(static_cast<double>(i), QString::number(block));
-            }
-            last = block;
-        }
-        const int at = selection().node();
-        if (at >= 0 && at < static_cast<int>(n)) {
-            auto* mark = new QCPItemLine(plot_);
-            mark->start->setTypeY(QCPItemPosition::ptAxisRectRatio);
-            mark->end->setTypeY(QCPItemPosition::ptAxisRectRatio);
-            mark->start->setCoords(at, 0);
-            mark->end->setCoords(at, 1);
-            mark->setPen(QPen(QGuiApplication::palette().color(QPalette::Highlight), 1.2));
-            auto* text = new QCPItemText(plot_);
-            text->position->setType(QCPItemPosition::ptAxisRectRatio);
-            text->position->setCoords(0.01, 0.02);
-            text->setPositionAlignment(Qt::AlignLeft | Qt::AlignTop);
-            text->setFont(theme.figures(11));
-            text->setColor(QGuiApplication::palette().color(QPalette::Text));
-            const size_t k = static_cast<size_t>(at);
-            QString line = QString::fromStdString(g->nodes[k].name) + QStringLiteral("  integer ") +
-                           numbers::milliseconds(samples_.integer_node_ms[k]);
-            if (k < samples_.float_node_ms.size())
-                line += QStringLiteral("  float ") + numbers::milliseconds(samples_.float_node_ms[k]);
-            text->setText(line);
-        }
+        plotting::tick_blocks(plot_, *g);
+        mark_node(*g);
+    } else {
+        plot_->xAxis->setTicker(QSharedPointer<QCPAxisTickerText>::create());
     }
-    plot_->xAxis->setTicker(ticks);
-    plot_->xAxis->setLabel(QStringLiteral("block, in execution order"));
     plot_->xAxis->setRange(-1, std::max(1.0, n));
     double tallest = 0;
     for (const auto* v : {&samples_.integer_node_ms, &samples_.float_node_ms}) {

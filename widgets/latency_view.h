@@ -23,6 +23,8 @@ class LatencyView : public View {
     void refresh() override;
 
   private:
+    void mark_node(const ivit::Graph& graph);
+
     Workbench& bench_;
     LatencySamples samples_;
     class LatencyFigures* figures_;

@@ -70,7 +70,7 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     ghost_->setName(QStringLiteral("before"));
     isolated_->setName(QStringLiteral("isolated"));
     cumulative_->setName(QStringLiteral("cumulative"));
-    marker_ = new QCPItemLine(plot_);
+    marker_ = plotting::vertical(plot_, 0, QPen());
     readout_ = new QCPItemText(plot_);
     readout_->setPositionAlignment(Qt::AlignLeft | Qt::AlignTop);
     readout_->position->setType(QCPItemPosition::ptAxisRectRatio);
@@ -219,82 +219,62 @@ void LayersView::refresh_plot() {
     isolated_->setScatterStyle(QCPScatterStyle(QCPScatterStyle::ssSquare, theme.isolated_colour(), 4));
     ghost_->setPen(plotting::pen(theme.ghost_colour(), 1.8, Qt::DashLine));
     ghost_->setName(shown().ghost_pinned ? QStringLiteral("pinned") : QStringLiteral("before"));
+    fill_curves();
+    plot_->xAxis->setRange(-0.5, std::max(1, model_.rowCount()) - 0.5);
+    if (const ivit::Graph* graph = shown().graph())
+        plotting::tick_blocks(plot_, *graph);
+    else
+        plot_->xAxis->setTicker(QSharedPointer<QCPAxisTickerText>::create());
+    mark_node();
+    plot_->replot(QCustomPlot::rpQueuedReplot);
+}
 
+void LayersView::fill_curves() {
     double low = INFINITY, high = -INFINITY;
     const auto fill = [&](QCPGraph* graph, const std::vector<ivit::NodeError>* errors) {
         QVector<double> x, y;
-        if (errors) {
-            for (size_t i = 0; i < errors->size(); ++i) {
-                const double db = (*errors)[i].sqnr_db;
-                if (db >= ivit::sqnr_cap) continue;  // exact: nothing to draw, and 150 would squash the rest
-                x << static_cast<double>(i);
-                y << db;
-                low = std::min(low, db);
-                high = std::max(high, db);
-            }
+        for (size_t i = 0; errors && i < errors->size(); ++i) {
+            const double db = (*errors)[i].sqnr_db;
+            if (db >= ivit::sqnr_cap) continue;  // exact: nothing to draw, and 150 would squash the rest
+            x << static_cast<double>(i);
+            y << db;
+            low = std::min(low, db);
+            high = std::max(high, db);
         }
         graph->setData(x, y, true);
         graph->setVisible(!x.isEmpty());
-        if (x.isEmpty()) {
+        if (x.isEmpty())
             graph->removeFromLegend();
-        } else {
+        else
             graph->addToLegend();
-        }
     };
     const ivit::Comparison* c = shown().comparison();
     const ivit::Comparison* g = shown().ghost_comparison();
     fill(cumulative_, c ? &c->cumulative : nullptr);
     fill(isolated_, c ? &c->isolated : nullptr);
     fill(ghost_, g ? &g->cumulative : nullptr);
-    const int n = model_.rowCount();
-    plot_->xAxis->setRange(-0.5, std::max(1, n) - 0.5);
     if (low < high) {
         const double room = std::max(2.0, (high - low) * 0.08);
         plot_->yAxis->setRange(std::min(low - room, std::max(0.0, low - room)), high + room * 3);
     } else {
         plot_->yAxis->setRange(0, 50);
     }
-    // Ticks where the blocks begin, with their numbers.
-    auto ticks = QSharedPointer<QCPAxisTickerText>::create();
-    if (const ivit::Graph* graph = shown().graph()) {
-        int last = -1;
-        const int labels = std::clamp((plot_->width() - 60) / 20, 1, 12);  // that stand apart
-        const int every = std::max(1, (graph->depth + labels - 1) / labels);
-        for (int i = 0; i < n; ++i) {
-            const int block = graph->nodes[static_cast<size_t>(i)].block;
-            if (block != last && block >= 0 && block % every == 0)
-                ticks->addTick(i, QStringLiteral("block %1").arg(block));
-            last = block;
-        }
-        // Short labels when there are many.
-        if (graph->depth > 4) {
-            auto brief = QSharedPointer<QCPAxisTickerText>::create();
-            const auto all = ticks->ticks();
-            for (auto it = all.begin(); it != all.end(); ++it) brief->addTick(it.key(), it.value().mid(6));
-            ticks = brief;
-            plot_->xAxis->setLabel(QStringLiteral("block, in execution order"));
-        } else {
-            plot_->xAxis->setLabel(QStringLiteral("node, in execution order"));
-        }
-    }
-    plot_->xAxis->setTicker(ticks);
+}
 
-    const int at = selection().node();
+// The selected node's line and its numbers; else why there are none.
+void LayersView::mark_node() {
+    const QPalette palette = QGuiApplication::palette();
+    const int at = selection().node(), n = model_.rowCount();
     const bool mark = at >= 0 && at < n;
     marker_->setVisible(mark);
     readout_->setVisible(mark || n == 0);
-    readout_->setFont(theme.figures(11));
-    readout_->setColor(QGuiApplication::palette().color(QPalette::Text));
-    QColor back = QGuiApplication::palette().color(QPalette::Base);
+    readout_->setFont(Theme::instance().figures(11));
+    readout_->setColor(palette.color(QPalette::Text));
+    QColor back = palette.color(QPalette::Base);
     back.setAlpha(215);
     readout_->setBrush(back);
-    const bool alone = c && c->cumulative.empty();
     if (mark) {
-        marker_->setPen(QPen(QGuiApplication::palette().color(QPalette::Highlight), 1.4));
-        marker_->start->setTypeX(QCPItemPosition::ptPlotCoords);
-        marker_->start->setTypeY(QCPItemPosition::ptAxisRectRatio);
-        marker_->end->setTypeX(QCPItemPosition::ptPlotCoords);
-        marker_->end->setTypeY(QCPItemPosition::ptAxisRectRatio);
+        marker_->setPen(QPen(palette.color(QPalette::Highlight), 1.4));
         marker_->start->setCoords(at, 0);
         marker_->end->setCoords(at, 1);
         const QString name = QString::fromStdString(shown().graph()->nodes[static_cast<size_t>(at)].name);
@@ -313,12 +293,11 @@ void LayersView::refresh_plot() {
                               : font.elidedText(name, Qt::ElideLeft, room) + QStringLiteral("\n") + text);
     } else if (n == 0) {
         readout_->setText(QStringLiteral("Nothing has been run yet."));
-        readout_->setColor(theme.muted());
+        readout_->setColor(Theme::instance().muted());
     }
-    if (alone) {
+    if (const ivit::Comparison* c = shown().comparison(); c && c->cumulative.empty()) {
         readout_->setText(QStringLiteral(
             "A quantized model without its float\ncheckpoint has nothing to be\ncompared with."));
-        readout_->setColor(theme.muted());
+        readout_->setColor(Theme::instance().muted());
     }
-    plot_->replot(QCustomPlot::rpQueuedReplot);
 }

@@ -34,6 +34,8 @@ class LayersView : public View {
 
   private:
     void refresh_plot();
+    void fill_curves();
+    void mark_node();
     void select_row();
     int node_at(const QPointF& p) const;  // of the plot, in pixels
     NodeTableModel model_;

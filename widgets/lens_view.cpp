@@ -212,12 +212,7 @@ void LensView::draw() {
     plot_->clearItems();
     const int at = selected_block();
     if (at >= 0) {
-        auto* mark = new QCPItemLine(plot_);
-        mark->start->setTypeY(QCPItemPosition::ptAxisRectRatio);
-        mark->end->setTypeY(QCPItemPosition::ptAxisRectRatio);
-        mark->start->setCoords(at, 0);
-        mark->end->setCoords(at, 1);
-        mark->setPen(QPen(QGuiApplication::palette().color(QPalette::Highlight), 1.4));
+        plotting::vertical(plot_, at, QPen(QGuiApplication::palette().color(QPalette::Highlight), 1.4));
         const QSignalBlocker quiet(table_);
         table_->setCurrentCell(at, block_column);
     } else {

@@ -48,4 +48,31 @@ void style(QCustomPlot* plot) {
     }
 }
 
+QCPItemLine* vertical(QCustomPlot* plot, double x, const QPen& pen) {
+    auto* line = new QCPItemLine(plot);
+    for (QCPItemPosition* end : {line->start, line->end}) end->setTypeY(QCPItemPosition::ptAxisRectRatio);
+    line->start->setCoords(x, 0);
+    line->end->setCoords(x, 1);
+    line->setPen(pen);
+    return line;
+}
+
+void tick_blocks(QCustomPlot* plot, const ivit::Graph& graph) {
+    auto ticks = QSharedPointer<QCPAxisTickerText>::create();
+    const int labels = std::clamp((plot->width() - 60) / 20, 1, 12);  // that stand apart
+    const int every = std::max(1, (graph.depth + labels - 1) / labels);
+    const bool many = graph.depth > 4;  // then the word stands below, once
+    int last = -1;
+    for (size_t i = 0; i < graph.nodes.size(); ++i) {
+        const int block = graph.nodes[i].block;
+        if (block != last && block >= 0 && block % every == 0)
+            ticks->addTick(static_cast<double>(i),
+                           many ? QString::number(block) : QStringLiteral("block %1").arg(block));
+        last = block;
+    }
+    plot->xAxis->setTicker(ticks);
+    plot->xAxis->setLabel(many ? QStringLiteral("block, in execution order")
+                               : QStringLiteral("node, in execution order"));
+}
+
 }  // namespace plotting

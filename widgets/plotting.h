@@ -3,9 +3,15 @@
 #pragma once
 #include <qcustomplot.h>
 
+#include "engine/graph.h"
+
 namespace plotting {
 
 void style(QCustomPlot* plot);  // background, axes, fonts and grid from the theme; again after it changes
 QPen pen(const QColor& c, double width = 1.8, Qt::PenStyle style = Qt::SolidLine);
+// A line at x from the top of the axes to their bottom; the plot owns it.
+QCPItemLine* vertical(QCustomPlot* plot, double x, const QPen& pen);
+// Where x are nodes: ticks where the blocks begin, numbered as far as the numbers stand apart, and the label.
+void tick_blocks(QCustomPlot* plot, const ivit::Graph& graph);
 
 }  // namespace plotting
