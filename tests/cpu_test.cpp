@@ -16,8 +16,10 @@
 #include "engine/error.h"
 #include "engine/families/vit.h"
 #include "engine/model.h"
+#include "tests/whole_networks.h"
 
 using namespace ivit;
+using namespace ivit::test;
 using cpu::Kernels;
 using cpu::tile_cols;
 using cpu::tile_rows;
@@ -29,29 +31,6 @@ std::vector<Isa> instruction_sets() {
     for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512vnni})
         if (isa <= best_isa()) all.push_back(isa);
     return all;
-}
-
-// How a test fills its inputs: the extremes are where saturation and overflow hide.
-enum class Fill { random, lowest, highest, one_hot, signs };
-constexpr Fill fills[] = {Fill::random, Fill::lowest, Fill::highest, Fill::one_hot, Fill::signs};
-
-std::mt19937& rng() {
-    static std::mt19937 g(7);
-    return g;
-}
-int64_t uniform(int64_t lo, int64_t hi) { return std::uniform_int_distribution<int64_t>(lo, hi)(rng()); }
-
-template <typename T>
-void fill(T* x, int64_t n, int64_t lo, int64_t hi, Fill how) {
-    const int64_t hot = uniform(0, n - 1);
-    for (int64_t i = 0; i < n; ++i)
-        x[i] = static_cast<T>(how == Fill::random    ? uniform(lo, hi)
-                              : how == Fill::lowest  ? lo
-                              : how == Fill::highest ? hi
-                              : how == Fill::one_hot ? (i == hot  ? hi
-                                                        : lo <= 0 ? 0
-                                                                  : lo)
-                                                     : (uniform(0, 1) ? lo : hi));
 }
 
 // Exponents a requantization meets, and the ends of what dyadic() can yield.
@@ -484,59 +463,22 @@ std::shared_ptr<const Model> random_network(const vit::Dims& dims, float spread)
     return m;
 }
 
-std::vector<uint8_t> pictures(int side, int count, Fill how) {
-    std::vector<uint8_t> p(static_cast<size_t>(side * side * 3 * count));
-    fill(p.data(), static_cast<int64_t>(p.size()), 0, 255, how);
-    return p;
-}
-
 Calibration calibration_of(const Model& m) {
     const int side = m.graph->image_size;
     return calibrate(
         m, 2, [&](int64_t) { return pictures(side, 1, Fill::random); }, RangeMethod::mse, 2);
 }
 
-// Logits and all taps of `batch` pictures, cpu against reference: both with all taps and with none.
-void compare_networks(const std::shared_ptr<const QuantizedModel>& q, const std::vector<uint8_t>& pixels,
-                      int batch, const std::string& what, IntegerNetwork* previous = nullptr,
+// In every instruction set, on one thread and on two.
+void compare_networks(const std::shared_ptr<const QuantizedModel>& q, const Pixels& pixels, int batch,
+                      const std::string& what, IntegerNetwork* previous = nullptr,
                       std::unique_ptr<IntegerNetwork>* keep = nullptr) {
-    const size_t nodes = q->graph->nodes.size();
-    RunOptions all;
-    all.taps.assign(nodes, true);
-    const auto expected = reference::make_backend()->load(q)->run(pixels, batch, all);
+    const auto expected = expected_of(q, pixels, batch);
     for (const Isa isa : instruction_sets())
         for (const int threads : {1, 2}) {
             INFO(what << ", " << to_string(isa) << ", threads " << threads << ", batch " << batch);
             auto network = cpu::make_backend(threads, isa)->load(q, previous);
-            REQUIRE(network->run(pixels, batch, {})->integer_logits == expected->integer_logits);
-            const auto tapped = network->run(pixels, batch, all);
-            REQUIRE(tapped->integer_logits == expected->integer_logits);
-            REQUIRE(tapped->taps.size() == expected->taps.size());
-            for (size_t i = 0; i < nodes; ++i) {
-                INFO(q->graph->nodes[i].name);
-                REQUIRE(tapped->taps[i].node == expected->taps[i].node);
-                REQUIRE(tapped->taps[i].integers.shape == expected->taps[i].integers.shape);
-                REQUIRE(tapped->taps[i].integers.data == expected->taps[i].integers.data);
-            }
-            // The step outputs as the fused steps leave them: a tap for each that costs no fusing.
-            for (const Op op : {Op::pos_embed, Op::attn_context, Op::gelu, Op::residual_add}) {
-                RunOptions some;
-                for (const Node& n : q->graph->nodes) some.taps.push_back(n.op == op);
-                const auto fused = network->run(pixels, batch, some);
-                for (const Tap& tap : fused->taps) {
-                    INFO(q->graph->nodes[static_cast<size_t>(tap.node)].name << ", fused");
-                    REQUIRE(tap.integers.data == expected->tap(tap.node)->integers.data);
-                }
-            }
-            // LayerNorm asked for and attention not: one runs node by node, the other as it always does.
-            RunOptions norms;
-            for (const Node& n : q->graph->nodes) norms.taps.push_back(n.op == Op::layernorm);
-            REQUIRE(network->run(pixels, batch, norms)->integer_logits == expected->integer_logits);
-            // And what a smaller batch leaves in the buffers of a larger one does not matter.
-            REQUIRE(network->run(std::span(pixels).first(pixels.size() / static_cast<size_t>(batch)), 1, {})
-                        ->integer_logits ==
-                    std::vector<int32_t>(expected->integer_logits.begin(),
-                                         expected->integer_logits.begin() + q->graph->classes));
+            check_network(*network, *expected, pixels, batch);
             if (keep) *keep = std::move(network);
         }
 }
@@ -581,30 +523,7 @@ TEST_CASE("cpu equals reference at every width, preset and mode", "[cpu][network
         compare_networks(q, pixels, 2, what + ", requantized", previous.get(), &next);
         previous = std::move(next);
     };
-    for (const char* preset : {"refined", "paper"}) {
-        for (const char* spec : {"W8A8", "W6A6", "W4A8", "W4A4", "W2A4", "W8A8/8", "W8A8/11"}) {
-            QuantConfig c = QuantConfig::from_spec(spec);
-            c.set_preset(preset);
-            check(c, std::string(preset) + " " + spec);
-        }
-        for (int bits = 4; bits <= 16; bits += 3) {
-            QuantConfig c;
-            c.set_preset(preset);
-            c.logits_bits = bits;
-            c.shiftmax.k = 20 - bits;
-            check(c, std::string(preset) + ", logits " + std::to_string(bits) + ", softmax " +
-                         std::to_string(20 - bits));
-        }
-    }
-    for (const Mode mode : {Mode::exact, Mode::float_ops})
-        for (const char* glob : {"*", "blocks.1.*", "*softmax", "*norm*", "*fc1", "*proj", "input", "head"}) {
-            QuantConfig c;
-            QuantRule rule;
-            rule.glob = glob;
-            rule.mode = mode;
-            c.rules.push_back(rule);
-            check(c, std::string(to_string(mode)) + " " + glob);
-        }
+    for_every_configuration(check);
 }
 
 TEST_CASE("cpu equals reference on DeiT-T's blocks and the bundled model", "[cpu][network]") {
@@ -628,30 +547,9 @@ TEST_CASE("cpu runs one node alone as reference does", "[cpu][network]") {
         QuantConfig config = QuantConfig::from_spec(spec);
         config.logits_bits = spec[1] == '2' ? 12 : 8;
         const auto q = quantize(model, calibration_of(*model), config);
-        const auto reference = reference::make_backend()->load(q);
         for (const Isa isa : instruction_sets()) {
-            const auto network = cpu::make_backend(2, isa)->load(q);
-            for (size_t i = 1; i < q->graph->nodes.size(); ++i)
-                for (const Fill how : fills) {
-                    // Inputs no network would make: anything the grids allow.
-                    std::vector<IntTensor> inputs;
-                    for (const int in : q->graph->nodes[i].inputs) {
-                        const auto at = static_cast<size_t>(in);
-                        IntTensor t{q->graph->nodes[at].shape, {}, q->nodes[at]->out};
-                        t.data.resize(static_cast<size_t>(elements(t.shape)));
-                        fill(t.data.data(), static_cast<int64_t>(t.data.size()), t.grid.low(), t.grid.high(),
-                             how);
-                        inputs.push_back(std::move(t));
-                    }
-                    std::vector<const IntTensor*> pointers;
-                    for (const IntTensor& t : inputs) pointers.push_back(&t);
-                    INFO(to_string(isa) << " " << q->graph->nodes[i].name << " " << spec << " fill "
-                                        << static_cast<int>(how));
-                    const auto a = network->run_node(static_cast<int>(i), pointers),
-                               b = reference->run_node(static_cast<int>(i), pointers);
-                    REQUIRE(a.data == b.data);
-                    REQUIRE(a.shape == b.shape);
-                }
+            INFO(to_string(isa) << " " << spec);
+            check_nodes(*cpu::make_backend(2, isa)->load(q), q);
         }
     }
 }
@@ -668,15 +566,7 @@ TEST_CASE("cpu: a stop request ends the run, and timings name every node once", 
     CHECK_THROWS_AS(network->run(pixels, 1, options), Cancelled);
     options = {};
     options.time_nodes = true;
-    const auto trace = network->run(pixels, 1, options);
-    int next = 0;
-    for (const Timing& t : trace->timings) {
-        CHECK(t.first == next);
-        CHECK(t.last >= t.first);
-        CHECK(t.ms >= 0);
-        next = t.last + 1;
-    }
-    CHECK(next == static_cast<int>(q->graph->nodes.size()));
+    check_timings(*network->run(pixels, 1, options));
     CHECK_THROWS_AS(network->run(std::span(pixels).first(10), 1, {}), Error);
 }
 

@@ -16,8 +16,10 @@
 #include "engine/backends/reference/network.h"
 #include "engine/error.h"
 #include "tests/small_model.h"
+#include "tests/whole_networks.h"
 
 using namespace ivit;
+using namespace ivit::test;
 
 namespace {
 
@@ -27,77 +29,18 @@ bool gpu() {
     return why.empty();
 }
 
-// How a test fills its pictures: the extremes are where saturation and overflow hide.
-enum class Fill { random, lowest, highest, one_hot, signs };
-constexpr Fill fills[] = {Fill::random, Fill::lowest, Fill::highest, Fill::one_hot, Fill::signs};
-
-std::mt19937& rng() {
-    static std::mt19937 g(7);
-    return g;
-}
-int64_t uniform(int64_t lo, int64_t hi) { return std::uniform_int_distribution<int64_t>(lo, hi)(rng()); }
-
-template <typename T>
-void fill(std::vector<T>& x, int64_t lo, int64_t hi, Fill how) {
-    const size_t hot = static_cast<size_t>(uniform(0, static_cast<int64_t>(x.size()) - 1));
-    for (size_t i = 0; i < x.size(); ++i)
-        x[i] = static_cast<T>(how == Fill::random    ? uniform(lo, hi)
-                              : how == Fill::lowest  ? lo
-                              : how == Fill::highest ? hi
-                              : how == Fill::one_hot ? (i == hot ? hi : std::max<int64_t>(lo, 0))
-                                                     : (uniform(0, 1) ? lo : hi));
-}
-
-Pixels pictures(int side, int count, Fill how) {
-    Pixels p(static_cast<size_t>(side) * static_cast<size_t>(side) * 3 * static_cast<size_t>(count));
-    fill(p, 0, 255, how);
-    return p;
-}
-
 Calibration calibration_of(const Model& m) {
     return calibrate(
         m, 2, [&](int64_t i) { return test::picture(m.graph->image_size, static_cast<uint32_t>(i)); },
         RangeMethod::mse, 2);
 }
 
-RunOptions taps_of(const Graph& g, const std::function<bool(const Node&)>& wanted) {
-    RunOptions o;
-    for (const Node& n : g.nodes) o.taps.push_back(wanted(n));
-    return o;
-}
-
-// Logits and all taps of `batch` pictures, cuda against reference: with no tap, with all, and with the
-// outputs of fused steps alone, which cost no fusing.
 void compare_networks(Backend& backend, const std::shared_ptr<const QuantizedModel>& q, const Pixels& pixels,
                       int batch, const std::string& what, IntegerNetwork* previous = nullptr,
                       std::unique_ptr<IntegerNetwork>* keep = nullptr) {
     INFO(what << ", batch " << batch);
-    const RunOptions all = taps_of(*q->graph, [](const Node&) { return true; });
-    const auto expected = reference::make_backend()->load(q)->run(pixels, batch, all);
     auto network = backend.load(q, previous);
-    REQUIRE(network->run(pixels, batch, {})->integer_logits == expected->integer_logits);
-    const auto tapped = network->run(pixels, batch, all);
-    REQUIRE(tapped->integer_logits == expected->integer_logits);
-    REQUIRE(tapped->taps.size() == expected->taps.size());
-    for (size_t i = 0; i < tapped->taps.size(); ++i) {
-        INFO(q->graph->nodes[i].name);
-        REQUIRE(tapped->taps[i].node == expected->taps[i].node);
-        REQUIRE(tapped->taps[i].integers.shape == expected->taps[i].integers.shape);
-        REQUIRE(tapped->taps[i].integers.data == expected->taps[i].integers.data);
-    }
-    for (const Op op : {Op::pos_embed, Op::linear, Op::attn_context, Op::gelu, Op::residual_add}) {
-        const auto some =
-            network->run(pixels, batch, taps_of(*q->graph, [&](const Node& n) { return n.op == op; }));
-        for (const Tap& tap : some->taps) {
-            INFO(q->graph->nodes[static_cast<size_t>(tap.node)].name << ", fused");
-            REQUIRE(tap.integers.data == expected->tap(tap.node)->integers.data);
-        }
-    }
-    // What a larger batch left in the buffers does not matter to a smaller one.
-    REQUIRE(network->run(std::span(pixels).first(pixels.size() / static_cast<size_t>(batch)), 1, {})
-                ->integer_logits ==
-            std::vector<int32_t>(expected->integer_logits.begin(),
-                                 expected->integer_logits.begin() + q->graph->classes));
+    check_network(*network, *expected_of(q, pixels, batch), pixels, batch);
     if (keep) *keep = std::move(network);
 }
 
@@ -165,40 +108,7 @@ TEST_CASE("cuda equals reference at every width, preset and mode", "[cuda][gpu]"
         compare_networks(*backend, q, pixels, 2, what + ", requantized", previous.get(), &next);
         previous = std::move(next);
     };
-    for (const char* preset : {"refined", "paper"}) {
-        for (const char* spec : {"W8A8", "W6A6", "W4A8", "W4A4", "W2A4", "W8A8/8", "W8A8/11"}) {
-            QuantConfig c = QuantConfig::from_spec(spec);
-            c.set_preset(preset);
-            check(c, std::string(preset) + " " + spec);
-        }
-        for (int bits = 4; bits <= 16; bits += 3) {
-            QuantConfig c;
-            c.set_preset(preset);
-            c.logits_bits = bits;
-            c.shiftmax.k = 20 - bits;
-            check(c, std::string(preset) + ", logits " + std::to_string(bits) + ", softmax " +
-                         std::to_string(20 - bits));
-        }
-    }
-    for (int trial = 0; trial < 12; ++trial) {
-        QuantConfig c;
-        for (ShiftParams* p : {&c.shiftmax, &c.shiftgelu}) {
-            p->n = static_cast<int>(uniform(1, 30));
-            p->M = static_cast<int>(uniform(20, 62));
-            p->t = static_cast<int>(uniform(0, 8));
-        }
-        c.shiftgelu.row_pivot = trial % 2 == 1;
-        check(c, "parameters " + c.to_json().dump());
-    }
-    for (const Mode mode : {Mode::exact, Mode::float_ops})
-        for (const char* glob : {"*", "blocks.1.*", "*softmax", "*norm*", "*fc1", "*proj", "input", "head"}) {
-            QuantConfig c;
-            QuantRule rule;
-            rule.glob = glob;
-            rule.mode = mode;
-            c.rules.push_back(rule);
-            check(c, std::string(to_string(mode)) + " " + glob);
-        }
+    for_every_configuration(check);
 }
 
 TEST_CASE("cuda: networks of every narrow width, mixed ones too, run fused and equal reference",
@@ -500,28 +410,8 @@ TEST_CASE("cuda runs one node alone as reference does", "[cuda][gpu]") {
             config.set_preset(preset);
             config.logits_bits = spec[1] == '2' ? 12 : 8;
             const auto q = quantize(model, calibration_of(*model), config);
-            const auto reference = reference::make_backend()->load(q);
-            const auto network = backend->load(q);
-            for (size_t i = 1; i < q->graph->nodes.size(); ++i)
-                for (const Fill how : fills) {
-                    // Inputs no network would make: anything the grids allow.
-                    std::vector<IntTensor> inputs;
-                    for (const int in : q->graph->nodes[i].inputs) {
-                        const auto at = static_cast<size_t>(in);
-                        IntTensor t{q->graph->nodes[at].shape, {}, q->nodes[at]->out};
-                        t.data.resize(static_cast<size_t>(elements(t.shape)));
-                        fill(t.data, t.grid.low(), t.grid.high(), how);
-                        inputs.push_back(std::move(t));
-                    }
-                    std::vector<const IntTensor*> pointers;
-                    for (const IntTensor& t : inputs) pointers.push_back(&t);
-                    INFO(q->graph->nodes[i].name << " " << spec << " " << preset << " fill "
-                                                 << static_cast<int>(how));
-                    const auto a = network->run_node(static_cast<int>(i), pointers),
-                               b = reference->run_node(static_cast<int>(i), pointers);
-                    REQUIRE(a.data == b.data);
-                    REQUIRE(a.shape == b.shape);
-                }
+            INFO(spec << " " << preset);
+            check_nodes(*backend->load(q), q);
         }
 }
 
@@ -541,15 +431,7 @@ TEST_CASE("cuda: a stop request ends the run, timings name every node once, bad 
     options.time_nodes = true;
     for (const bool taps : {false, true}) {
         options.taps.assign(q->graph->nodes.size(), taps);
-        const auto trace = network->run(pixels, 2, options);
-        int next = 0;
-        for (const Timing& t : trace->timings) {
-            CHECK(t.first == next);
-            CHECK(t.last >= t.first);
-            CHECK(t.ms >= 0);
-            next = t.last + 1;
-        }
-        CHECK(next == static_cast<int>(q->graph->nodes.size()));
+        check_timings(*network->run(pixels, 2, options));
     }
     CHECK_THROWS_AS(network->run(std::span(pixels).first(10), 1, {}), Error);
     CHECK(cuda::device_ms(*network, pixels, 2, 3).size() == 3);
