@@ -70,6 +70,7 @@ struct ThreadPool::State {
     // Says where thread `index`, which calls, runs, and whether another one does.
     bool shares_core(int index) {
         const int core = sched_getcpu();
+        if (core < 0) return false;
         flags[static_cast<size_t>(index)].core.store(core, std::memory_order_relaxed);
         for (size_t i = 0; i < flags.size(); ++i)
             if (static_cast<int>(i) != index && flags[i].core.load(std::memory_order_relaxed) == core)
