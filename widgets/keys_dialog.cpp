@@ -5,6 +5,7 @@
 #include <QMainWindow>
 #include <QMenu>
 #include <QMenuBar>
+#include <QScreen>
 #include <QTextBrowser>
 #include <QVBoxLayout>
 
@@ -47,6 +48,6 @@ void show_keys(QMainWindow& window) {
     text->setAccessibleName(QStringLiteral("Keys"));
     auto* layout = new QVBoxLayout(dialog);
     layout->addWidget(text);
-    dialog->resize(460, 640);
+    dialog->resize(QSize(460, 640).boundedTo(dialog->screen()->availableSize() * 0.9));
     dialog->show();  // not modal: it may stay beside the window while one learns
 }

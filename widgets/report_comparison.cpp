@@ -7,6 +7,7 @@
 #include <QFileInfo>
 #include <QHeaderView>
 #include <QPushButton>
+#include <QScreen>
 #include <QSettings>
 #include <QSortFilterProxyModel>
 #include <QSplitter>
@@ -192,7 +193,7 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
     layout->addLayout(top);
     layout->addWidget(problem_);
     layout->addWidget(split, 1);
-    resize(1280, 760);
+    resize(QSize(1280, 760).boundedTo(screen()->availableSize() * 0.9));
     connect(&Theme::instance(), &Theme::changed, this, &ReportComparison::refresh);
     refresh();
 }

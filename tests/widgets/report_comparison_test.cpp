@@ -8,6 +8,7 @@
 #include <QMenu>
 #include <QMenuBar>
 #include <QPushButton>
+#include <QScreen>
 #include <QTemporaryDir>
 #include <catch2/catch.hpp>
 #include <fstream>
@@ -73,6 +74,8 @@ TEST_CASE("comparison: two reports, every number theirs", "[comparison]") {
     ReportComparison* page = w.comparison();
     REQUIRE(page);
     CHECK(page->isVisible());
+    const QSize room = page->screen()->availableSize() * 0.9;
+    CHECK(page->size().boundedTo(room) == page->size());
     CHECK_FALSE(page->isModal());
     CHECK(page->nodes()->model()->rowCount() == 0);
 
