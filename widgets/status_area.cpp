@@ -10,6 +10,12 @@
 #include "widgets/numbers.h"
 #include "widgets/theme.h"
 
+namespace {
+
+constexpr int news_ms = 8000, warning_ms = 20000;
+
+}  // namespace
+
 StatusArea::StatusArea(QWidget* parent)
     : QWidget(parent),
       figures_(new QLabel),
@@ -61,6 +67,9 @@ void StatusArea::say(const QString& sentence, bool warning) {
     if (sentence.isEmpty()) return;
     history_ << QTime::currentTime().toString(QStringLiteral("HH:mm:ss  ")) + sentence;
     while (history_.size() > 40) history_.removeFirst();
+    // News that comes right behind a warning ("Opened …") would hide it before anybody has read it.
+    if (!warning && warns_ && fade_.isActive() && fade_.remainingTime() > warning_ms - news_ms) return;
+    warns_ = warning;
     const QString marked = (warning ? QStringLiteral("⚠ ") : QString()) + sentence;
     QPalette p = palette();
     p.setColor(QPalette::WindowText, warning ? Theme::instance().warning() : Theme::instance().muted());
@@ -68,7 +77,7 @@ void StatusArea::say(const QString& sentence, bool warning) {
     message_->set_text(marked);
     message_->setMinimumWidth(
         std::min(320, message_->sizeHint().width()));  // before what has stood there all along
-    fade_.start(warning ? 20000 : 8000);
+    fade_.start(warning ? warning_ms : news_ms);
 }
 
 void StatusArea::set_results(const Shown& shown, const LatencySamples& latency) {

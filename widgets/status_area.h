@@ -17,6 +17,8 @@ class StatusArea : public QWidget {
     void set_results(const Shown& shown, const LatencySamples& latency);
     void say(const QString& sentence, bool warning);
     const QStringList& history() const { return history_; }
+    // The newest message, as long as it stands there; a warning stands for some seconds whatever comes.
+    QString message() const { return message_->text(); }
     // What stands there, without markup: "integer 4.0 ms, float 15.8 ms, 3.9×, cpu, 2 threads, mse ranges
     // from …".
     QString figures() const { return figures_->accessibleDescription(); }
@@ -26,5 +28,6 @@ class StatusArea : public QWidget {
     ElidedLabel *origin_, *message_;  // why no GPU, and the calibration; what has just happened
     QToolButton* log_;
     QTimer fade_;
+    bool warns_ = false;   // the newest message shown
     QStringList history_;  // newest last
 };

@@ -17,6 +17,18 @@
 
 using fixture::wait_until;
 
+TEST_CASE("window: news right behind a warning does not hide it", "[window]") {
+    StatusArea status;
+    status.say("Opened a", false);
+    CHECK(status.message() == "Opened a");
+    status.say("b: there is no such file", true);
+    status.say("Opened c", false);
+    CHECK(status.message().contains("b: there is no such file"));
+    CHECK(status.history().last().contains("Opened c"));
+    status.say("d is broken", true);
+    CHECK(status.message().contains("d is broken"));
+}
+
 TEST_CASE("window: broken, missing and oddly named files are quiet marks", "[window]") {
     Opened o(1);
     MainWindow& w = o.window;
