@@ -13,6 +13,9 @@
 namespace {
 
 constexpr int news_ms = 8000, warning_ms = 20000;
+// For so long news do not hide a warning. No news have more left, so that what has is a warning.
+constexpr int unread_ms = 8000;
+static_assert(news_ms <= warning_ms - unread_ms);
 
 }  // namespace
 
@@ -68,8 +71,7 @@ void StatusArea::say(const QString& sentence, bool warning) {
     history_ << QTime::currentTime().toString(QStringLiteral("HH:mm:ss  ")) + sentence;
     while (history_.size() > 40) history_.removeFirst();
     // News that comes right behind a warning ("Opened …") would hide it before anybody has read it.
-    if (!warning && warns_ && fade_.isActive() && fade_.remainingTime() > warning_ms - news_ms) return;
-    warns_ = warning;
+    if (!warning && fade_.remainingTime() > warning_ms - unread_ms) return;
     const QString marked = (warning ? QStringLiteral("⚠ ") : QString()) + sentence;
     QPalette p = palette();
     p.setColor(QPalette::WindowText, warning ? Theme::instance().warning() : Theme::instance().muted());

@@ -28,6 +28,5 @@ class StatusArea : public QWidget {
     ElidedLabel *origin_, *message_;  // why no GPU, and the calibration; what has just happened
     QToolButton* log_;
     QTimer fade_;
-    bool warns_ = false;   // the newest message shown
     QStringList history_;  // newest last
 };
