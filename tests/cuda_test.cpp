@@ -331,12 +331,16 @@ TEST_CASE("cuda: half a block as one kernel gives the same bits", "[cuda][gpu]")
     const auto backend = cuda::make_backend();
     const bool hopper = backend->info().isa == "sm_90a";
     for (const auto& dims : std::vector<vit::Dims>{
-             {8, 8, 192, 3, 768, 1, 10, 1e-6f},    // 2 tokens: clusters of one block
-             {16, 4, 384, 6, 1536, 1, 10, 1e-6f},  // 17: one token in the last tile
-             {28, 4, 192, 3, 768, 2, 10, 1e-6f},   // 50
-             {56, 4, 384, 6, 1536, 1, 10, 1e-6f},  // 197
-             {60, 4, 192, 3, 768, 1, 10, 1e-6f},   // 226: clusters of 15
-             {64, 4, 192, 3, 768, 1, 10, 1e-6f},   // 257: one more than it takes
+             {8, 8, 192, 3, 768, 1, 10, 1e-6f},     // 2 tokens: clusters of one block
+             {16, 4, 384, 6, 1536, 1, 10, 1e-6f},   // 17: one token in the last tile
+             {28, 4, 192, 3, 768, 2, 10, 1e-6f},    // 50
+             {56, 4, 384, 6, 1536, 1, 10, 1e-6f},   // 197
+             {60, 4, 192, 3, 768, 1, 10, 1e-6f},    // 226: clusters of 15
+             {64, 4, 192, 3, 768, 1, 10, 1e-6f},    // 257: one more than it takes
+             {8, 8, 768, 12, 3072, 1, 10, 1e-6f},   // 2 tokens, wide
+             {28, 4, 768, 12, 3072, 1, 10, 1e-6f},  // 50
+             {56, 4, 768, 12, 3072, 1, 10, 1e-6f},  // 197
+             {60, 4, 768, 12, 3072, 1, 10, 1e-6f},  // 226: clusters of 8
          }) {
         const auto model = test::small_model(8, dims);
         const Calibration calibration = calibration_of(*model);
@@ -346,18 +350,19 @@ TEST_CASE("cuda: half a block as one kernel gives the same bits", "[cuda][gpu]")
             const auto network = backend->load(q);
             if (hopper) {
                 INFO(tokens << " tokens, " << spec);
-                CHECK(cuda::fused_blocks(*network, 1) == (tokens <= 256 ? dims.depth : 0));
+                const int attention = tokens <= 256 ? dims.depth : 0, mlp = dims.width < 768 ? dims.depth : 0;
+                CHECK(cuda::fused_halves(*network, 1) == cuda::FusedHalves{attention, mlp});
                 cuda::force_tile(*network, "rows16");
-                CHECK(cuda::fused_blocks(*network, 1) == 0);
+                CHECK(cuda::fused_halves(*network, 1) == cuda::FusedHalves{});
                 cuda::force_tile(*network, "");
             }
             for (const Fill how : fills) {
-                const auto pixels = pictures(dims.image_size, 2, how);
-                const auto expected = cpu::make_backend(0)->load(q)->run(pixels, 2, {})->integer_logits;
-                for (const int batch : {1, 2}) {
+                const auto pixels = pictures(dims.image_size, 4, how);
+                const auto expected = cpu::make_backend(0)->load(q)->run(pixels, 4, {})->integer_logits;
+                for (const int batch : {1, 2, 4}) {
                     INFO(tokens << " tokens, width " << dims.width << ", " << spec << ", fill "
                                 << static_cast<int>(how) << ", batch " << batch);
-                    const auto some = std::span(pixels).first(pixels.size() / 2 * static_cast<size_t>(batch));
+                    const auto some = std::span(pixels).first(pixels.size() / 4 * static_cast<size_t>(batch));
                     REQUIRE(network->run(some, batch, {})->integer_logits ==
                             std::vector<int32_t>(expected.begin(), expected.begin() + 10 * batch));
                 }

@@ -130,8 +130,10 @@ void run(const std::string& arch, int batch, bool json, bool steps, const std::s
         "TOP/s\n",
         arch.c_str(), spec.c_str(), batch, cuda::pictures_at_once(*network, batch), l.median, l.min, l.p95,
         1000.0 * batch / l.median, top_per_s);
-    if (const int blocks = cuda::fused_blocks(*network, cuda::pictures_at_once(*network, batch)); blocks > 0)
-        std::printf("%-24s             %d blocks as two kernels each\n", "", blocks);
+    const cuda::FusedHalves halves = cuda::fused_halves(*network, cuda::pictures_at_once(*network, batch));
+    if (halves.attention + halves.mlp > 0)
+        std::printf("%-24s             one kernel each: %d attention halves, %d MLP halves\n", "",
+                    halves.attention, halves.mlp);
     std::vector<double> whole;
     for (int i = 0; i < std::min(runs, 20) + 3; ++i) {
         const auto trace = network->run(pixels, batch, {});

@@ -18,7 +18,7 @@ std::vector<Timing> step_ms(IntegerNetwork&, std::span<const uint8_t>, int, int)
     throw Error(unavailable(), "cuda");
 }
 
-int fused_blocks(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
+FusedHalves fused_halves(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
 
 int pictures_at_once(IntegerNetwork&, int) { throw Error(unavailable(), "cuda"); }
 

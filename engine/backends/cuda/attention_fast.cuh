@@ -11,10 +11,11 @@
 
 namespace ivit::cuda {
 
-// As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them.
-template <int D_, int chunks_, int warps_, bool split_, int blocks_>
+// As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them. groups: of
+// so many warps, each with a tile of its own, in a block whose warps split the tokens.
+template <int D_, int chunks_, int warps_, bool split_, int blocks_, int groups_ = 1>
 struct Shape {
-    static constexpr int D = D_, chunks = chunks_, warps = warps_, blocks = blocks_;
+    static constexpr int D = D_, chunks = chunks_, warps = warps_, blocks = blocks_, groups = groups_;
     static constexpr bool split = split_;
     static constexpr int tokens = 32 * chunks * (split ? warps : 1);  // at most
     static constexpr int least_tokens = split ? 1 : 32 * (chunks - 1) + 1;
@@ -99,7 +100,13 @@ template <class S, bool bytes, class Wait = Nothing>
 __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& at, int tile,
                                        const uint32_t (&q)[S::D / 32][4], const Wait& values_there = {}) {
     constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
-    const int warp = threadIdx.x >> 5, lane = lane_id(), g = lane >> 2, t = lane & 3;
+    const int warp = (threadIdx.x >> 5) % S::warps, lane = lane_id(), g = lane >> 2, t = lane & 3;
+    const auto all_wait = [] {
+        if constexpr (S::groups == 1)
+            __syncthreads();
+        else
+            named_barrier(1 + threadIdx.x / (32 * S::warps), 32 * S::warps);
+    };
     const int padded = (p.tokens + 31) & ~31;
     const int first = S::split ? warp * 32 * S::chunks : 0;  // token of this warp's first logit
     // Logits count from the grid's lowest: 0 .. span.
@@ -163,7 +170,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
             tops[g * S::warps + warp] = most[0];
             tops[(g + 8) * S::warps + warp] = most[1];
         }
-        __syncthreads();
+        all_wait();
 #pragma unroll
         for (int h = 0; h < 2; ++h)
 #pragma unroll
@@ -228,7 +235,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
             const uint64_t sum = exponentials(h, x[h]);
             if (t == 0) totals[warp * 16 + g + 8 * h] = sum;
         }
-        __syncthreads();
+        all_wait();
         // The four lanes of a row would add and divide the same numbers: even ones take row g, odd ones row
         // g + 8.
         uint64_t sum = 0;
@@ -295,7 +302,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
             mine[0] = make_uint4(low[c][0], low[c][1], low[c][2], low[c][3]);
             mine[32] = make_uint4(high[c][0], high[c][1], high[c][2], high[c][3]);
         }
-        __syncthreads();
+        all_wait();
         values_there();
         const int d = warp % (D / 16), part = warp / (D / 16);
         Sums o;
@@ -311,11 +318,11 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
         } else {
             // Each part finishes eight of the rows.
             sums[warp * 32 + lane] = part ? o.of(0) : o.of(1);
-            __syncthreads();
+            all_wait();
             const int4 mine = part ? o.of(1) : o.of(0), other = sums[(warp ^ (D / 16)) * 32 + lane];
             put(d, part, make_int4(mine.x + other.x, mine.y + other.y, mine.z + other.z, mine.w + other.w));
         }
-        if (at.again) __syncthreads();
+        if (at.again) all_wait();
     }
 }
 

@@ -11,9 +11,12 @@ namespace ivit::cuda {
 // I-LayerNorm, qkv, and attention of each head.
 struct BlockAttention {
     LayerNorm norm;
-    const int8_t* w = nullptr;  // qkv: Cut::heads
-    Columns columns;            // of qkv
-    Attention attention;        // without its qkv
+    // Of qkv, either or null: Cut::heads; and as Linear has them, paired_row.
+    const int8_t* w = nullptr;
+    const int8_t* w_side = nullptr;
+    int32_t ldw = 0, w_rows = 0;
+    Columns columns;      // of qkv
+    Attention attention;  // without its qkv
 };
 
 // proj + residual, I-LayerNorm, fc1, GELU, fc2 + residual; w of the three products: cut as MlpSlabs tells.
@@ -30,8 +33,12 @@ struct MlpSlabs {
 Slabs qkv_slabs(int32_t width);
 MlpSlabs mlp_slabs(int32_t width);
 
+// Whether there is a kernel for so many heads and tokens, whose clusters can all run at once.
 bool block_attention_fits(const BlockAttention& p, const Launch& at);
 void block_attention(const BlockAttention& p, const Launch& at);
+// The one with 32 tokens a block instead of 16: what the other does not take.
+bool block_attention_wide_fits(const BlockAttention& p, const Launch& at);
+void block_attention_wide(const BlockAttention& p, const Launch& at);
 bool block_mlp_fits(const BlockMlp& p, const Launch& at);
 void block_mlp(const BlockMlp& p, const Launch& at);
 

@@ -2,12 +2,7 @@
 // I-LayerNorm, qkv and attention in one kernel (block.h). A cluster of blocks takes a head, each block 16
 // tokens: it normalizes them, multiplies them by the head's q, k and v, whose weights have come before the
 // kernel in front has ended, sends its keys and values to the others, and attends for its queries.
-#include "engine/backends/cuda/attention_fast.cuh"
-#include "engine/backends/cuda/block.cuh"
-#include "engine/backends/cuda/block.h"
-#include "engine/backends/cuda/cluster.cuh"
-#include "engine/backends/cuda/copy_engine.cuh"
-#include "engine/backends/cuda/layernorm.cuh"
+#include "engine/backends/cuda/block_attention.cuh"
 #include "engine/backends/cuda/prepare.h"
 
 namespace ivit::cuda {
@@ -147,11 +142,6 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
 #endif
 }
 
-// Whether everything between is bytes of the whole range.
-bool all_bytes(const BlockAttention& p) {
-    return attention_bytes(p.attention) && whole_bytes(p.norm.columns) && whole_bytes(p.columns);
-}
-
 // Calls f with the kernel for rows of `width`; not at all where there is none.
 template <class F>
 void with_kernel(int width, bool bytes, const F& f) {
@@ -160,11 +150,6 @@ void with_kernel(int width, bool bytes, const F& f) {
     };
     of.template operator()<3>();
     of.template operator()<6>();
-}
-
-dim3 grid_of(const BlockAttention& p) {
-    return {static_cast<unsigned>((p.attention.tokens + 15) / 16), static_cast<unsigned>(p.attention.heads),
-            static_cast<unsigned>(p.attention.batch)};
 }
 
 }  // namespace
@@ -186,27 +171,33 @@ void prepare_block_attention(const Launch& at) {
             });
 }
 
-bool block_attention_fits(const BlockAttention& p, const Launch& at) {
+namespace {
+
+bool narrow_fits(const BlockAttention& p, const Launch& at) {
     const Attention& a = p.attention;
-    if (!copy_engine_ready() || at.arch != 90 || !attention_usual(a) || a.padded != S::D ||
-        a.heads * S::D != p.norm.cols || a.tokens > S::tokens || !p.norm.columns.fits || !p.columns.fits)
-        return false;
-    const Places places(a.tokens, p.norm.cols);
-    if (static_cast<size_t>(places.bytes) > at.shared_limit) return false;
+    if (!attention_half_usual(p, at) || !p.w || a.tokens > S::tokens) return false;
+    const auto bytes = static_cast<size_t>(Places(a.tokens, p.norm.cols).bytes);
     bool fits = false;
     with_kernel(p.norm.cols, all_bytes(p), [&](auto kernel) {
-        const dim3 grid = grid_of(p);
-        const int clusters = clusters_at_once(kernel, grid.x, threads, static_cast<size_t>(places.bytes));
-        fits = static_cast<unsigned>(clusters) >= grid.y * grid.z;
+        const dim3 grid = head_grid(a, 16);
+        fits = bytes <= at.shared_limit &&
+               clusters_at_once(kernel, grid.x, threads, bytes) >= static_cast<int>(grid.y * grid.z);
     });
     return fits;
 }
 
+}  // namespace
+
+bool block_attention_fits(const BlockAttention& p, const Launch& at) {
+    return narrow_fits(p, at) || block_attention_wide_fits(p, at);
+}
+
 void block_attention(const BlockAttention& p, const Launch& at) {
-    const Places places(p.attention.tokens, p.norm.cols);
-    const dim3 grid = grid_of(p);
+    if (!narrow_fits(p, at)) return block_attention_wide(p, at);
+    const auto bytes = static_cast<size_t>(Places(p.attention.tokens, p.norm.cols).bytes);
+    const dim3 grid = head_grid(p.attention, 16);
     with_kernel(p.norm.cols, all_bytes(p), [&](auto kernel) {
-        start<BlockAttention>(kernel, p, grid, dim3(threads), static_cast<size_t>(places.bytes), at, grid.x);
+        start<BlockAttention>(kernel, p, grid, dim3(threads), bytes, at, grid.x);
     });
 }
 

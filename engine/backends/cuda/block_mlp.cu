@@ -267,8 +267,8 @@ void prepare_block_mlp(const Launch& at) {
 }
 
 bool block_mlp_fits(const BlockMlp& p, const Launch& at) {
-    if (!copy_engine_ready() || at.arch != 90 || p.fc1.cols != 4 * p.norm.cols || !p.proj.columns.fits ||
-        !p.norm.columns.fits || !p.fc1.columns.fits || !p.fc2.columns.fits)
+    if (!copy_engine_ready() || at.arch != 90 || !p.fc1.w || p.fc1.cols != 4 * p.norm.cols ||
+        !p.proj.columns.fits || !p.norm.columns.fits || !p.fc1.columns.fits || !p.fc2.columns.fits)
         return false;
     bool fits = false;
     with_kernel(p.norm.cols, whole_bytes(p.norm.columns), false, [&]<class P>(auto kernel, P places) {

@@ -40,6 +40,15 @@ __device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap& map, in
         "l"(&map), "r"(x), "r"(y), "r"(barrier)
         : "memory");
 }
+// The same to this place in all blocks of the cluster whose bits are set, at their own barriers.
+__device__ __forceinline__ void load_box_to_all(uint32_t to, const CUtensorMap& map, int x, int y,
+                                                uint32_t barrier, int blocks) {
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+        "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
+        "l"(&map), "r"(x), "r"(y), "r"(barrier), "h"(static_cast<uint16_t>(blocks))
+        : "memory");
+}
 // Brings bytes that lie in a row: 16-byte places and a multiple of 16 of them.
 __device__ __forceinline__ void load_bytes(uint32_t to, const void* from, int bytes, uint32_t barrier) {
     asm volatile(

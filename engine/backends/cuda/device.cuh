@@ -148,6 +148,12 @@ __device__ __forceinline__ void touch(const Args& args) {
     for (size_t i = 0; i < sizeof(Args) / 4; i += 16) asm volatile("" ::"r"(words[i]));
 }
 
+// Until so many threads, whole warps, have come to this barrier of the block: 1 .. 15, as __syncthreads has
+// the first.
+__device__ __forceinline__ void named_barrier(int which, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(which), "r"(threads) : "memory");
+}
+
 // ---- Warp-wide.
 __device__ __forceinline__ int lane_id() { return threadIdx.x & 31; }
 __device__ __forceinline__ int warp_sum(int v) {

@@ -129,10 +129,11 @@ __device__ __forceinline__ uint4 add_position8(const Linear& p, int token, int c
         y[e] = (token == 0 ? 0 : clamp32(y[e], p.columns.low, p.columns.top)) + add[e];
     return pack8_s16(y, p.low2, p.top2);
 }
-// Eight bytes on the grid of the columns.
+// Eight bytes on the grid of the columns. whole: that is all bytes.
+template <bool whole = false>
 __device__ __forceinline__ uint2 bytes8(const Columns& columns, const int (&y)[8]) {
     uint2 eight = make_uint2(pack4(y[0], y[1], y[2], y[3]), pack4(y[4], y[5], y[6], y[7]));
-    if (columns.spare > 0)
+    if (!whole && columns.spare > 0)
         eight = make_uint2(shift_bytes(eight.x, columns.spare), shift_bytes(eight.y, columns.spare));
     return eight;
 }

@@ -15,36 +15,6 @@ struct Args {
     int32_t ldo;
 };
 
-// The parameters in shared memory, where each row finds them again: of eight channels four times two r, twice
-// four m, eight s, each kind in a plane of its own, so that neighbouring lanes read neighbouring words.
-template <int eights>
-struct Parameters {
-    longlong2 r[4][eights];
-    int4 m[2][eights];
-    uint2 s[eights];
-
-    __device__ __forceinline__ void fill(const Columns& p, int cols) {
-        for (int i = threadIdx.x; i < (cols + 7) / 8; i += blockDim.x) {
-            const Columns8 q(p, 8 * i);
-#pragma unroll
-            for (int e = 0; e < 4; ++e) r[e][i] = make_longlong2(q.r[2 * e], q.r[2 * e + 1]);
-#pragma unroll
-            for (int e = 0; e < 2; ++e)
-                m[e][i] = make_int4(q.m[4 * e], q.m[4 * e + 1], q.m[4 * e + 2], q.m[4 * e + 3]);
-            s[i] = make_uint2(q.s[0], q.s[1]);
-        }
-    }
-    __device__ __forceinline__ Columns8 at(int c) const {
-        Columns8 q;
-#pragma unroll
-        for (int e = 0; e < 4; ++e) *reinterpret_cast<longlong2*>(&q.r[2 * e]) = r[e][c / 8];
-#pragma unroll
-        for (int e = 0; e < 2; ++e) *reinterpret_cast<int4*>(&q.m[4 * e]) = m[e][c / 8];
-        *reinterpret_cast<uint2*>(&q.s[0]) = s[c / 8];
-        return q;
-    }
-};
-
 // L lanes a row, R rows at once; a block goes on with the next rows while there are any, which are on their
 // way meanwhile. out [rows, ldo]; channels past cols are written as zeros up to the next multiple of 8, those
 // after that were zero from the start.
@@ -52,7 +22,7 @@ template <int L, int I, int R>
 __global__ void __launch_bounds__(32 * warps, R* I <= 6 ? 4 : 2)
     layernorm_kernel(const __grid_constant__ Args a) {
     constexpr int at_once = 32 / L, rows = warps * at_once * R;
-    __shared__ Parameters<L * I> parameters;
+    __shared__ NormParameters<L * I> parameters;
     const int mine = (threadIdx.x >> 5) * at_once * R + lane_id() / L;
     uint4 x[R][I], next_x[R][I];
     bool there[R], next_there[R];
@@ -67,18 +37,29 @@ __global__ void __launch_bounds__(32 * warps, R* I <= 6 ? 4 : 2)
         load_rows<L, I, R>(a.p, in, is, to);
     };
     let_next_start();
-    parameters.fill(a.p.columns, a.p.cols);
+    for (int i = threadIdx.x; i < (a.p.cols + 7) / 8; i += blockDim.x)
+        parameters.put(i, Columns8(a.p.columns, 8 * i));
     wait_for_inputs();
     load(blockIdx.x * rows, x, there);
     __syncthreads();
     for (int first = blockIdx.x * rows; first < a.rows; first += gridDim.x * rows) {
         load(first + gridDim.x * rows, next_x, next_there);
-        normalize_rows<L, I, R>(
-            a.p, x, there, [&](int c) { return parameters.at(c); },
-            [&](int i, int c, uint2 bytes) {
-                *reinterpret_cast<uint2*>(a.out + static_cast<int64_t>(first + mine + i * at_once) * a.ldo +
-                                          c) = bytes;
-            });
+        const Deviations<R> by = deviations<L, I, R>(a.p, x);
+        const auto put = [&]<bool fits>() {
+#pragma unroll
+            for (int j = 0; j < I; ++j)
+                normalize_eights<L, I, R, fits, false>(
+                    a.p, x, j, by, [&](int c) { return parameters.at(c); },
+                    [&](int i, int c, uint2 bytes) {
+                        if (there[i])
+                            *reinterpret_cast<uint2*>(
+                                a.out + static_cast<int64_t>(first + mine + i * at_once) * a.ldo + c) = bytes;
+                    });
+        };
+        if (a.p.columns.fits)
+            put.template operator()<true>();
+        else
+            put.template operator()<false>();
 #pragma unroll
         for (int i = 0; i < R; ++i) {
             there[i] = next_there[i];

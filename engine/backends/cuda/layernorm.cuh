@@ -18,7 +18,7 @@ __device__ __forceinline__ int add_both(uint32_t two, int c) {
 
 // Eight channels of a row: x of the residual stream, the row's mean and its inverse root f. |d * f| < 2^31
 // because |d| <= floor(sqrt(v)). fits: Columns::fits.
-template <bool fits>
+template <bool fits, bool whole = false>
 __device__ __forceinline__ uint2 normalize8(const LayerNorm& p, const Columns8& q, const uint4& x, int mean,
                                             uint32_t f) {
     const uint32_t w[4] = {x.x, x.y, x.z, x.w};
@@ -33,7 +33,7 @@ __device__ __forceinline__ uint2 normalize8(const LayerNorm& p, const Columns8& 
             y[e] = static_cast<int>(
                 arith::clamp(scale_any(z, q.m[e], q.r[e], q.shift(e)), INT32_MIN, INT32_MAX));
     }
-    return bytes8(p.columns, y);
+    return bytes8<whole>(p.columns, y);
 }
 
 // floor((2 sum + C) / 2C), the rounded mean of C channels, moved into non-negative numbers and back.
@@ -44,7 +44,7 @@ __device__ __forceinline__ int layernorm_mean(const LayerNorm& p, int sum) {
 // Adds two channels to a row's sum and its sum of squares.
 __device__ __forceinline__ void add_up(uint32_t two, int& sum, int64_t& squares) {
     const int first = static_cast<int16_t>(two), second = static_cast<int>(two) >> 16;
-    sum += first + second;
+    sum = add_both(two, sum);
     squares = multiply_add(first, first, squares);
     squares = multiply_add(second, second, squares);
 }
@@ -76,6 +76,34 @@ __device__ __forceinline__ uint64_t lanes_sum52(uint64_t v) {
     }
 }
 
+// The parameters in shared memory, where each row finds them again: of eight channels four times two r, twice
+// four m, eight s, each kind in a plane of its own, so that neighbouring lanes read neighbouring words.
+template <int eights>
+struct NormParameters {
+    longlong2 r[4][eights];
+    int4 m[2][eights];
+    uint2 s[eights];
+
+    // Of channels 8 i .. + 7.
+    __device__ __forceinline__ void put(int i, const Columns8& q) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) r[e][i] = make_longlong2(q.r[2 * e], q.r[2 * e + 1]);
+#pragma unroll
+        for (int e = 0; e < 2; ++e)
+            m[e][i] = make_int4(q.m[4 * e], q.m[4 * e + 1], q.m[4 * e + 2], q.m[4 * e + 3]);
+        s[i] = make_uint2(q.s[0], q.s[1]);
+    }
+    __device__ __forceinline__ Columns8 at(int c) const {
+        Columns8 q;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) *reinterpret_cast<longlong2*>(&q.r[2 * e]) = r[e][c / 8];
+#pragma unroll
+        for (int e = 0; e < 2; ++e) *reinterpret_cast<int4*>(&q.m[4 * e]) = m[e][c / 8];
+        *reinterpret_cast<uint2*>(&q.s[0]) = s[c / 8];
+        return q;
+    }
+};
+
 // R rows of the residual stream by every L lanes of a warp: lane l has channels 8 (l + L j) .. + 7 of each,
 // zeros where they are none (8 L I >= cols). in, there: of this lane's rows.
 template <int L, int I, int R>
@@ -92,68 +120,52 @@ __device__ __forceinline__ void load_rows(const LayerNorm& p, const int16_t* con
         }
 }
 
-// Normalizes them and hands eight channels at a time to store(i, channel, bytes). Every lane of the warp
-// takes part.
-template <int L, int I, int R, class At, class Store>
-__device__ __forceinline__ void normalize_rows(const LayerNorm& p, const uint4 (&x)[R][I],
-                                               const bool (&there)[R], const At& columns,
-                                               const Store& store) {
-    const int lane = lane_id() % L;
-    const int loaded = (p.cols + 7) & ~7;
-    // Step by step over all rows, so that one row's reductions hide another's.
+// What rows are normalized with: their means and inverse roots.
+template <int R>
+struct Deviations {
     int mean[R];
-    uint64_t v[R];
+    uint32_t f[R];
+};
+// Every lane of the warp takes part.
+template <int L, int I, int R>
+__device__ __forceinline__ Deviations<R> deviations(const LayerNorm& p, const uint4 (&x)[R][I]) {
+    const int lane = lane_id() % L;
+    Deviations<R> result;
+    // Each row's root is found by a lane of its own.
+    int own_sum = 0, own_mean = 0;
+    int64_t own_squares = 0;
 #pragma unroll
     for (int i = 0; i < R; ++i) {
         int sum = 0;
+        int64_t squares = 0;
 #pragma unroll
         for (int j = 0; j < I; ++j) {
             const uint32_t w[4] = {x[i][j].x, x[i][j].y, x[i][j].z, x[i][j].w};
 #pragma unroll
-            for (int e = 0; e < 4; ++e) sum = add_both(w[e], sum);
+            for (int e = 0; e < 4; ++e) add_up(w[e], sum, squares);
         }
-        mean[i] = lanes_sum<L>(sum);
+        sum = lanes_sum<L>(sum);
+        squares = static_cast<int64_t>(lanes_sum52<L>(static_cast<uint64_t>(squares)));
+        result.mean[i] = layernorm_mean(p, sum);
+        if (i == 0 || lane == i) own_sum = sum, own_squares = squares, own_mean = result.mean[i];
     }
+    const uint32_t own = inverse_deviation(p.cols, own_sum, own_squares, own_mean);
 #pragma unroll
-    for (int i = 0; i < R; ++i) {
-        mean[i] = layernorm_mean(p, mean[i]);
-        v[i] = 0;
+    for (int i = 0; i < R; ++i) result.f[i] = __shfl_sync(0xffffffff, own, i, L);
+    return result;
+}
+
+// Normalizes channels 8 (l + L j) .. + 7 of each row and hands them to store(i, channel, bytes).
+// columns(channel): their parameters. fits: Columns::fits.
+template <int L, int I, int R, bool fits, bool whole, class At, class Store>
+__device__ __forceinline__ void normalize_eights(const LayerNorm& p, const uint4 (&x)[R][I], int j,
+                                                 const Deviations<R>& by, const At& columns,
+                                                 const Store& store) {
+    const int c = (lane_id() % L + L * j) * 8;
+    if (c >= p.cols) return;
+    const Columns8 q = columns(c);
 #pragma unroll
-        for (int j = 0; j < I; ++j) {
-            const uint32_t w[4] = {x[i][j].x, x[i][j].y, x[i][j].z, x[i][j].w};
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-                const int a = add_lower(w[e], -mean[i]), b = add_upper(w[e], -mean[i]);
-                v[i] += static_cast<uint64_t>(int64_t{a} * a);
-                v[i] += static_cast<uint64_t>(int64_t{b} * b);
-            }
-        }
-        v[i] = lanes_sum52<L>(v[i]);
-    }
-#pragma unroll
-    for (int i = 0; i < R; ++i)  // each zero that is no channel has added mean^2
-        v[i] -= static_cast<uint64_t>(static_cast<int64_t>(mean[i]) * mean[i]) *
-                static_cast<uint32_t>(L * I * 8 - p.cols);
-    // Each row's root is found by a lane of its own.
-    uint64_t mine = v[0];
-#pragma unroll
-    for (int i = 1; i < R; ++i) mine = lane == i ? v[i] : mine;
-    const uint32_t share = quick_inverse_root(mine);
-    uint32_t f[R];
-#pragma unroll
-    for (int i = 0; i < R; ++i) f[i] = __shfl_sync(0xffffffff, share, i, L);
-#pragma unroll
-    for (int j = 0; j < I; ++j) {
-        const int c = (lane + L * j) * 8;
-        if (c >= loaded) continue;
-        const Columns8 q = columns(c);
-#pragma unroll
-        for (int i = 0; i < R; ++i)
-            if (there[i])
-                store(i, c,
-                      p.columns.fits ? normalize8<true>(p, q, x[i][j], mean[i], f[i])
-                                     : normalize8<false>(p, q, x[i][j], mean[i], f[i]));
-    }
+    for (int i = 0; i < R; ++i) store(i, c, normalize8<fits, whole>(p, q, x[i][j], by.mean[i], by.f[i]));
 }
 
 // Where row `row` of the node's output comes from: the first p.rows.d tokens of each picture.

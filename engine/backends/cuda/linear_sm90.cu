@@ -250,6 +250,7 @@ void prepare_kernels(const Launch& at) {
     prepare_split(at);
     prepare_attention_sm90(at);
     prepare_block_attention(at);
+    prepare_block_attention_wide(at);
     prepare_block_mlp(at);
 }
 

@@ -138,9 +138,12 @@ class CudaNetwork : public IntegerNetwork {
     }
     int pictures_at_once(int batch) const { return micro_batch(batch); }
 
-    int fused_blocks(int pictures) const {
-        int n = 0;
-        for (size_t k = 0; k < plan_.steps.size(); ++k) n += block_at(k, pictures) ? 1 : 0;
+    FusedHalves fused_halves(int pictures) const {
+        FusedHalves n;
+        for (size_t k = 0; k < plan_.steps.size(); ++k) {
+            n.attention += attention_at(k, pictures) ? 1 : 0;
+            n.mlp += mlp_at(k, pictures) ? 1 : 0;
+        }
         return n;
     }
 
@@ -303,28 +306,51 @@ class CudaNetwork : public IntegerNetwork {
         }
     }
 
-    // The block that starts at step k, on n pictures; none where there is none, or it is not for so many.
-    std::optional<Block> block_at(size_t k, int n) const {
+    // The block whose step `at` is step k.
+    const Block* block_with(size_t k, size_t at) const {
         const auto found = std::find_if(prepared_.blocks.begin(), prepared_.blocks.end(),
-                                        [&](const Block& b) { return b.first == k; });
-        if (found == prepared_.blocks.end() || forced_) return {};
-        Block b = *found;
-        b.attention.attention.batch = n;
-        b.mlp.proj.rows *= n;
-        b.mlp.fc2.rows *= n;
-        if (!block_attention_fits(b.attention, at_) || !block_mlp_fits(b.mlp, at_)) return {};
-        return b;
+                                        [&](const Block& b) { return b.first + at == k; });
+        return found == prepared_.blocks.end() || forced_ ? nullptr : &*found;
     }
-    void enqueue_block(Block b) const {
-        const Step* const s = &plan_.steps[b.first];
+    // The half of a block that starts at step k, on n pictures; none where there is none, or it is not for so
+    // many.
+    std::optional<BlockAttention> attention_at(size_t k, int n) const {
+        const Block* const b = block_with(k, 0);
+        if (!b) return {};
+        BlockAttention half = b->attention;
+        half.attention.batch = n;
+        if (!block_attention_fits(half, at_)) return {};
+        return half;
+    }
+    std::optional<BlockMlp> mlp_at(size_t k, int n) const {
+        const Block* const b = block_with(k, attention_steps);
+        if (!b) return {};
+        BlockMlp half = b->mlp;
+        half.proj.rows *= n;
+        half.fc2.rows *= n;
+        if (!block_mlp_fits(half, at_)) return {};
+        return half;
+    }
+    // Starts what begins at step k on n pictures from `pixels`, the last step to `logits`: half a block or a
+    // step. Returns the step behind it.
+    size_t enqueue_at(size_t k, int n, const uint8_t* pixels, void* logits) const {
+        const Step* const s = &plan_.steps[k];
         const auto slot = [&](const Step& step) { return slots_[static_cast<size_t>(step.slot)].as<>(); };
-        b.attention.norm.in = static_cast<const int16_t*>(input_slot(s[0].first));
-        b.attention.attention.out = static_cast<int8_t*>(slot(s[1]));
-        b.mlp.proj.a = b.attention.attention.out;
-        b.mlp.proj.residual = b.attention.norm.in;
-        b.mlp.fc2.out = slot(s[4]);
-        block_attention(b.attention, at_);
-        block_mlp(b.mlp, at_);
+        if (std::optional<BlockAttention> half = attention_at(k, n)) {
+            half->norm.in = static_cast<const int16_t*>(input_slot(s[0].first));
+            half->attention.out = static_cast<int8_t*>(slot(s[1]));
+            block_attention(*half, at_);
+            return k + attention_steps;
+        }
+        if (std::optional<BlockMlp> half = mlp_at(k, n)) {
+            half->proj.a = static_cast<const int8_t*>(input_slot(s[0].first));
+            half->proj.residual = static_cast<const int16_t*>(input_slot(s[0].last, 1));
+            half->fc2.out = slot(s[2]);
+            block_mlp(*half, at_);
+            return k + block_steps - attention_steps;
+        }
+        enqueue_step(k, n, pixels, logits);
+        return k + 1;
     }
 
     // The whole network on `n` pictures that lie in pixels_.
@@ -333,16 +359,9 @@ class CudaNetwork : public IntegerNetwork {
         const int64_t picture = int64_t{3} * graph().image_size * graph().image_size;
         const int64_t logit_bytes = plan_.steps.back().out.bytes_per_picture();
         for (int b = 0; b < n; b += micro)
-            for (size_t k = 0; k < plan_.steps.size();) {
-                const int pictures = std::min(micro, n - b);
-                if (const std::optional<Block> block = block_at(k, pictures)) {
-                    enqueue_block(*block);
-                    k += block_steps;
-                } else {
-                    enqueue_step(k++, pictures, pixels_.as<const uint8_t>() + b * picture,
-                                 logits_.as<uint8_t>() + b * logit_bytes);
-                }
-            }
+            for (size_t k = 0; k < plan_.steps.size();)
+                k = enqueue_at(k, std::min(micro, n - b), pixels_.as<const uint8_t>() + b * picture,
+                               logits_.as<uint8_t>() + b * logit_bytes);
     }
 
     // The network on n pictures.
@@ -642,7 +661,9 @@ std::vector<Timing> step_ms(IntegerNetwork& network, std::span<const uint8_t> pi
     return ours(network).step_ms(pixels, batch, repeats);
 }
 
-int fused_blocks(IntegerNetwork& network, int pictures) { return ours(network).fused_blocks(pictures); }
+FusedHalves fused_halves(IntegerNetwork& network, int pictures) {
+    return ours(network).fused_halves(pictures);
+}
 
 int pictures_at_once(IntegerNetwork& network, int batch) { return ours(network).pictures_at_once(batch); }
 

@@ -24,9 +24,13 @@ std::vector<double> device_ms(IntegerNetwork& network, std::span<const uint8_t> 
 // pictures_at_once(batch) pictures.
 std::vector<Timing> step_ms(IntegerNetwork& network, std::span<const uint8_t> pixels, int batch, int repeats);
 
-// Blocks of the network that run as two kernels (block.h) when so many pictures go through it together; a run
-// with taps or timings runs every step by itself. For tests and benchmarks.
-int fused_blocks(IntegerNetwork& network, int pictures);
+// Halves of the network's blocks that run as one kernel each (block.h) when so many pictures go through it
+// together; a run with taps or timings runs every step by itself. For tests and benchmarks.
+struct FusedHalves {
+    int attention = 0, mlp = 0;
+    bool operator==(const FusedHalves&) const = default;
+};
+FusedHalves fused_halves(IntegerNetwork& network, int pictures);
 
 // Pictures of a batch that go through the network together: the others follow them.
 int pictures_at_once(IntegerNetwork& network, int batch);

@@ -45,7 +45,7 @@ Plan make_plan(const Graph& graph);
 
 // The steps at which a ViT's block starts: [norm, qkv], attention, [proj, add], [norm, fc1, gelu], [fc2,
 // add], five steps, each of which only the next one reads, but for the residual stream.
-constexpr size_t block_steps = 5;
+constexpr size_t block_steps = 5, attention_steps = 2;
 std::vector<size_t> find_blocks(const Graph& graph, const Plan& plan);
 
 }  // namespace ivit::cuda

@@ -17,6 +17,7 @@ void prepare_panel(const Launch& at);
 void prepare_side(const Launch& at);
 void prepare_split(const Launch& at);
 void prepare_block_attention(const Launch& at);
+void prepare_block_attention_wide(const Launch& at);
 void prepare_block_mlp(const Launch& at);
 
 }  // namespace ivit::cuda

@@ -19,10 +19,8 @@ std::vector<Slabs> cut_weights(const Graph& graph, const Plan& plan, const Launc
         const auto width = static_cast<int32_t>(node(s[0].first).cols());
         const Slabs qkv = qkv_slabs(width);
         const MlpSlabs mlp = mlp_slabs(width);
-        if (qkv.cut == Cut::none || mlp.proj.cut == Cut::none || qkv.parts != node(s[1].first).heads ||
-            node(s[3].last).cols() != 4 * node(s[0].first).cols())
-            continue;
-        slabs[static_cast<size_t>(s[0].last)] = qkv;
+        if (qkv.parts == node(s[1].first).heads) slabs[static_cast<size_t>(s[0].last)] = qkv;
+        if (node(s[3].last).cols() != 4 * node(s[0].first).cols()) continue;
         slabs[static_cast<size_t>(s[2].first)] = mlp.proj;
         slabs[static_cast<size_t>(s[3].first + 1)] = mlp.fc1;
         slabs[static_cast<size_t>(s[4].first)] = mlp.fc2;
@@ -194,7 +192,7 @@ PreparedSteps prepare_steps(const QuantizedModel& model, const Plan& plan,
     for (const size_t k : find_blocks(graph, plan)) {
         const Step* const s = &plan.steps[k];
         const Prepared* const p = &result.steps[k];
-        bool fast = packed(s[0].last).slabs != nullptr && p[3].gelu.table == nullptr;
+        bool fast = p[3].gelu.table == nullptr;
         for (size_t i = 0; i < block_steps; ++i) fast = fast && p[i].fast;
         if (!fast) continue;
         Block b{k, {}, {}};
@@ -203,7 +201,15 @@ PreparedSteps prepare_steps(const QuantizedModel& model, const Plan& plan,
             linear.rows = static_cast<int32_t>(node(i).rows());
             return linear;
         };
-        b.attention = {p[0].norm, packed(s[0].last).slabs, p[0].linear.columns, p[1].attention};
+        const Linear& qkv = p[0].linear;
+        BlockAttention& half = b.attention;
+        half.norm = p[0].norm;
+        half.w = packed(s[0].last).slabs;
+        half.w_side = qkv.w_side;
+        half.ldw = qkv.ldw;
+        half.w_rows = qkv.w_rows;
+        half.columns = qkv.columns;
+        half.attention = p[1].attention;
         b.mlp = {cut(p[2].linear, s[2].first), cut(p[3].linear, s[3].first + 1), cut(p[4].linear, s[4].first),
                  p[3].norm};
         result.blocks.push_back(b);

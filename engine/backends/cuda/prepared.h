@@ -22,7 +22,8 @@ struct Prepared {
     Attention attention;
 };
 
-// Steps [first, first + block_steps) as two kernels (block.h).
+// Steps [first, first + attention_steps) as a kernel and those behind, up to first + block_steps, as another
+// (block.h).
 struct Block {
     size_t first = 0;
     BlockAttention attention;
