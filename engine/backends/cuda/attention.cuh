@@ -6,8 +6,6 @@
 namespace ivit::cuda {
 
 constexpr int most_entries = 256;  // of exponentials: logits of up to 8 bits
-constexpr int copies = 8;          // of each, in neighbouring banks
-constexpr int entry_bytes = 4 * copies, exponential_bytes = most_entries * entry_bytes;
 
 // Two integers to 16 bits each, the first lowest; below 0 and above 65535 they saturate.
 __device__ __forceinline__ uint32_t pack_u16(int a, int b) {

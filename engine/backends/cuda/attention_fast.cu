@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks)
     extern __shared__ __align__(128) uint8_t shared[];
     const int head = blockIdx.y, picture = blockIdx.z, padded = (p.tokens + 31) & ~31;
     const int8_t* const qkv = p.qkv + static_cast<int64_t>(picture) * p.tokens * p.ld + head * D;
-    uint8_t* const kv = shared + exponential_bytes;
+    uint8_t* const kv = shared + S::exponential_bytes;
     AttentionHead at;
     at.keys = shared_address(kv);
     at.values = at.keys + padded * D;
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks)
     at.out = p.out + static_cast<int64_t>(picture) * p.tokens * p.ldo + head * D;
     at.sums = kv + 2 * padded * D;
 
-    fill_exponentials(p, shared);
+    fill_exponentials<S>(p, shared);
     wait_for_inputs();
     let_next_start();
     for (int i = threadIdx.x; i < padded * (D / 16); i += blockDim.x) {

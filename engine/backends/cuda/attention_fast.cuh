@@ -2,7 +2,8 @@
 // Attention for what networks usually ask: logits of up to 8 bits and a Shiftmax whose shares are the high
 // word of a 32-bit product (M - k = 31) or part of it (M - k > 31). The same integers as attention.cu in a
 // third of the instructions: logits travel as bytes, four to a word, whose places in the exponentials' table
-// are one dot product each; that table has a copy for every eighth lane; and only the last tokens are masked.
+// are one dot product each; that table has copies for lanes side by side; and only the last tokens are
+// masked.
 #pragma once
 #include <type_traits>
 
@@ -12,11 +13,14 @@
 namespace ivit::cuda {
 
 // As in attention.cu. Where a warp sees all tokens there are more than 32 * (chunks - 1) of them. groups: of
-// so many warps, each with a tile of its own, in a block whose warps split the tokens.
-template <int D_, int chunks_, int warps_, bool split_, int blocks_, int groups_ = 1>
+// so many warps, each with a tile of its own, in a block whose warps split the tokens. copies: of each
+// exponential, in neighbouring banks.
+template <int D_, int chunks_, int warps_, bool split_, int blocks_, int groups_ = 1, int copies_ = 8>
 struct Shape {
     static constexpr int D = D_, chunks = chunks_, warps = warps_, blocks = blocks_, groups = groups_;
     static constexpr bool split = split_;
+    static constexpr int copies = copies_, entry_bytes = 4 * copies,
+                         exponential_bytes = most_entries * entry_bytes;
     static constexpr int tokens = 32 * chunks * (split ? warps : 1);  // at most
     static constexpr int least_tokens = split ? 1 : 32 * (chunks - 1) + 1;
     // Where the warps of a block split the tokens: so many of them share 16 dimensions of the context, and
@@ -37,22 +41,25 @@ __device__ __forceinline__ uint32_t pack_u8(int a, int b, int c, int d) {
     asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(upper));
     return all;
 }
-// base - entry_bytes * byte e of four.
+// base - `bytes` * byte e of four.
+template <int bytes>
 __device__ __forceinline__ uint32_t entry_below(uint32_t base, uint32_t four, int e) {
+    static_assert(bytes <= 128);
     uint32_t at;
     asm("dp4a.u32.s32 %0, %1, %2, %3;"
         : "=r"(at)
-        : "r"(four), "r"(static_cast<uint32_t>(256 - entry_bytes) << 8 * e), "r"(base));
+        : "r"(four), "r"(static_cast<uint32_t>(256 - bytes) << 8 * e), "r"(base));
     return at;
 }
 
 // The exponentials' table in shared memory: [entries][copies].
+template <class S>
 __device__ __forceinline__ void fill_exponentials(const Attention& p, uint8_t* shared) {
     for (int i = threadIdx.x; i < p.entries; i += blockDim.x) {
-        static_assert(copies == 8);
         const uint32_t v = __ldg(p.exponential + i);
-        uint4* const to = reinterpret_cast<uint4*>(shared + i * entry_bytes);
-        to[0] = to[1] = make_uint4(v, v, v, v);
+        uint4* const to = reinterpret_cast<uint4*>(shared + i * S::entry_bytes);
+#pragma unroll
+        for (int c = 0; c < S::copies / 4; ++c) to[c] = make_uint4(v, v, v, v);
     }
 }
 
@@ -84,11 +91,11 @@ struct AttentionHead {
     bool again = false;
 };
 
-// Whether logits fill 8 bits, shares are all of the high word, and eight exponentials add up to 32 bits. None
-// is greater than the first.
+// Whether logits and context fill 8 bits, shares are all of the high word, and eight exponentials add up to
+// 32 bits. None is greater than the first.
 inline bool attention_bytes(const Attention& p) {
-    return p.top_logits - p.low_logits == 255 && p.M - p.k == 31 &&
-           uint64_t{p.greatest} * 8 < uint64_t{1} << 32;
+    return p.top_logits - p.low_logits == 255 && p.low_context == -128 && p.top_context == 127 &&
+           p.M - p.k == 31 && uint64_t{p.greatest} * 8 < uint64_t{1} << 32;
 }
 
 struct Nothing {
@@ -114,7 +121,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
     const int64_t r_context = int64_t{1} << (p.s_context - 1);
     const uint32_t span = static_cast<uint32_t>(p.top_logits - p.low_logits);
     const int limit = p.tokens - first - 2 * t;  // this thread's columns 8j, 8j + 1 below it are tokens
-    const uint32_t copy = static_cast<uint32_t>(lane % copies) * 4;
+    const uint32_t copy = static_cast<uint32_t>(lane % S::copies) * 4;
     const auto is_token = [&](int j, int e) { return 8 * j + e < limit; };
     constexpr int first_masked = S::split ? 0 : N8 - 4;
 
@@ -182,7 +189,7 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
 
     // Exponentials of row h and their sum.
     const auto exponentials = [&](int h, uint32_t(&x)[N8][2]) {
-        const uint32_t base = most[h] * entry_bytes + copy;
+        const uint32_t base = most[h] * S::entry_bytes + copy;
         uint64_t sum = 0;
 #pragma unroll
         for (int c = 0; c < S::chunks; ++c) {
@@ -192,7 +199,8 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
                     uint32_t v = *reinterpret_cast<const uint32_t*>(
-                        at.exponentials + entry_below(base, fours[j / 2][h], 2 * (j & 1) + e));
+                        at.exponentials +
+                        entry_below<S::entry_bytes>(base, fours[j / 2][h], 2 * (j & 1) + e));
                     if (j >= first_masked && !is_token(j, e)) v = 0;
                     x[j][e] = v;
                     eight += v;
@@ -258,7 +266,8 @@ __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& 
         const int row = 16 * tile + g + 8 * h;
         if (row >= p.tokens) return;
         const auto y = [&](int x) {
-            return clamp32(scale_word(x, p.m_context, r_context, p.s_context), p.low_context, p.top_context);
+            const int scaled = scale_word(x, p.m_context, r_context, p.s_context);
+            return bytes ? scaled : clamp32(scaled, p.low_context, p.top_context);
         };
         *reinterpret_cast<uint32_t*>(at.out + static_cast<int64_t>(row) * p.ldo + 16 * d + 4 * t) =
             pack4(y(o.x), y(o.y), y(o.z), y(o.w));

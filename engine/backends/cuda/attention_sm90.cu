@@ -14,7 +14,7 @@
 namespace ivit::cuda {
 namespace {
 
-using Ring = Shape<64, 7, 8, false, 2>;
+using Ring = Shape<64, 7, 8, false, 2, 1, 16>;
 constexpr int places =
     2;  // for heads, in shared memory: queries, keys and values, [tokens padded to 32s, D] each
 
@@ -50,19 +50,19 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks)
     const int lane = lane_id(), tile = blockIdx.x, head = blockIdx.y, picture = blockIdx.z;
     const int part_bytes = ((p.tokens + 31) & ~31) * D;  // keys or values
     AttentionHead at;
-    at.keys = shared_address(shared) + exponential_bytes;
+    at.keys = shared_address(shared) + S::exponential_bytes;
     at.values = at.keys + part_bytes;
     at.exponentials = shared;
     at.out = p.out + static_cast<int64_t>(picture) * p.tokens * p.ldo + head * D;
     const uint32_t queries = at.values + part_bytes, full = queries + query_bytes;
-    at.sums = shared + exponential_bytes + 2 * part_bytes + query_bytes + 16;
+    at.sums = shared + S::exponential_bytes + 2 * part_bytes + query_bytes + 16;
 
     if (threadIdx.x == 0) {
         barrier_init(full, 1);
         barrier_init(full + 8, 1);
         show_barriers();
     }
-    fill_exponentials(p, shared);
+    fill_exponentials<S>(p, shared);
     wait_for_inputs();
     if (threadIdx.x == 0) {
         barrier_expect(full, query_bytes + part_bytes);
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(32 * S::warps, S::blocks)
 }
 
 size_t ring_bytes(const Attention& p) {
-    return exponential_bytes + places * 3 * static_cast<size_t>((p.tokens + 31) & ~31) * Ring::D +
+    return Ring::exponential_bytes + places * 3 * static_cast<size_t>((p.tokens + 31) & ~31) * Ring::D +
            places * 16;
 }
 
@@ -96,10 +96,11 @@ __global__ void __launch_bounds__(32 * Ring::warps, Ring::blocks)
     const Attention& p = args.p;
     const int warp = threadIdx.x >> 5, lane = lane_id();
     const uint32_t part_bytes = static_cast<uint32_t>((p.tokens + 31) & ~31) * D;  // queries, keys or values
-    const uint32_t ring = shared_address(shared) + exponential_bytes, full = ring + places * 3 * part_bytes;
+    const uint32_t ring = shared_address(shared) + Ring::exponential_bytes,
+                   full = ring + places * 3 * part_bytes;
     // Warps that have left the head in a place.
     uint32_t* const left =
-        reinterpret_cast<uint32_t*>(shared + exponential_bytes + places * (3 * part_bytes + 8));
+        reinterpret_cast<uint32_t*>(shared + Ring::exponential_bytes + places * (3 * part_bytes + 8));
     // This block's heads: every gridDim.x-th.
     const int mine = args.each + (static_cast<int>(blockIdx.x) < args.more ? 1 : 0);
     // Brings the block's n-th head. What a box has behind the last token is the next picture's, or zeros:
@@ -122,7 +123,7 @@ __global__ void __launch_bounds__(32 * Ring::warps, Ring::blocks)
         }
         show_barriers();
     }
-    fill_exponentials(p, shared);
+    fill_exponentials<Ring>(p, shared);
     wait_for_inputs();
     __syncthreads();
     if (threadIdx.x == 0)

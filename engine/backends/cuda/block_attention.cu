@@ -17,7 +17,7 @@ struct Places {
     int values, rows, queries, barriers, w, bytes;
     __host__ __device__ Places(int tokens, int width) {
         const int padded = (tokens + 31) & ~31;
-        values = exponential_bytes + padded * row_bytes;
+        values = S::exponential_bytes + padded * row_bytes;
         rows = values + padded * row_bytes;
         queries = rows + 16 * row_pitch(width);
         barriers = queries + tile_bytes;
@@ -40,7 +40,7 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
     const uint32_t base = shared_address(shared), w_full = base + places.barriers, keys_full = w_full + 8;
     AttentionHead at;
     at.exponentials = shared;
-    at.keys = base + exponential_bytes;
+    at.keys = base + S::exponential_bytes;
     at.values = base + places.values;
     at.sums = shared + places.w;
     at.out = a.out + static_cast<int64_t>(picture) * a.tokens * a.ldo + head * S::D;
@@ -69,7 +69,7 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
             for (int j = 0; j < C; ++j) x[i][j] = ask_word(from + 2 * (lane + 32 * j));
         }
     };
-    fill_exponentials(a, shared);
+    fill_exponentials<S>(a, shared);
     // A lane normalizes channels 2 (lane + 32 j) and the one behind of two rows.
     Columns2 norm[C];
 #pragma unroll
@@ -107,7 +107,7 @@ __global__ void __maxnreg__(C <= 3 ? 112 : 255)
     __syncthreads();
     int c[3][4];
     w.multiply(shared + places.rows, pitch, lane, c);
-    const int own_keys = exponential_bytes + tile * tile_bytes,
+    const int own_keys = S::exponential_bytes + tile * tile_bytes,
               own_values = places.values + tile * tile_bytes;
     const auto keep = [&](int i, int to) {
 #pragma unroll

@@ -27,7 +27,7 @@ struct Places {
                          norm = queries + tile_bytes,
                          exponentials =
                              norm + (static_cast<int>(sizeof(NormParameters<8 * C>)) + 127) / 128 * 128,
-                         barriers = exponentials + exponential_bytes, keys = barriers + 128;
+                         barriers = exponentials + S::exponential_bytes, keys = barriers + 128;
     static_assert(S::groups * S::split_bytes <= rows && 8 * (chunks + 2) <= 128);
     static size_t bytes(int tokens) {
         return static_cast<size_t>(keys + 2 * ((tokens + 31) & ~31) * head_bytes);
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(threads, 1) block_attention_wide_kernel(const 
         __syncwarp();
     }
     for (int i = threadIdx.x; i < 8 * C; i += threads) norm.put(i, Columns8(p.norm.columns, 8 * i));
-    fill_exponentials(a, shared + P::exponentials);
+    fill_exponentials<S>(a, shared + P::exponentials);
     // Queries, keys or values, and this thread's two channels of them.
     const int part = min(warp >> 2, 2), column = 16 * (warp & 3) + 2 * (lane >> 2);
     Columns2 qkv;

@@ -7,24 +7,27 @@
 namespace ivit::cuda {
 
 // The 256-entry GELU table in shared memory, in the order of the bytes without their sign, a word per entry
-// and eight copies in neighbouring banks, so that few lanes collide. (A word of four entries for every bank
+// and `copies` of it in neighbouring banks, so that few lanes collide. (A word of four entries for every bank
 // lets none collide and costs more, in instructions.) What the grid of the products clamps finds the entry of
 // the grid's end.
-constexpr int table_copies = 8, table_bytes = 256 * 4 * table_copies;
+constexpr int table_copies = 8, table_bytes_each = 256 * 4, table_bytes = table_copies * table_bytes_each;
+template <int copies = table_copies>
 __device__ __forceinline__ void spread_table(const Linear& p, uint32_t* shared) {
     for (int i = threadIdx.x; i < 256; i += blockDim.x) {
         const uint32_t y = static_cast<uint8_t>(
             __ldg(p.table + clamp32(static_cast<int8_t>(i), p.columns.low, p.columns.top) + 128));
-        uint4* const to = reinterpret_cast<uint4*>(shared + i * table_copies);
-        to[0] = to[1] = make_uint4(y, y, y, y);
+        uint4* const to = reinterpret_cast<uint4*>(shared + i * copies);
+#pragma unroll
+        for (int c = 0; c < copies / 4; ++c) to[c] = make_uint4(y, y, y, y);
     }
 }
 // Four table entries for four signed bytes: a product with one byte of four is that entry's address.
+template <int copies = table_copies>
 __device__ __forceinline__ uint32_t look_up4(const uint32_t* shared, uint32_t x) {
-    const uint32_t lane = static_cast<uint32_t>(lane_id()) % table_copies;
+    const uint32_t lane = static_cast<uint32_t>(lane_id()) % copies;
     uint32_t y[4];
 #pragma unroll
-    for (int e = 0; e < 4; ++e) y[e] = shared[__dp4a(x, static_cast<uint32_t>(table_copies) << 8 * e, lane)];
+    for (int e = 0; e < 4; ++e) y[e] = shared[__dp4a(x, static_cast<uint32_t>(copies) << 8 * e, lane)];
     return __byte_perm(__byte_perm(y[0], y[1], 0x0040), __byte_perm(y[2], y[3], 0x0040), 0x5410);
 }
 

@@ -22,18 +22,19 @@ constexpr int tile_bytes = tokens * channels;
 
 // K: at most 32 K32, in `chunks` of 128 bytes. Room for `panels` of A and `ring` tiles of W. WG warpgroups,
 // each with room for one output tile on its way out.
-template <int K32_, int panels_, int ring_, int WG_>
+template <int K32_, int panels_, int ring_, int WG_, int copies_>
 struct Shape {
-    static constexpr int K32 = K32_, chunks = (K32 + 3) / 4, panels = panels_, ring = ring_, WG = WG_;
+    static constexpr int K32 = K32_, chunks = (K32 + 3) / 4, panels = panels_, ring = ring_, WG = WG_,
+                         copies = copies_;
     static constexpr int warps = 4 * WG, threads = 32 * (warps + 4);
     static constexpr int at_w = panels * chunks * chunk_bytes_a,
                          at_out = at_w + ring * chunks * chunk_bytes_w, at_table = at_out + WG * tile_bytes,
-                         at_barriers = at_table + table_bytes,
+                         at_barriers = at_table + copies * table_bytes_each,
                          shared_bytes = at_barriers + 8 * (2 * chunks * (ring + panels) + WG);
 };
-using Short = Shape<6, 2, 5, 3>;
-using Middle = Shape<12, 1, 4, 3>;
-using Long = Shape<24, 1, 1, 2>;
+using Short = Shape<6, 2, 4, 3, 16>;
+using Middle = Shape<12, 1, 4, 3, 16>;
+using Long = Shape<24, 1, 1, 2, 8>;
 
 // An item is `part` tiles of a panel's channels, or what is left of them.
 struct Args {
@@ -73,7 +74,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
         for (int i = 0; i < WG; ++i) barrier_init(order + 8 * i, 4);
         show_barriers();
     }
-    if constexpr (E == Epilogue::gelu) spread_table(p, table);
+    if constexpr (E == Epilogue::gelu) spread_table<S::copies>(p, table);
     __syncthreads();
 
     int panel = -1;                              // of the current item
@@ -216,7 +217,7 @@ __global__ void __launch_bounds__(S::threads, 1) panel_kernel(const __grid_const
                     const int* const v = d + 4 * (j + i);
                     y[i] = pack4(scale_word(v[0], m.x, r.x, s0), scale_word(v[2], m.y, r.y, s1),
                                  scale_word(v[1], m.x, r.x, s0), scale_word(v[3], m.y, r.y, s1));
-                    if constexpr (E == Epilogue::gelu) y[i] = look_up4(table, y[i]);
+                    if constexpr (E == Epilogue::gelu) y[i] = look_up4<S::copies>(table, y[i]);
                     if constexpr (coarse) y[i] = shift_bytes(y[i], p.columns.spare);
                 }
                 store_matrices_transposed(row + 8 * j * channels, y);
