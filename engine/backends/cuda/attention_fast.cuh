@@ -107,7 +107,8 @@ template <class S, bool bytes, class Wait = Nothing>
 __device__ __forceinline__ void attend(const Attention& p, const AttentionHead& at, int tile,
                                        const uint32_t (&q)[S::D / 32][4], const Wait& values_there = {}) {
     constexpr int D = S::D, N8 = 4 * S::chunks;  // N8: groups of 8 tokens a warp holds
-    const int warp = (threadIdx.x >> 5) % S::warps, lane = lane_id(), g = lane >> 2, t = lane & 3;
+    const int warp = S::groups == 1 ? threadIdx.x >> 5 : (threadIdx.x >> 5) % S::warps, lane = lane_id(),
+              g = lane >> 2, t = lane & 3;
     const auto all_wait = [] {
         if constexpr (S::groups == 1)
             __syncthreads();

@@ -156,12 +156,18 @@ __device__ __forceinline__ void named_barrier(int which, int threads) {
 
 // ---- Warp-wide.
 __device__ __forceinline__ int lane_id() { return threadIdx.x & 31; }
+// Over the L neighbouring lanes that a lane is among.
+template <int L, class T>
+__device__ __forceinline__ T shuffled_sum(T v) {
+#pragma unroll
+    for (int i = L / 2; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, v, i);
+    return v;
+}
 __device__ __forceinline__ int warp_sum(int v) {
 #if __CUDA_ARCH__ >= 800
     return __reduce_add_sync(0xffffffff, v);
 #else
-    for (int i = 16; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, v, i);
-    return v;
+    return shuffled_sum<32>(v);
 #endif
 }
 // In pieces of 26 bits, whose sums over a warp fit 32; of v < 2^52 there are two.
@@ -171,19 +177,15 @@ __device__ __forceinline__ uint64_t warp_sum52(uint64_t v) {
     const uint64_t high = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v >> 26));
     return low + (high << 26);
 #else
-    for (int i = 16; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(v), i);
-    return v;
+    return shuffled_sum<32>(v);
 #endif
 }
 __device__ __forceinline__ uint64_t warp_sum64(uint64_t v) {
 #if __CUDA_ARCH__ >= 800
-    const uint64_t low = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v) & 0x3ffffff);
-    const uint64_t middle = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v >> 26) & 0x3ffffff);
     const uint64_t high = __reduce_add_sync(0xffffffff, static_cast<uint32_t>(v >> 52));
-    return low + (middle << 26) + (high << 52);
+    return warp_sum52(v & ((uint64_t{1} << 52) - 1)) + (high << 52);
 #else
-    for (int i = 16; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(v), i);
-    return v;
+    return shuffled_sum<32>(v);
 #endif
 }
 

@@ -12,9 +12,6 @@ __device__ __forceinline__ int add_lower(uint32_t two, int c) {
 __device__ __forceinline__ int add_upper(uint32_t two, int c) {
     return __dp2a_lo(static_cast<int>(two), 0x0100, c);
 }
-__device__ __forceinline__ int add_both(uint32_t two, int c) {
-    return __dp2a_lo(static_cast<int>(two), 0x0101, c);
-}
 
 // Eight channels of a row: x of the residual stream, the row's mean and its inverse root f. |d * f| < 2^31
 // because |d| <= floor(sqrt(v)). fits: Columns::fits.
@@ -44,7 +41,7 @@ __device__ __forceinline__ int layernorm_mean(const LayerNorm& p, int sum) {
 // Adds two channels to a row's sum and its sum of squares.
 __device__ __forceinline__ void add_up(uint32_t two, int& sum, int64_t& squares) {
     const int first = static_cast<int16_t>(two), second = static_cast<int>(two) >> 16;
-    sum = add_both(two, sum);
+    sum += first + second;
     squares = multiply_add(first, first, squares);
     squares = multiply_add(second, second, squares);
 }
@@ -56,24 +53,17 @@ __device__ __forceinline__ uint32_t inverse_deviation(int cols, int sum, int64_t
 // Sums over the L neighbouring lanes that share a row.
 template <int L>
 __device__ __forceinline__ int lanes_sum(int v) {
-    if constexpr (L == 32) {
+    if constexpr (L == 32)
         return warp_sum(v);
-    } else {
-#pragma unroll
-        for (int i = L / 2; i; i >>= 1) v += __shfl_xor_sync(0xffffffff, v, i);
-        return v;
-    }
+    else
+        return shuffled_sum<L>(v);
 }
 template <int L>
 __device__ __forceinline__ uint64_t lanes_sum52(uint64_t v) {
-    if constexpr (L == 32) {
+    if constexpr (L == 32)
         return warp_sum52(v);
-    } else {
-#pragma unroll
-        for (int i = L / 2; i; i >>= 1)
-            v += __shfl_xor_sync(0xffffffff, static_cast<unsigned long long>(v), i);
-        return v;
-    }
+    else
+        return shuffled_sum<L>(v);
 }
 
 // The parameters in shared memory, where each row finds them again: of eight channels four times two r, twice
