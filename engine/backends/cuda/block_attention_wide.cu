@@ -63,8 +63,10 @@ __global__ void __launch_bounds__(threads, 1) block_attention_wide_kernel(const 
     }
     __syncwarp();
     greet_cluster();
+    // A block that is a cluster by itself has nobody to meet: its warps would wait for each other.
+    const bool meets = tiles > 1;
     if (warp == 0) {
-        meet_cluster();
+        if (meets) meet_cluster();
         // Each block brings some boxes of the head's weights for all.
         if (lane == 0)
             for (int i = rank; i < 3 * chunks; i += tiles)
@@ -135,7 +137,7 @@ __global__ void __launch_bounds__(threads, 1) block_attention_wide_kernel(const 
                     static_cast<uint16_t>(
                         bytes2<bytes>(p.columns, qkv.scale(0, d[4 * j + e]), qkv.scale(1, d[4 * j + 2 + e])));
             }
-        if (warp > 0) meet_cluster();
+        if (meets && warp > 0) meet_cluster();
         if (part > 0) {  // to all other blocks
             named_barrier(part, 128);
             const int place = own + threadIdx.x % 128 * 16;
@@ -146,7 +148,7 @@ __global__ void __launch_bounds__(threads, 1) block_attention_wide_kernel(const 
                 send(in_block(base + place, to), in_block(barrier, to), v);
             }
         }
-    } else {
+    } else if (meets) {
         meet_cluster();
     }
     static_assert(tile_bytes == 128 * 16);
