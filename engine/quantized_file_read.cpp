@@ -24,12 +24,40 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t constant_limit = int64_t{1} << 30;
 
+// The checksums of tensors and of metadata documents, which files of older programs do not have.
+class Checksums {
+  public:
+    explicit Checksums(const Safetensors& file) : where_(file.name()) {
+        const auto it = file.metadata().find("crc32");
+        if (it == file.metadata().end()) return;
+        list_ = Json::parse(it->second, nullptr, false);
+        if (!list_.is_object()) throw Error("the metadata field crc32 is not a JSON object", where_);
+    }
+    // what: "tensor" or "the metadata field".
+    void check(const char* what, const std::string& name, std::span<const std::byte> bytes) const {
+        if (list_.is_null()) return;
+        const auto it = list_.find(name);
+        if (it == list_.end() || !it->is_number_unsigned())
+            throw Error("the metadata field crc32 has no checksum of " + name, where_);
+        if (const uint32_t found = crc32(bytes); *it != found)
+            throw Error(fmt::format("{} {} is damaged: its CRC-32 is {}, expected {}", what, name, found,
+                                    it->get<uint64_t>()),
+                        where_, "copy the file anew, or make it anew with `ivit quantize`");
+    }
+
+  private:
+    std::string where_;
+    Json list_;
+};
+
 // A metadata document, with the sentences for what may be wrong in it.
 class Document {
   public:
-    Document(const Safetensors& file, const std::string& name) : where_(file.name()), name_(name) {
+    Document(const Safetensors& file, const Checksums& checksums, const std::string& name)
+        : where_(file.name()), name_(name) {
         const auto it = file.metadata().find(name);
         if (it == file.metadata().end()) throw Error("the metadata field " + name + " is missing", where_);
+        checksums.check("the metadata field", name, std::as_bytes(std::span(it->second)));
         json_ = Json::parse(it->second, nullptr, false);
         if (json_.is_discarded()) throw Error("the metadata field " + name + " is not valid JSON", where_);
     }
@@ -112,10 +140,25 @@ ModelInfo info_from(const Document& doc, const Graph& g) {
     return info;
 }
 
+// Sum of |w|. In int32 as far as that reaches, which the compiler turns into vectors.
+int64_t magnitude(const int8_t* w, size_t count) {
+    int64_t sum = 0;
+    while (count > 0) {
+        const size_t n = std::min<size_t>(count, 1 << 16);
+        int32_t part = 0;
+        for (size_t i = 0; i < n; ++i) part += std::abs(static_cast<int>(w[i]));
+        sum += part;
+        w += n;
+        count -= n;
+    }
+    return sum;
+}
+
 class Loader {
   public:
-    Loader(const Safetensors& file, const Graph& graph, std::vector<NodeQuant> quants)
-        : file_(file), graph_(graph), quants_(std::move(quants)) {}
+    Loader(const Safetensors& file, const Checksums& checksums, const Graph& graph,
+           std::vector<NodeQuant> quants)
+        : file_(file), checksums_(checksums), graph_(graph), quants_(std::move(quants)) {}
 
     std::vector<std::shared_ptr<const QuantNode>> run(const std::vector<std::vector<double>>& scales) {
         std::vector<std::shared_ptr<const QuantNode>> nodes;
@@ -141,10 +184,15 @@ class Loader {
     }
 
   private:
+    // Every tensor that is read passes here.
+    void undamaged(const std::string& name) {
+        read_.insert(name);
+        checksums_.check("tensor", name, file_.get(name).bytes);
+    }
     // The tensor `name`, every element within [low, high].
     template <class T>
     std::vector<T> within(const std::string& name, const Shape& shape, int64_t low, int64_t high) {
-        read_.insert(name);
+        undamaged(name);
         auto data = file_.integers<T>(name, shape);
         for (const T v : data) {
             check_within(name, v, low, high);
@@ -160,22 +208,22 @@ class Loader {
 
     void read_weight(const Node& n, QuantNode& q, const Grid& in) {
         const int64_t top = int64_t{1} << (q.quant.weight_bits - 1), C = n.cols();
-        read_.insert(n.weight);
+        undamaged(n.weight);
         q.weight = file_.weights(n.weight, weight_shape(graph_, n));
-        for (const int8_t w : q.weight) check_within(n.weight, w, -top, top - 1);
+        if (top < 128)  // at 8 bits any byte will do
+            for (const int8_t w : q.weight) check_within(n.weight, w, -top, top - 1);
         q.bias = within<int32_t>(n.bias, {C}, -constant_limit, constant_limit);
         // No accumulator may pass 32 bits whatever the input.
         const size_t K = q.weight.size() / static_cast<size_t>(C);
         for (size_t c = 0; c < static_cast<size_t>(C); ++c) {
-            int64_t sum = 0;
-            for (size_t k = 0; k < K; ++k) sum += std::abs(static_cast<int>(q.weight[c * K + k]));
+            const int64_t sum = magnitude(q.weight.data() + c * K, K);
             if (sum * -in.low() + std::abs(static_cast<int64_t>(q.bias[c])) > INT32_MAX) {
                 throw wrong(n.weight, fmt::format("makes sums that pass 32 bits in row {}", c));
             }
         }
         q.weight.let_go();
         const std::string name = n.name + ".weight_scale";
-        read_.insert(name);
+        undamaged(name);
         const TensorView& view = file_.get(name);
         if (view.dtype != "F64" || view.shape != Shape{C}) {
             throw wrong(name,
@@ -239,6 +287,7 @@ class Loader {
     }
 
     const Safetensors& file_;
+    const Checksums& checksums_;
     const Graph& graph_;
     std::vector<NodeQuant> quants_;
     std::set<std::string> read_;
@@ -292,8 +341,9 @@ std::shared_ptr<const QuantizedModel> load_quantized(const Safetensors& file) {
                                 text("version").substr(0, 40), format_version),
                     file.name());
     }
-    const Document model(file, "model"), config(file, "config"), calibration(file, "calibration"),
-        nodes(file, "nodes");
+    const Checksums checksums(file);
+    const Document model(file, checksums, "model"), config(file, checksums, "config"),
+        calibration(file, checksums, "calibration"), nodes(file, checksums, "nodes");
     auto q = std::make_shared<QuantizedModel>();
     q->graph = graph_from(model, model.get<std::string>("family"), file.name());
     q->info = info_from(model, *q->graph);
@@ -311,7 +361,7 @@ std::shared_ptr<const QuantizedModel> load_quantized(const Safetensors& file) {
             throw Error("the mode of " + g.nodes[i].name + " is not integer", file.name());
     }
     const auto scales = scales_from(nodes.json(), g, file.name());
-    q->nodes = Loader(file, g, quants).run(scales);
+    q->nodes = Loader(file, checksums, g, quants).run(scales);
     file.let_go();
 
     std::vector<Grid> grids;

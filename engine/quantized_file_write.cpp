@@ -6,6 +6,7 @@
 #include <map>
 
 #include <fmt/format.h>
+#include <zlib.h>
 
 #include "engine/error.h"
 #include "engine/safetensors.h"
@@ -14,6 +15,11 @@ namespace ivit {
 
 using namespace quantized_file;
 using Json = nlohmann::ordered_json;
+
+uint32_t quantized_file::crc32(std::span<const std::byte> bytes) {
+    return static_cast<uint32_t>(
+        ::crc32_z(0, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()));
+}
 
 Shape quantized_file::weight_shape(const Graph& g, const Node& n) {
     if (n.op == Op::patch_embed) return {n.cols(), 3, n.patch, n.patch};
@@ -155,13 +161,18 @@ void save(const QuantizedModel& q, const std::filesystem::path& file) {
                      {"crop_pct", info.crop_pct},
                      {"labels", info.labels},
                      {"assumptions", info.assumptions}};
-    write_safetensors(file, out.take(),
-                      {{"format", format_name},
-                       {"version", format_version},
-                       {"model", dump(model)},
-                       {"config", dump(q.config.to_json())},
-                       {"calibration", dump(q.calibration.to_json())},
-                       {"nodes", dump(nodes_to_json(g, quants, grids))}});
+    std::map<std::string, std::string> metadata{{"model", dump(model)},
+                                                {"config", dump(q.config.to_json())},
+                                                {"calibration", dump(q.calibration.to_json())},
+                                                {"nodes", dump(nodes_to_json(g, quants, grids))}};
+    const std::vector<TensorOut> tensors = out.take();
+    Json checksums;
+    for (const auto& [name, text] : metadata) checksums[name] = crc32(std::as_bytes(std::span(text)));
+    for (const TensorOut& t : tensors) checksums[t.name] = crc32(t.bytes);
+    metadata["crc32"] = dump(checksums);
+    metadata["format"] = format_name;
+    metadata["version"] = format_version;
+    write_safetensors(file, tensors, metadata);
 }
 
 }  // namespace ivit

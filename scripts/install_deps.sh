@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
     g++ cmake ninja-build ccache pkg-config python3 python3-jsonschema binutils
     libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libdnnl-dev libpango1.0-dev
-    libopencv-core-dev libopencv-imgcodecs-dev libopencv-videoio-dev libjpeg-dev libpng-dev
+    libopencv-core-dev libopencv-imgcodecs-dev libopencv-videoio-dev libjpeg-dev libpng-dev zlib1g-dev
     catch2 libbenchmark-dev
     qt6-base-dev qt6-base-dev-tools libqt6opengl6-dev qt6-svg-dev qt6-qpa-plugins
     libqcustomplot-dev libimgui-dev libgl-dev libgl1-mesa-dri fonts-dejavu-core

@@ -46,7 +46,8 @@ std::vector<std::byte> read_bytes(const std::filesystem::path& file) {
     return bytes;
 }
 
-// The file as its parts, to be changed and written again.
+// The file as its parts, to be changed and written again. Without its checksums, as an older program would
+// have written it: they would be the first to tell of a change.
 struct Parts {
     std::map<std::string, std::string> metadata;
     std::vector<TensorOut> tensors;
@@ -54,6 +55,7 @@ struct Parts {
     explicit Parts(const std::filesystem::path& file) {
         const auto f = Safetensors::open(file);
         metadata = f->metadata();
+        metadata.erase("crc32");
         for (const auto& [name, view] : f->tensors()) {
             tensors.push_back({name, view.dtype, view.shape, {view.bytes.begin(), view.bytes.end()}});
         }
@@ -257,9 +259,61 @@ TEST_CASE("quantized file: structure and metadata that lie") {
     says("expected -2 to 1", [](Parts& p) { p.set("config", "/default", "W2A6"); });
 }
 
+TEST_CASE("quantized file: damage that leaves good integers is told by the checksums") {
+    const TemporaryFile file("ivit_quantized_whole.safetensors"),
+        damaged("ivit_quantized_damaged.safetensors");
+    save(*small_quantized("{}"), file.path);
+    const Parts old(file.path);
+    const auto metadata = Safetensors::open(file.path)->metadata();
+    const auto says = [&](const Parts& p) {
+        write_safetensors(damaged.path, p.tensors, p.metadata);
+        try {
+            load_quantized(damaged.path);
+        } catch (const Error& e) {
+            return e.sentence();
+        }
+        return std::string("no error");
+    };
+    CHECK(says(old) == "no error");
+    Parts good = old;
+    good.metadata["crc32"] = metadata.at("crc32");
+    CHECK(says(good) == "no error");
+
+    // Any one bit of any tensor: where the value stays in range the checksum tells, else the range may.
+    std::mt19937 random(3);
+    for (size_t i = 0; i < good.tensors.size(); ++i) {
+        Parts p = good;
+        auto& bytes = p.tensors[i].bytes;
+        bytes[random() % bytes.size()] ^= static_cast<std::byte>(1u << random() % 8);
+        INFO(p.tensors[i].name);
+        CHECK(contains(says(p), "tensor " + p.tensors[i].name + " is damaged: its CRC-32 is "));
+    }
+    Parts swapped = good;  // two of one shape
+    std::swap(swapped["blocks.0.attn.proj.weight"].bytes, swapped["blocks.1.attn.proj.weight"].bytes);
+    CHECK(contains(says(swapped), "tensor blocks.0.attn.proj.weight is damaged"));
+    Parts renamed = good;
+    renamed.set("model", "/labels/0", "another class");
+    CHECK(contains(says(renamed), "the metadata field model is damaged"));
+
+    for (const char* wrong : {"[]", "3", "", "{"}) {
+        Parts p = good;
+        p.metadata["crc32"] = wrong;
+        CHECK(says(p) == "the metadata field crc32 is not a JSON object");
+    }
+    for (const Json& wrong : {Json(), Json("3"), Json(-3), Json(2.5)}) {
+        Parts p = good;
+        p.set("crc32", "/head.bias", wrong);
+        CHECK(says(p) == "the metadata field crc32 has no checksum of head.bias");
+    }
+}
+
 TEST_CASE("quantized file: random damage never does worse than an error") {
     const TemporaryFile file("ivit_quantized_fuzz.safetensors");
     save(*small_quantized("{}"), file.path);
+    {
+        const Parts old(file.path);  // without checksums, or nothing damaged would run
+        write_safetensors(file.path, old.tensors, old.metadata);
+    }
     const auto good = read_bytes(file.path);
     uint64_t header = 0;
     std::memcpy(&header, good.data(), 8);

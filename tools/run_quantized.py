@@ -13,6 +13,7 @@ Prints one JSON document per picture: {"logits": [integers], "scale": s, "top": 
 import json
 import math
 import sys
+import zlib
 
 import numpy as np
 
@@ -146,6 +147,9 @@ def main():
     metadata, tensors = read_safetensors(sys.argv[1])
     if metadata.get("format") != "ivit-quantized" or metadata.get("version") != "1":
         raise SystemExit(f"{sys.argv[1]}: not a quantized model of version 1")
+    for name, checksum in json.loads(metadata.get("crc32", "{}")).items():
+        if zlib.crc32(metadata[name].encode() if name in metadata else tensors[name]) != checksum:
+            raise SystemExit(f"{sys.argv[1]}: {name} is damaged")
     model, nodes = json.loads(metadata["model"]), json.loads(metadata["nodes"])
     size = model["image_size"]
     with (sys.stdin.buffer if sys.argv[2] == "-" else open(sys.argv[2], "rb")) as f:
