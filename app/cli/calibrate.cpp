@@ -30,7 +30,7 @@ void add_calibrate(CLI::App& program, Run& run) {
                             "name another file with --output FILE");
             const std::filesystem::path file =
                 out->empty() ? calibration_path(m.model->info.source) : std::filesystem::path(*out);
-            check_writable(file);
+            check_output(file, *o, {m.model->info.source});
             Json skipped = Json::array();
             const Calibration cal = calibrate_folder(*o, *m.model, *folder, &skipped);
             write_json(cal.to_json(), file);

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "engine/error.h"
+#include "engine/safetensors.h"
 
 namespace ivit::cli {
 
@@ -51,6 +52,18 @@ void add_common(CLI::App& c, Options& o) {
         ->check(CLI::Range(1, 1000000))
         ->capture_default_str();
     c.add_flag("--json", o.json, "one JSON document on standard output");
+}
+
+void check_output(const fs::path& output, const Options& o, const std::vector<std::string>& inputs) {
+    check_writable(output);
+    std::vector<fs::path> read(inputs.begin(), inputs.end());
+    const fs::path model = o.model.empty() && o.arch.empty() ? bundled_model() : fs::path(o.model);
+    read.insert(read.end(), {model, model / "model.safetensors", o.quant, o.calibration});
+    std::error_code not_there;
+    for (const fs::path& input : read)
+        if (fs::equivalent(output, input, not_there))
+            throw Error("this file is read, it is not written over", output.string(),
+                        "name another file for the output");
 }
 
 OpenedModel open(const Options& o) {

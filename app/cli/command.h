@@ -39,6 +39,11 @@ struct Setup {
     void follow_backend() { effective = ivit::effective(*quantized, backend->info(), effective.gpu_absent); }
 };
 
+// Throws Error when `output` cannot be written (check_writable), and when it is a file that is read: one that
+// `o` names, or one of `inputs` (names that are no file's are passed over). Nobody's checkpoint or photo
+// becomes a report.
+void check_output(const std::filesystem::path& output, const Options& o,
+                  const std::vector<std::string>& inputs = {});
 // Opens what the options name (else the bundled model).
 OpenedModel open(const Options& o);
 // Ranges by the options: --calibration (a folder, or a .calibration.json), what lies beside the model, else

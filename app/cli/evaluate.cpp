@@ -160,7 +160,11 @@ void add_evaluate(CLI::App& program, Run& run) {
                 if (e->journal.empty())
                     throw Error("a shard needs --journal: `ivit merge` joins the journals", "--shard");
             }
-            if (!e->output.empty()) check_writable(e->output);
+            if (!e->output.empty()) {
+                std::vector<std::string> read = e->quants;
+                read.insert(read.end(), {e->labels, e->journal});
+                check_output(e->output, *o, read);
+            }
             if (e->quants.empty()) e->quants.push_back("");
             const OpenedModel probe = open(*o);
             const Dataset data = open_dataset(e->folder, e->labels, probe.info());
@@ -219,7 +223,7 @@ void add_merge(CLI::App& program, Run& run) {
     c->add_flag("--json", *json, "one JSON document on standard output");
     c->callback([=, &run] {
         run = [=] {
-            if (!output->empty()) check_writable(*output);
+            if (!output->empty()) check_output(*output, {}, *files);
             const Json doc = merge_journals({files->begin(), files->end()});
             if (!output->empty()) write_json(doc, *output);
             if (*json)

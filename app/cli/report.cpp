@@ -65,7 +65,9 @@ void add_report(CLI::App& program, Run& run) {
         run = [=] {
             for (const auto& file : r->outputs) {
                 check_report_name(file);
-                check_writable(file);
+                std::vector<std::string> read = r->images;
+                read.push_back(r->evaluation);
+                check_output(file, *o, read);
             }
             ReportOptions options;
             if (!r->evaluation.empty()) {

@@ -45,7 +45,7 @@ void add_run(CLI::App& program, Run& run) {
         if (o->model.empty() && o->arch.empty()) throw CLI::RequiredError("model");
         if (image->empty()) throw CLI::RequiredError("image");
         run = [=] {
-            if (!dump->empty()) check_writable(*dump);
+            if (!dump->empty()) check_output(*dump, *o, {*image});
             const OpenedModel probe = open(*o);
             const Pixels pixels = load_pixels(*image, *probe.graph(), probe.info());
             Setup s = prepare(*o, [&] { return pixels; });

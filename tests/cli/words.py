@@ -51,6 +51,42 @@ class Words(Case):
             self.refused("none/out.json: cannot write the file", *arguments, "none/out.json")
         self.refused("nowhere.json: ", "report", "nowhere.jpg", "-o", "out.json", "--evaluation", "nowhere.json")
 
+    def test_what_is_read_is_not_written_over(self):
+        """By whatever name; and an output that was there before, but is not read, is replaced."""
+        model = read(os.path.join(SOURCE, "assets", "vit_tiny_cifar10.safetensors"), "rb")
+        ranges = read(os.path.join(SOURCE, "assets", "vit_tiny_cifar10.calibration.json"), "rb")
+        os.mkdir(self.at("folder"))
+        files = {"m.safetensors": model, "m.calibration.json": ranges, "folder/model.safetensors": model,
+                 "p.jpg": read(self.picture, "rb"), "c.json": b"{}", "labels.csv": b"p.jpg,cat\n"}
+        for name, content in files.items():
+            with open(self.at(name), "wb") as f:
+                f.write(content)
+        self.ivit("evaluate", os.path.dirname(self.picture), "--journal", "j.jsonl", "-o", "e.json")
+        self.ivit("quantize", "-m", "m.safetensors", "-o", "q.safetensors")
+        self.ivit("quantize", "-m", "m.safetensors", "-o", "q.safetensors")
+        os.symlink("p.jpg", self.at("link.html"))
+        os.symlink("m.safetensors", self.at("link.json"))
+        files.update({name: read(self.at(name), "rb") for name in ("j.jsonl", "e.json", "q.safetensors")})
+        for arguments in (["quantize", "-m", "m.safetensors", "-o", "m.safetensors"],
+                          ["quantize", "-m", "m.safetensors", "-o", "./link.json"],
+                          ["quantize", "-m", "folder", "--calibration", "m.calibration.json", "-o", "folder/model.safetensors"],
+                          ["quantize", "-m", "m.safetensors", "--calibration", "m.calibration.json", "-o", "m.calibration.json"],
+                          ["quantize", "-m", "q.safetensors", "-q", "W4A8", "-o", "m.safetensors"],
+                          ["calibrate", "-m", "m.safetensors", "--calibration", ".", "-o", "m.safetensors"],
+                          ["run", "m.safetensors", "p.jpg", "--dump", "m.safetensors"],
+                          ["run", "m.safetensors", "p.jpg", "--dump", "p.jpg"],
+                          ["report", "p.jpg", "-o", "link.html"],
+                          ["report", "p.jpg", "-q", "c.json", "-o", "c.json"],
+                          ["report", "p.jpg", "--evaluation", "e.json", "-o", "new.html", "-o", "e.json"],
+                          ["evaluate", ".", "--labels", "labels.csv", "-o", "labels.csv"],
+                          ["evaluate", ".", "-q", "W4A8", "-q", "c.json", "-o", "c.json"],
+                          ["evaluate", ".", "--journal", "j.jsonl", "-o", "j.jsonl"],
+                          ["merge", "j.jsonl", "-o", "j.jsonl"]):
+            self.refused("this file is read, it is not written over", *arguments)
+            for name, content in files.items():
+                self.assertEqual(read(self.at(name), "rb"), content, (arguments, name))
+        self.assertFalse(os.path.exists(self.at("new.html")))
+
     def broken(self, name="broken.jpg"):
         os.makedirs(os.path.dirname(self.at(name)), exist_ok=True)
         with open(self.at(name), "wb") as f:
