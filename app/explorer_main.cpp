@@ -13,6 +13,7 @@
 
 #include "engine/error.h"
 #include "engine/open_model.h"
+#include "engine/version.h"
 #include "widgets/gl_canvas.h"
 #include "widgets/main_window.h"
 #include "widgets/quantization_view.h"
@@ -48,7 +49,7 @@ int main(int argc, char** argv) {
                                                           : new QApplication(argc, argv));
     QCoreApplication::setOrganizationName("ivit");
     QCoreApplication::setApplicationName("ivit-explorer");
-    QCoreApplication::setApplicationVersion(IVIT_VERSION);
+    QCoreApplication::setApplicationVersion(ivit::version());
     QGuiApplication::setApplicationDisplayName("I-ViT Explorer");
 
     QCommandLineParser parser;

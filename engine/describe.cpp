@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "engine/version.h"
+
 namespace ivit {
 
 Effective effective(const QuantizedModel& q, const BackendInfo& backend, const std::string& gpu_absent) {
@@ -61,7 +63,7 @@ Json document(const std::string& kind, const Effective& e) {
     Json j;
     j["format"] = "ivit-" + kind;
     j["version"] = 1;
-    j["program"] = "ivit " IVIT_VERSION;
+    j["program"] = program_name();
     j["model"] = {{"name", e.model.name},
                   {"family", e.model.family},
                   {"source", e.model.source},

@@ -6,6 +6,7 @@
 #include "engine/error.h"
 #include "engine/json_file.h"
 #include "engine/safetensors.h"
+#include "engine/version.h"
 
 namespace ivit::cli {
 
@@ -35,7 +36,7 @@ void add_calibrate(CLI::App& program, Run& run) {
             const Calibration cal = calibrate_folder(*o, *m.model, *folder, &skipped);
             write_json(cal.to_json(), file);
             if (o->json) {
-                Json j = {{"format", "ivit-calibrate"}, {"version", 1}, {"program", "ivit " IVIT_VERSION}};
+                Json j = {{"format", "ivit-calibrate"}, {"version", 1}, {"program", program_name()}};
                 j["model"] = {{"name", m.model->info.name},
                               {"source", m.model->info.source},
                               {"sha256", m.model->info.sha256}};

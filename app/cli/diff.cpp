@@ -7,6 +7,7 @@
 
 #include "app/cli/report_commands.h"
 #include "engine/report/report_parts.h"
+#include "engine/version.h"
 
 namespace ivit::cli {
 
@@ -60,7 +61,7 @@ int print_differences(const std::vector<Difference>& differences, bool json, con
     if (json) {
         Json doc = {{"format", "ivit-" + kind},
                     {"version", 1},
-                    {"program", "ivit " IVIT_VERSION},
+                    {"program", program_name()},
                     {"equal", differences.empty()}};
         // What was in effect: of both, or of the run that just was.
         const auto effective = [](const Json& r) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "app/cli/command.h"
+#include "engine/version.h"
 
 namespace ivit::cli {
 
@@ -17,7 +18,7 @@ void add_info(CLI::App& program, Run& run) {
             const OpenedModel m = open(*o);
             const ModelInfo& i = m.info();
             const Graph& g = *m.graph();
-            Json j = {{"format", "ivit-info"}, {"version", 1}, {"program", "ivit " IVIT_VERSION}};
+            Json j = {{"format", "ivit-info"}, {"version", 1}, {"program", program_name()}};
             int64_t macs = 0;
             for (int n = 0; n < static_cast<int>(g.nodes.size()); ++n) macs += g.macs(n);
             j["model"] = {{"name", i.name},

@@ -10,6 +10,7 @@
 
 #include "app/cli/command.h"
 #include "engine/error.h"
+#include "engine/version.h"
 
 namespace {
 
@@ -43,7 +44,7 @@ int main(int argc, char** argv) {
     cli::install_interrupt_handler();
     std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails; our own words go to stderr
     CLI::App program("ivit: an integer-only Vision Transformer beside its float network", "ivit");
-    program.set_version_flag("--version", "ivit " IVIT_VERSION);
+    program.set_version_flag("--version", program_name());
     program.require_subcommand(1);
     cli::Run run;
     cli::add_classify(program, run);

@@ -8,6 +8,7 @@
 #include "engine/cpu_info.h"
 #include "engine/error.h"
 #include "engine/json_file.h"
+#include "engine/version.h"
 
 namespace ivit::cli {
 
@@ -30,7 +31,7 @@ void add_selftest(CLI::App& program, Run& run) {
             bool good = true;
             Json doc = {{"format", "ivit-selftest"},
                         {"version", 1},
-                        {"program", "ivit " IVIT_VERSION},
+                        {"program", program_name()},
                         {"golden", file->empty() ? "built-in" : *file},
                         {"machine", cpu_name() + ", " + to_string(best_isa())}};
             for (const auto& r : results) {

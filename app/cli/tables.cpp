@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "app/cli/command.h"
+#include "engine/report/report_parts.h"
 
 namespace ivit::cli {
 
@@ -29,32 +31,37 @@ std::string predictions_table(const Json& p) {
 }
 
 std::string layers_table(const Json& layers) {
-    std::vector<std::pair<const Json*, const Json*>> rows;  // cumulative, isolated
-    for (const auto& l : layers)
-        if (l["scope"] == "cumulative") {
-            const auto other = std::find_if(layers.begin(), layers.end(), [&](const Json& x) {
-                return x["scope"] == "isolated" && x["name"] == l["name"];
-            });
-            rows.emplace_back(&l, other == layers.end() ? nullptr : &*other);
+    const Json image = {{"layers", layers}};
+    const TextTable t = node_table(image);
+    const std::vector<LayerRow> rows = worst_first(layer_rows(image));
+    std::vector<size_t> columns(t.head.size());
+    std::iota(columns.begin(), columns.end(), size_t{0});
+    // A node's name says where it stands, and so much would not fit beside the rest.
+    std::erase_if(columns, [&](size_t c) { return t.head[c] == "place"; });
+    // Heads of two lines, broken before the unit: a column is as wide as its numbers.
+    std::vector<std::string> above, below;
+    std::vector<size_t> widths;
+    for (const size_t c : columns) {
+        const size_t space = t.head[c].find(' ');
+        above.push_back(t.head[c].substr(0, space));
+        below.push_back(space == std::string::npos ? "" : t.head[c].substr(space + 1));
+        widths.push_back(std::max(above.back().size(), below.back().size()));
+        for (const auto& row : t.rows) widths.back() = std::max(widths.back(), row[c].size());
+    }
+    const auto line = [&](const auto& cell) {
+        std::string l = " ";
+        for (size_t k = 0; k < columns.size(); ++k) {
+            const bool text = t.head[columns[k]] == "node" || t.head[columns[k]] == "op";
+            l += text ? fmt::format(" {:<{}} ", cell(k), widths[k])
+                      : fmt::format(" {:>{}}", cell(k), widths[k] + 1);
         }
-    std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
-        return (*a.first)["sqnr_db"] < (*b.first)["sqnr_db"];
-    });
-    std::string s =
-        ink(Ink::bold,
-            fmt::format("  {:<24} {:<12} {:>4} {:>10} {:>10} {:>9} {:>10} {:>10} {:>8} {:>7}\n", "node", "op",
-                        "bits", "cumulative", "isolated", "cosine", "MSE", "max error", "at limit", "range"));
-    s += ink(Ink::dim, fmt::format("  {:<24} {:<12} {:>4} {:>10} {:>10} {:>9} {:>10} {:>10} {:>8} {:>7}\n",
-                                   "", "", "", "SQNR dB", "SQNR dB", "", "", "", "%", "used %"));
-    for (const auto& [c, i] : rows) {
-        const double db = (*c)["sqnr_db"];
-        std::string line = fmt::format(
-            "  {:<24} {:<12} {:>4} {:>10.1f} {:>10} {:>9.5f} {:>10.3g} {:>10.3g} {:>8.2f} {:>7.0f}\n",
-            (*c)["name"].get<std::string>(), (*c)["op"].get<std::string>(), (*c)["bits"].get<int>(), db,
-            i ? fmt::format("{:.1f}", (*i)["sqnr_db"].get<double>()) : "-", (*c)["cosine"].get<double>(),
-            (*c)["mse"].get<double>(), (*c)["max_abs_error"].get<double>(),
-            100 * (*c)["saturation"].get<double>(), 100 * (*c)["range_used"].get<double>());
-        s += db < 15 ? ink(Ink::bad, line) : line;
+        return l + "\n";
+    };
+    std::string s = ink(Ink::bold, line([&](size_t k) { return above[k]; })) +
+                    ink(Ink::dim, line([&](size_t k) { return below[k]; }));
+    for (size_t r = 0; r < rows.size(); ++r) {
+        const std::string l = line([&](size_t k) { return t.rows[r][columns[k]]; });
+        s += rows[r].cumulative_db < 15 ? ink(Ink::bad, l) : l;
     }
     return s;
 }

@@ -30,7 +30,7 @@ std::string own_share(double cumulative_db, double isolated_db) {
 std::string own_sentence(const Json& image, const std::string& node) {
     for (const LayerRow& r : layer_rows(image))
         if (r.name == node && std::isfinite(r.isolated_db))
-            return fmt::format("Alone {} dB: {} % of the error is its own", number(r.isolated_db),
+            return fmt::format("Alone {} dB: {} % of the error is its own", decibels(r.isolated_db),
                                own_share(r.cumulative_db, r.isolated_db));
     return {};
 }
@@ -42,7 +42,7 @@ std::string causes_sentence(const Json& report) {
         "gain "
         "over the {} dB they have.",
         c["pictures"] == 1 ? "this picture" : c["pictures"].dump() + " pictures",
-        number(real(c["logits_sqnr_db"])));
+        decibels(real(c["logits_sqnr_db"])));
 }
 
 std::vector<CauseBar> cause_bars(const Json& report, const char* list, size_t most) {
@@ -101,7 +101,7 @@ Finding of_predictions(const Json& report) {
                                     image["predictions"]["float"][0]["label"].get<std::string>())
                       : "The integers say something else than float",
                 fmt::format("{}. The logits stand at {} dB SQNR, KL {} nats.{}", certainty(image),
-                            number(real(l["sqnr_db"])), number(real(l["kl"])), left_out(report)),
+                            decibels(real(l["sqnr_db"])), number(real(l["kl"])), left_out(report)),
                 !agree};
     }
     size_t agree = 0;
@@ -118,7 +118,7 @@ Finding of_predictions(const Json& report) {
         }
     }
     return {fmt::format("Both networks say the same of {} of {} pictures", agree, images.size()),
-            fmt::format("The logits stand at {} to {} dB SQNR.{}{}", number(least), number(most), differ,
+            fmt::format("The logits stand at {} to {} dB SQNR.{}{}", decibels(least), decibels(most), differ,
                         left_out(report)),
             agree < images.size()};
 }
@@ -156,10 +156,10 @@ Finding of_worst_node(const Json& report) {
     const auto rows = worst_first(layer_rows(*worst));
     const LayerRow& w = rows.front();
     const double own = std::pow(10, (w.cumulative_db - w.isolated_db) / 10);
-    std::string s = fmt::format("There the integers stand at {} dB SQNR{}", number(w.cumulative_db),
+    std::string s = fmt::format("There the integers stand at {} dB SQNR{}", decibels(w.cumulative_db),
                                 w.cumulative_db < 3 ? " (at 0 dB the error is as large as the values)" : "");
     if (std::isfinite(own)) {
-        s += fmt::format("; on exact inputs the node alone stands at {} dB, so ", number(w.isolated_db));
+        s += fmt::format("; on exact inputs the node alone stands at {} dB, so ", decibels(w.isolated_db));
         s += own > 0.5 ? "it makes most of that error itself."
              : own > 0.1
                  ? fmt::format("about {} % of that error is its own and the rest came with its inputs.",

@@ -14,6 +14,7 @@
 #include "engine/png.h"
 #include "engine/report/report_parts.h"
 #include "engine/safetensors.h"
+#include "engine/version.h"
 
 namespace ivit {
 
@@ -151,7 +152,7 @@ std::string operating_system() {
 Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, const ReportOptions& o) {
     Json report = document("report", e);
     report["created"] = now_utc();
-    report["versions"] = {{"ivit", IVIT_VERSION}, {"compiler", __VERSION__}, {"report", 1}};
+    report["versions"] = {{"ivit", version()}, {"compiler", __VERSION__}, {"report", 1}};
     report["machine"]["cpu"] = cpu_name();
     report["machine"]["cores"] = available_cores();
     report["machine"]["system"] = operating_system();

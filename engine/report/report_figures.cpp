@@ -80,8 +80,8 @@ std::string sqnr_plot(const std::vector<LayerRow>& rows) {
         s += fmt::format(
             "<circle cx='{:.1f}' cy='{:.1f}' r='5' fill='transparent'><title>{}: cumulative {} dB, isolated "
             "{} dB</title></circle>",
-            x(i), y(rows[i].cumulative_db), esc(rows[i].name), number(rows[i].cumulative_db),
-            number(rows[i].isolated_db));
+            x(i), y(rows[i].cumulative_db), esc(rows[i].name), decibels(rows[i].cumulative_db),
+            decibels(rows[i].isolated_db));
     }
     if (const auto worst = worst_first(rows); !worst.empty() && std::isfinite(worst[0].cumulative_db)) {
         const double at = x(static_cast<size_t>(worst[0].place)), high = y(worst[0].cumulative_db);

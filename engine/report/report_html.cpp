@@ -105,9 +105,9 @@ std::string layers_html(const Json& image) {
     align_decimals(t);
     std::string s = "<div class='scroll'><table class='sort'><thead><tr>";
     for (const auto& h : t.head)
-        s += h == "op"              ? "<th class='l'>op</th>"
-             : h == "cumulative dB" ? "<th aria-sort='ascending'>cumulative dB</th>"
-                                    : "<th>" + h + "</th>";
+        s += h == "op"                   ? "<th class='l'>op</th>"
+             : h == "cumulative SQNR dB" ? "<th aria-sort='ascending'>cumulative SQNR dB</th>"
+                                         : "<th>" + h + "</th>";
     s += "</tr></thead><tbody>";
     const auto rows = worst_first(layer_rows(image));
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -119,7 +119,8 @@ std::string layers_html(const Json& image) {
                                  r.cosine,        r.mse,         r.max_abs_error,
                                  r.saturation,    r.range_used};
         for (size_t k = 0; k < std::size(values); ++k)
-            s += fmt::format("<td data-v='{}'>{}</td>", cells[k + 4] == "-" ? NAN : values[k], cells[k + 4]);
+            s += fmt::format("<td data-v='{}'>{}</td>", cells[k + 4] == "-" ? NAN : values[k],
+                             esc(cells[k + 4]));
         s += "</tr>\n";
     }
     return s + "</tbody></table></div>";
@@ -181,7 +182,7 @@ std::string overview_html(const Json& images) {
             "<tr><td class='w'><a href='#p{}h'>{}</a></td><td class='l'>{}</td><td "
             "class='l'>{}</td><td{}</td><td>{}</td><td>{}</td></tr>\n",
             i, esc(short_name(images[i]["file"])), esc(p["float"][0]["label"]), esc(p["integer"][0]["label"]),
-            l["agree"].get<bool>() ? ">yes" : " class='bad'>no", number(real(l["sqnr_db"])),
+            l["agree"].get<bool>() ? ">yes" : " class='bad'>no", decibels(real(l["sqnr_db"])),
             number(real(l["kl"])));
     }
     return s + "</tbody></table></div>";
@@ -199,9 +200,9 @@ std::string image_html(const std::string& id, const Json& image) {
          "the clamp limits, where they lie within the values.</p><div class='row'>";
     for (const auto& w : image["worst"])
         s += "<div class='card hist'><b>" + esc(w["name"]) + "</b> <span class='dim'>" +
-             number(real(w["sqnr_db"])) + " dB</span>" + histogram_svg(w["histogram"]) + "<div class='dim'>" +
-             esc(clamp_sentence(w["histogram"])) + ". " + esc(own_sentence(image, w["name"])) +
-             "</div></div>";
+             decibels(real(w["sqnr_db"])) + " dB</span>" + histogram_svg(w["histogram"]) +
+             "<div class='dim'>" + esc(clamp_sentence(w["histogram"])) + ". " +
+             esc(own_sentence(image, w["name"])) + "</div></div>";
     return s + "</div>" + attention_html(id, image["attention"]) +
            "<h3>Every node, worst first</h3><p class='dim'>" + esc(health(image)) +
            " Click a column's head to sort by it. Place is the order of execution; own share is how much of "

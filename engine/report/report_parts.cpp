@@ -18,6 +18,8 @@ std::string number(double v, int digits) {
     return fmt::format("{:.{}f}", v, std::max(0, digits - before));
 }
 
+std::string decibels(double db) { return std::isfinite(db) ? fmt::format("{:.1f}", db) : "-"; }
+
 std::string short_name(const std::string& s) {
     constexpr size_t most = 48, end = 16;
     if (s.size() <= most) return s;
@@ -101,7 +103,7 @@ std::string verdict(const Json& image) {
                                 : fmt::format("They differ: float says {}, integers say {}.",
                                               f["label"].get<std::string>(), q["label"].get<std::string>());
     return fmt::format("{} Logits SQNR {} dB, KL {} nats, margin {} float, {} integer.", who,
-                       number(real(l["sqnr_db"])), number(real(l["kl"])), number(real(l["margin_float"])),
+                       decibels(real(l["sqnr_db"])), number(real(l["kl"])), number(real(l["margin_float"])),
                        number(real(l["margin_integer"])));
 }
 

@@ -13,6 +13,9 @@ namespace ivit {
 // Three significant digits (or `digits`), never an exponent between 1e-3 and 1e6.
 std::string number(double v, int digits = 3);
 
+// A ratio in dB to one decimal, as `ivit compare` and the window show it; "-" where there is none.
+std::string decibels(double db);
+
 // A long name with its middle left out, for where it stands beside other things: 48 bytes at most.
 std::string short_name(const std::string& s);
 

@@ -28,11 +28,18 @@ void table(Pages& p, TextTable t, double first) {
         for (size_t i = 1; i < cells.size(); ++i)
             p.text(margin + first + each * static_cast<double>(i), at, cells[i], each - gap, 1);
     };
-    // Heads break at their last space: "cumulative" above "dB".
+    // Heads break where their longer half is shortest: "cumulative" above "SQNR dB".
+    const auto break_of = [](const std::string& h) {
+        size_t best = std::string::npos;
+        const auto longer = [&h](size_t space) { return std::max(space, h.size() - space); };
+        for (size_t i = h.find(' '); i != std::string::npos; i = h.find(' ', i + 1))
+            if (best == std::string::npos || longer(i) <= longer(best)) best = i;
+        return best;
+    };
     const auto head = [&] {
         std::vector<std::string> above, below;
         for (const auto& h : t.head) {
-            const size_t space = above.empty() ? std::string::npos : h.find_last_of(' ');
+            const size_t space = above.empty() ? std::string::npos : break_of(h);
             above.push_back(space == std::string::npos ? "" : h.substr(0, space));
             below.push_back(space == std::string::npos ? h : h.substr(space + 1));
         }
@@ -131,7 +138,7 @@ void histograms(Pages& p, const Json& image) {
             p.font(8, true);
             p.ink(black);
             p.text(x, p.y + 8,
-                   worst[k]["name"].get<std::string>() + "  " + number(real(worst[k]["sqnr_db"])) + " dB",
+                   worst[k]["name"].get<std::string>() + "  " + decibels(real(worst[k]["sqnr_db"])) + " dB",
                    w * 0.68);
             const std::string own = own_sentence(image, worst[k]["name"]);
             p.font(6.5);

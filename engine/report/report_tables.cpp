@@ -31,8 +31,8 @@ void align_decimals(TextTable& t) {
 }
 
 TextTable node_table(const Json& image) {
-    TextTable t{{"node", "place", "op", "bits", "cumulative dB", "isolated dB", "own share %", "cosine",
-                 "MSE", "max error", "at limit %", "range used %"},
+    TextTable t{{"node", "place", "op", "bits", "cumulative SQNR dB", "isolated SQNR dB", "own share %",
+                 "cosine", "MSE", "max error", "at limit %", "range used %"},
                 {}};
     // So far apart that only powers of ten stand under each other.
     const auto power = [](double v) {
@@ -45,8 +45,9 @@ TextTable node_table(const Json& image) {
     };
     for (const auto& r : worst_first(layer_rows(image)))
         t.rows.push_back({r.name, std::to_string(r.place), r.op, std::to_string(r.bits),
-                          number(r.cumulative_db), number(r.isolated_db),
-                          own_share(r.cumulative_db, r.isolated_db), number(r.cosine, 5), power(r.mse),
+                          decibels(r.cumulative_db), decibels(r.isolated_db),
+                          own_share(r.cumulative_db, r.isolated_db),
+                          std::isfinite(r.cosine) ? fmt::format("{:.5f}", r.cosine) : "-", power(r.mse),
                           number(r.max_abs_error), r.bits < 32 ? share(r.saturation) : "-",
                           r.bits < 32 ? number(100 * r.range_used) : "-"});
     return t;
@@ -82,7 +83,8 @@ TextTable evaluation_table(const Json& e) {
         t.rows.push_back({c["quant"].get<std::string>() + ", " + c["preset"].get<std::string>(),
                           cell(c, "top1", 4), cell(c, "top5", 4), cell(c, "agreement", 4),
                           std::to_string(c["flips"].get<int64_t>()), cell(c, "mean_kl", 3),
-                          cell(c, "p95_kl", 3), cell(c, "mean_margin", 3), cell(c, "logits_sqnr_db", 3)});
+                          cell(c, "p95_kl", 3), cell(c, "mean_margin", 3),
+                          decibels(real(c["logits_sqnr_db"]))});
     return t;
 }
 

@@ -53,6 +53,14 @@ std::string report_csv(const Json& report) {
     std::string s = "file,node,op,bits,weight_bits,mode,scale,range";
     for (const char* scope : {"cumulative", "isolated"})
         for (const auto& c : scoped) s += std::string(",") + scope + "_" + c;
+    // Rows of several reports can be put together: each says what it is of.
+    std::string made_with;
+    for (const char* c : {"model", "model_sha256", "quant", "preset", "calibration", "backend", "program"})
+        s += std::string(",") + c;
+    for (const Json* v :
+         {&report["model"]["name"], &report["model"]["sha256"], &report["quant"], &report["preset"],
+          &report["calibration"]["summary"], &report["backend"], &report["program"]})
+        made_with += "," + csv_cell(*v);
     s += "\r\n";
     for (const auto& image : report["images"]) {
         std::map<std::string, const Json*> isolated;
@@ -64,9 +72,15 @@ std::string report_csv(const Json& report) {
             for (const char* c : {"name", "op", "bits", "weight_bits", "mode", "scale", "range"})
                 s += "," + csv_cell(l.contains(c) ? l[c] : Json());
             const auto other = isolated.find(l["name"]);
+            const bool clamps = l["bits"].get<int>() < 32;
             for (const Json* of : {&l, other == isolated.end() ? nullptr : other->second})
-                for (const auto& c : scoped) s += "," + csv_cell(of && of->contains(c) ? (*of)[c] : Json());
-            s += "\r\n";
+                for (const auto& c : scoped) {
+                    // Nothing, where nothing clamps: a share of 0 would be a measurement.
+                    const bool said =
+                        of && of->contains(c) && (clamps || (c != "saturation" && c != "range_used"));
+                    s += "," + csv_cell(said ? (*of)[c] : Json());
+                }
+            s += made_with + "\r\n";
         }
     }
     return s;
@@ -137,7 +151,7 @@ std::string image_markdown(const Json& image) {
     rows.clear();
     for (const auto& w : image["worst"]) {
         const Json& h = w["histogram"];
-        rows.push_back({w["name"], number(real(w["sqnr_db"])), own_sentence(image, w["name"]),
+        rows.push_back({w["name"], decibels(real(w["sqnr_db"])), own_sentence(image, w["name"]),
                         sparkline(h["float"]), sparkline(h["integer"]), number(real(h["low"])),
                         number(real(h["high"])), clamp_sentence(h)});
     }

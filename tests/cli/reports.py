@@ -2,6 +2,7 @@
 """Reports in every form: checked against the published schema and `ivit compare`, run again, tampered with, written
 where there is no room."""
 import csv
+import html
 import html.parser
 import json
 import os
@@ -78,9 +79,25 @@ class Report(Case):
         for row, layer in zip(rows, layers):
             self.assertEqual(row["node"], layer["name"])
             self.assertEqual(float(row["cumulative_sqnr_db"]), layer["sqnr_db"])
+            clamps = layer["bits"] < 32  # an accumulator has no limit to sit at, and no range
+            self.assertEqual(row["cumulative_saturation"], str(layer["saturation"]) if clamps else "")
+            self.assertEqual(row["isolated_range_used"] == "", not clamps)
+            self.assertEqual([row[c] for c in ("model", "model_sha256", "quant", "preset", "calibration", "backend", "program")],
+                             [report["model"]["name"], report["model"]["sha256"], "W4A8", "refined",
+                              report["calibration"]["summary"], report["backend"], report["program"]])
         page = read(self.at("r.html"))
         shown = [float(v) for v in re.findall(r"<td>\d+</td><td data-v='([-.\de+]+)'>", page)]
         self.assertEqual(sorted(shown), sorted(l["sqnr_db"] for l in layers))
+        # To the digit that is shown: the table on the terminal, in Markdown and in the page.
+        table = self.ivit("compare", self.pictures_given[0], "-q", "W4A8").decode()
+        markdown, head, count = read(self.at("r.md")), "| node | place |", len(layers) // 2
+        of_markdown = [[html.unescape(c.strip().replace("\\", "")) for c in l.split("|")[1:-1]] for l in markdown[markdown.index(head):].splitlines()[2:2 + count]]
+        of_terminal = [l.split() for l in table.splitlines()[-count:]]
+        self.assertEqual(of_terminal, [[row[0], *row[2:]] for row in of_markdown])
+        of_page = re.findall(r"<tr><td>([\w.]+)</td><td>\d+</td><td class='l'>(\w+)</td><td>(\d+)</td>((?:<td data-v[^/]*</td>)+)</tr>", page)[:count]
+        self.assertEqual(of_terminal, [[*row[:3], *[html.unescape(c).strip("\u2007\u2008") for c in re.findall(r">([^<]+)</td>", row[3])]] for row in of_page])
+        self.assertEqual(of_terminal[0][3], "%.1f" % min(l["sqnr_db"] for l in layers[:count]))
+        self.assertEqual([row[-1] for row in of_terminal if row[0].endswith("mlp.fc2")], ["-"] * 12)
 
     def test_schema(self):
         os.makedirs(self.at("set", "cat"))

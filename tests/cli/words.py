@@ -2,7 +2,9 @@
 """What is typed after `ivit`, and files that are not what they should be."""
 import json
 import os
+import re
 import shutil
+import subprocess
 
 from case import Case, SAMPLES, SOURCE, read
 
@@ -86,6 +88,15 @@ class Words(Case):
             for name, content in files.items():
                 self.assertEqual(read(self.at(name), "rb"), content, (arguments, name))
         self.assertFalse(os.path.exists(self.at("new.html")))
+
+    def test_a_document_says_which_sources_made_it(self):
+        program = self.ivit("--version").decode().strip()
+        commit = subprocess.run(["git", "-C", SOURCE, "rev-parse", "HEAD"], capture_output=True, text=True)
+        at = re.fullmatch(r"ivit \d+\.\d+\.\d+(?: \(([0-9a-f]{9,})\+?\))?", program)
+        self.assertTrue(at, program)
+        self.assertEqual(commit.returncode == 0, at[1] is not None, program)
+        for arguments in (["classify", self.picture, "--json"], ["info", "--json"], ["selftest", "--json"]):
+            self.assertEqual(json.loads(self.ivit(*arguments))["program"], program)
 
     def broken(self, name="broken.jpg"):
         os.makedirs(os.path.dirname(self.at(name)), exist_ok=True)
