@@ -60,8 +60,10 @@ void add_info(CLI::App& program, Run& run) {
                 return 0;
             }
             fmt::print("{}\n", ink(Ink::bold, i.name));
-            fmt::print("  file          {}\n", i.source);
-            if (!i.sha256.empty()) fmt::print("  sha256        {}\n", i.sha256);
+            if (m.quantized) fmt::print("  file          {}\n", one_line(o->model));
+            fmt::print("  {}{}\n", m.quantized ? "made from     " : "file          ", one_line(i.source));
+            if (!i.sha256.empty())
+                fmt::print("  {}{}\n", m.quantized ? "its sha256    " : "sha256        ", i.sha256);
             fmt::print(
                 "  architecture  {}: {} block{} of width {}, {} head{}, MLP {}, patch {}, {}x{} pixels, {} "
                 "tokens, {} class{}\n",

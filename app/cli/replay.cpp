@@ -116,6 +116,9 @@ Json replay(const Json& report, const fs::path& folder, const Options& o,
         if (!fs::is_regular_file(r)) throw Error("there is no such picture", r, "check --image");
     std::vector<std::string> files;
     for (const auto& image : report["images"]) files.push_back(recorded_picture(image, folder, replacements));
+    for (const auto& r : replacements)
+        if (std::find(files.begin(), files.end(), r) == files.end())
+            note("not used, as its SHA-256 is that of no picture of the report that was missing: {}", r);
     std::vector<std::string> found;
     std::copy_if(files.begin(), files.end(), std::back_inserter(found),
                  [](const auto& f) { return !f.empty(); });

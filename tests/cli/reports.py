@@ -263,6 +263,11 @@ class Report(Case):
         self.assertIn({"where": "images[0]", "a": "mine.jpg", "b": None}, doc["differences"])
         self.assertFalse([d for d in doc["differences"] if d["where"].startswith("images[1]")])
         self.assertIn(b"every value is the same", self.ivit("replay", "r.json", "--image", self.pictures_given[0]))
+        # What is given is for a picture by its hash, or it is said that it is not.
+        self.assertNotIn("not used", self.stderr)
+        self.ivit("replay", "r.json", "--image", os.path.join(SAMPLES, "dog_1.jpg"), code=1)
+        self.assertIn("not used, as its SHA-256 is that of no picture", self.stderr)
+        self.assertIn("dog_1.jpg", self.stderr)
         # A name that is no UTF-8, in a folder whose name is none either, beside one that is written the same.
         folder = os.path.join(os.fsencode(self.dir), b"b\xe9")
         os.mkdir(folder)

@@ -89,6 +89,13 @@ class Words(Case):
                 self.assertEqual(read(self.at(name), "rb"), content, (arguments, name))
         self.assertFalse(os.path.exists(self.at("new.html")))
 
+    def test_info_tells_a_quantized_model_from_its_source(self):
+        self.ivit("quantize", "-o", "q.safetensors")
+        said = dict(l.strip().split("  ", 1) for l in self.ivit("info", "q.safetensors").decode().splitlines()[1:])
+        self.assertEqual(said["file"].strip(), "q.safetensors")
+        self.assertTrue(said["made from"].strip().endswith("vit_tiny_cifar10.safetensors"))
+        self.assertNotIn("sha256", said)
+
     def test_a_document_says_which_sources_made_it(self):
         program = self.ivit("--version").decode().strip()
         commit = subprocess.run(["git", "-C", SOURCE, "rev-parse", "HEAD"], capture_output=True, text=True)
