@@ -239,11 +239,13 @@ std::vector<std::filesystem::path> list_pictures(const std::filesystem::path& fo
         fs::directory_options::skip_permission_denied | fs::directory_options::follow_directory_symlink,
         error);
     for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
-        std::error_code ignored;  // a broken link or a file that just vanished is no picture
+        std::error_code ignored;  // a file that just vanished is no picture
         const bool hidden = is_hidden(it->path());
         if (it->is_directory(ignored) && (hidden || links.leads_back(*it, it.depth())))
             it.disable_recursion_pending();
-        if (!hidden && is_picture_name(it->path()) && it->is_regular_file(ignored))
+        if (hidden || !is_picture_name(it->path())) continue;
+        // A link to nowhere was meant to be a picture: whoever reads it says so.
+        if (it->is_regular_file(ignored) || (it->is_symlink(ignored) && !it->exists(ignored)))
             files.push_back(it->path());
     }
     if (error) throw Error("the folder cannot be read: " + error.message(), name);

@@ -42,8 +42,8 @@ Image resize_bicubic(const Image& image, int width, int height);
 std::vector<uint8_t> preprocess(const Image& image, int size, double crop_pct);
 
 // Pictures of a folder (recursively, sorted by path) by extension. Hidden files and folders are left out;
-// links to folders are followed, unless they lead back to a folder they lie in. Throws Error when there is
-// none, or the folder is missing or unreadable.
+// links to folders are followed, unless they lead back to a folder they lie in; links to nowhere are listed,
+// as the broken pictures they are. Throws Error when there is none, or the folder is missing or unreadable.
 std::vector<std::filesystem::path> list_pictures(const std::filesystem::path& folder);
 
 }  // namespace ivit
