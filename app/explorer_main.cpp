@@ -79,8 +79,12 @@ int main(int argc, char** argv) {
 
     const QStringList sides = parser.value(size).split('x'), themes{"system", "light", "dark"};
     const QSize wanted = sides.size() == 2 ? QSize(sides[0].toInt(), sides[1].toInt()) : QSize();
-    if (parser.isSet(size) && (wanted.width() < 1 || wanted.height() < 1))
-        return wrong(QStringLiteral("--size: '%1' is not a size such as 1280x800").arg(parser.value(size)));
+    constexpr int most = 8192;  // more than any screen; a picture of the window takes 4 bytes a pixel
+    if (parser.isSet(size) &&
+        (std::min(wanted.width(), wanted.height()) < 1 || std::max(wanted.width(), wanted.height()) > most))
+        return wrong(QStringLiteral("--size: '%1' is not a size such as 1280x800, at most %2x%2")
+                         .arg(parser.value(size))
+                         .arg(most));
     if (parser.isSet(theme) && !themes.contains(parser.value(theme)))
         return wrong(
             QStringLiteral("--theme: '%1' is none of system, light and dark").arg(parser.value(theme)));

@@ -147,8 +147,8 @@ struct Evaluation::State {
         j["flips"] = good - c.agree;
         j["flip_rate"] = percent(good - c.agree, good);
         j["mean_kl"] = good ? Json(c.kl / n) : Json();
-        j["median_kl"] = good ? Json(c.kls.at_most(0.5)) : Json();
-        j["p95_kl"] = good ? Json(c.kls.at_most(0.95)) : Json();
+        j["median_kl"] = good ? Json(std::min(c.kls.at_most(0.5), c.max_kl)) : Json();
+        j["p95_kl"] = good ? Json(std::min(c.kls.at_most(0.95), c.max_kl)) : Json();
         j["max_kl"] = good ? Json(c.max_kl) : Json();
         j["mean_margin"] = good ? Json(c.margins / n) : Json();
         j["margin_change"] = good ? Json((c.margins - margins) / n) : Json();

@@ -132,7 +132,12 @@ void Workbench::open_model(const fs::path& file) {
             const bool bare = !file.has_parent_path() && !file.has_extension();
             std::error_code unreadable;
             if (bare && !fs::exists(file, unreadable)) {
-                opened->model = ivit::random_model(file.string());
+                try {
+                    opened->model = ivit::random_model(file.string());
+                } catch (const ivit::Error& e) {
+                    throw ivit::Error("there is neither a file nor an architecture of this name",
+                                      file.string(), e.hint());
+                }
             } else {
                 *opened = ivit::open_model(file);
             }

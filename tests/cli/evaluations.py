@@ -24,6 +24,7 @@ class Evaluate(Case):
             self.assertTrue(0 <= entry["top1"] <= entry["top5"] <= 100)
         for c in doc["configurations"]:
             self.assertTrue(0 <= c["agreement"] <= 100 and c["mean_kl"] >= 0)
+            self.assertTrue(c["median_kl"] <= c["p95_kl"] <= c["max_kl"], c)
         self.assertNotIn("evaluating", self.stderr)  # progress is for terminals
 
     def test_configuration_file(self):

@@ -52,6 +52,11 @@ TEST_CASE("window: broken, missing and oddly named files are quiet marks", "[win
 
     w.open_model(o.folder.dir.filePath("no_such_model.safetensors"));
     REQUIRE(wait_until([&] { return w.status()->history().last().contains("no_such_model"); }));
+    w.open_model("no_such_word");  // which might have been an architecture
+    REQUIRE(wait_until([&] {
+        return w.status()->history().last().contains(
+            "no_such_word: there is neither a file nor an architecture");
+    }));
     w.open_model(text.fileName());
     REQUIRE(o.settled());
     CHECK(w.bench().shown().current != nullptr);
