@@ -144,6 +144,22 @@ TEST_CASE("the first screen says whether it matters, where and why", "[report]")
     CHECK_THAT(f[1].text, Contains("-100.00 points over 1 picture;"));
     CHECK(f[1].bad);
     CHECK_THAT(f[2].headline, Contains("Worst at "));
+    // And the node that the window calls worst alone, where that is another one.
+    const Json before = r;
+    for (auto& image : r["images"]) {
+        for (auto& l : image["layers"]) {
+            if (l["name"] == "head" && l["scope"] == "isolated") l["sqnr_db"] = -3.04;
+            if (l["name"] == "norm" && l["scope"] == "cumulative") l["sqnr_db"] = -9;
+        }
+    }
+    CHECK(findings(r)[2].headline == "Worst at norm");
+    CHECK_THAT(findings(r)[2].text, Contains(" Worst alone is head, at -3.0 dB."));
+    for (auto& image : r["images"])
+        for (auto& l : image["layers"])
+            if (l["name"] == "head" && l["scope"] == "cumulative") l["sqnr_db"] = -20;
+    CHECK(findings(r)[2].headline == "Worst at head");
+    CHECK_THAT(findings(r)[2].text, !Contains("Worst alone"));
+    r = before;
     CHECK_THAT(f[3].headline, Contains("4.00 times as fast"));
     const auto why = [&](const char* list, const std::string& where, const std::string& what, double gain) {
         for (const char* l : {"network", "blocks", "nodes"}) r["causes"][l] = Json::array();

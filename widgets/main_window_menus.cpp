@@ -125,9 +125,9 @@ void MainWindow::make_menus() {
     view->addSeparator();
     action(view, "Next node", "", QKeySequence(Qt::Key_Down), [this] { layers_->step(1); });
     action(view, "Previous node", "", QKeySequence(Qt::Key_Up), [this] { layers_->step(-1); });
-    action(view, "Node that hurts most", "The one that adds the most error by itself", QKeySequence("H"),
+    action(view, "Node that is worst alone", "The one that adds the most error by itself", QKeySequence("H"),
            [this] {
-               if (predictions_->hurts_most() >= 0) bench_.selection().set_node(predictions_->hurts_most());
+               if (predictions_->worst_alone() >= 0) bench_.selection().set_node(predictions_->worst_alone());
            });
     const auto picture = [this](int by) {
         const int n = bench_.pictures().rowCount();

@@ -128,11 +128,10 @@ QString define(const char* quantity) {
          "How many of the five tokens that softmax attends to most are among Shiftmax's five. From the taps "
          "of "
          "the picture shown."},
-        {"hurts_most",
+        {"worst_alone",
          "The node that adds the most error by itself: the least isolated SQNR (the node in integers on the "
          "float network's inputs). From both networks on the picture shown (engine/compare.h). Click to "
-         "select "
-         "it everywhere."},
+         "select it everywhere."},
         {"causes",
          "One thing changed at a time, the integers run again, and the SQNR of the logits taken anew: what "
          "every "

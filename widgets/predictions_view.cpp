@@ -102,7 +102,7 @@ void PredictionsView::refresh() {
             numbers::decibels(least->sqnr_db));
     }
     QString spoken = verdict_;
-    if (worst_ >= 0) spoken += QStringLiteral("; hurts most: ") + worst_text_;
+    if (worst_ >= 0) spoken += QStringLiteral("; worst alone: ") + worst_text_;
     for (const Row& r : integer_rows_) {
         spoken +=
             QStringLiteral("; integer %1 %2").arg(short_label(r.label), numbers::probability(r.probability));
@@ -235,7 +235,7 @@ void PredictionsView::paintEvent(QPaintEvent*) {
     }
     if (worst_ < 0 || y + fm.height() > height()) return;
     // Where to look next: as a link, since a click goes there.
-    const QString name = QStringLiteral("hurts most");
+    const QString name = QStringLiteral("worst alone");
     const int name_width = fm.horizontalAdvance(name) + 12;
     p.setPen(theme.muted());
     p.drawText(QRect(margin, y, inner, fm.height()), Qt::AlignLeft, name);
@@ -247,7 +247,7 @@ void PredictionsView::paintEvent(QPaintEvent*) {
     p.setFont(underlined);
     p.setPen(palette().color(QPalette::Link));
     p.drawText(worst_place_, Qt::AlignLeft, link);
-    tips_.push_back({worst_place_, metrics::define("hurts_most")});
+    tips_.push_back({worst_place_, metrics::define("worst_alone")});
 }
 
 void PredictionsView::mousePressEvent(QMouseEvent* event) {

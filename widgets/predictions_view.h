@@ -18,8 +18,8 @@ class PredictionsView : public View {
     const std::vector<Row>& float_rows() const { return float_rows_; }
     const std::vector<Row>& integer_rows() const { return integer_rows_; }
     QString verdict() const { return verdict_; }
-    int hurts_most() const { return worst_; }  // node that adds the most error by itself; -1: not known yet
-    QRect hurts_most_place() const { return worst_place_; }  // where a click selects it
+    int worst_alone() const { return worst_; }  // node that adds the most error by itself; -1: not known yet
+    QRect worst_alone_place() const { return worst_place_; }  // where a click selects it
     QString to_csv() const;
     QSize sizeHint() const override { return {300, 345}; }
     QSize minimumSizeHint() const override { return {220, 336}; }

@@ -167,6 +167,11 @@ Finding of_worst_node(const Json& report) {
                  : fmt::format("only {} % of that error is its own: it was handed on from before.",
                                own_share(w.cumulative_db, w.isolated_db));
     }
+    const auto alone = std::min_element(rows.begin(), rows.end(), [](const LayerRow& a, const LayerRow& b) {
+        return a.isolated_db < b.isolated_db;  // false of NaN, which is none
+    });
+    if (alone->name != w.name && std::isfinite(alone->isolated_db))
+        s += fmt::format(" Worst alone is {}, at {} dB.", alone->name, decibels(alone->isolated_db));
     if (report["images"].size() > 1) s += " Picture: " + short_name((*worst)["file"]) + ".";
     return {"Worst at " + w.name, s, false};
 }

@@ -44,18 +44,18 @@ TEST_CASE("lens: the view, its table, one selection", "[lens]") {
     CHECK(csv.count("\r\n") == g.depth + 1);
 }
 
-TEST_CASE("lens: what hurts most is named, and a click or a key goes there", "[lens]") {
+TEST_CASE("lens: the node that is worst alone is named, and a click or a key goes there", "[lens]") {
     Opened o(1);
     MainWindow& w = o.window;
     PredictionsView& p = *w.predictions();
-    const int worst = p.hurts_most();
+    const int worst = p.worst_alone();
     REQUIRE(worst >= 0);
     const auto& isolated = w.bench().shown().comparison()->isolated;
     for (const ivit::NodeError& e : isolated) CHECK(e.sqnr_db >= isolated[size_t(worst)].sqnr_db);
     p.repaint();
-    REQUIRE(p.rect().contains(p.hurts_most_place()));
+    REQUIRE(p.rect().contains(p.worst_alone_place()));
     w.bench().selection().set_node(0);
-    QTest::mouseClick(&p, Qt::LeftButton, {}, p.hurts_most_place().center());
+    QTest::mouseClick(&p, Qt::LeftButton, {}, p.worst_alone_place().center());
     CHECK(w.bench().selection().node() == worst);
     // And so does a key.
     w.bench().selection().set_node(0);
