@@ -134,16 +134,20 @@ const Json* evaluated(const Json& report) {
 Finding of_evaluation(const Json& report, const Json& c) {
     const Json& e = report["evaluation"];
     const int64_t images = e["images"];
+    int64_t labelled = 0;  // accuracy is of these alone, agreement of all
+    for (const auto& k : c["classes"]) labelled += k["images"].get<int64_t>();
+    const bool all = labelled == images || c["top1"].is_null();
     const std::string agreement =
-        fmt::format("the same top-1 for {} % of them", number(real(c["agreement"]), 4));
+        fmt::format("the same top-1 for {} % of {}", number(real(c["agreement"]), 4),
+                    all ? "them" : fmt::format("all {}", images));
     if (c["top1"].is_null())
         return {fmt::format("{} of {} pictures flip", c["flips"].get<int64_t>(), images),
                 fmt::format("The evaluation without labels: {}.", agreement), false};
     const double change = real(c["top1"]) - real(e["float"]["top1"]);
     return {fmt::format("Top-1 {} % instead of {} %", number(real(c["top1"]), 4),
                         number(real(e["float"]["top1"]), 4)),
-            fmt::format("{:+.2f} points over {} picture{}; {}.", change, images, images == 1 ? "" : "s",
-                        agreement),
+            fmt::format("{:+.2f} points over {} picture{}{}; {}.", change, labelled, labelled == 1 ? "" : "s",
+                        all ? "" : " with a label", agreement),
             change < -1};
 }
 

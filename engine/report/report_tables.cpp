@@ -124,8 +124,12 @@ TextTable worst_table(const Json& e, size_t configuration, size_t most) {
 std::string evaluation_sentence(const Json& e) {
     const Json& d = e["dataset"];
     std::string s =
-        fmt::format("{} pictures of {} ({}), {} skipped.", e["images"].get<int64_t>(),
+        fmt::format("{} pictures of {} ({}), {} skipped", e["images"].get<int64_t>(),
                     d["folder"].get<std::string>(), d["layout"].get<std::string>(), e["skipped"].size());
+    if (const auto n = d.value("without_label", int64_t{0})) s += fmt::format(", {} without a label", n);
+    if (const auto n = d.value("without_picture", int64_t{0}))
+        s += fmt::format(", {} lines of the labels file name no picture", n);
+    s += ".";
     if (e.contains("note")) s += " Note: " + e["note"].get<std::string>() + ".";
     return s;
 }

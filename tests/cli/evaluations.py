@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from case import Case, IVIT, read
+from case import Case, IVIT, SAMPLES, read
 
 
 class Evaluate(Case):
@@ -26,6 +26,17 @@ class Evaluate(Case):
             self.assertTrue(0 <= c["agreement"] <= 100 and c["mean_kl"] >= 0)
             self.assertTrue(c["median_kl"] <= c["p95_kl"] <= c["max_kl"], c)
         self.assertNotIn("evaluating", self.stderr)  # progress is for terminals
+
+    def test_a_report_says_of_how_many_pictures_the_accuracy_is(self):
+        with open(self.at("labels.csv"), "w") as f:
+            f.write("cat_1.jpg,cat\ndog_1.jpg,dog\nship_1.jpg,truck\nmissing.jpg,cat\n")
+        table = self.ivit("evaluate", SAMPLES, "--labels", "labels.csv", "-o", "e.json").decode()
+        self.ivit("report", os.path.join(SAMPLES, "cat_1.jpg"), "--runs", "0", "--evaluation", "e.json", "-o", "r.md")
+        report = read(self.at("r.md")).replace("\\", "")
+        for text in (table, report):
+            self.assertIn("0 skipped, 7 without a label, 1 lines of the labels file name no picture", text)
+        self.assertIn("Top-1 66.67 % instead of 66.67 %", report)
+        self.assertIn("+0.00 points over 3 pictures with a label; the same top-1 for 100.0 % of all 10.", report)
 
     def test_configuration_file(self):
         self.pictures()
