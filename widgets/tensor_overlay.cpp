@@ -12,6 +12,10 @@
 #include "widgets/numbers.h"
 #include "widgets/theme.h"
 
+QStringList lines_in_sight(const QStringList& lines, double seen, double line_height) {
+    return lines.mid(0, std::max(0, static_cast<int>(seen / line_height)));
+}
+
 namespace {
 
 using Place = TensorScene::Place;
@@ -67,7 +71,8 @@ void write_cell(ImDrawList* list, const TensorScene& scene, int x, int y, Place 
     const QColor back(look.colours->at((scene.shown(p) - look.low) / std::max(1e-30, look.high - look.low)));
     const ImU32 ink = colour(readable_on(back));
     const float line = ImGui::GetTextLineHeight();
-    const QStringList lines = cell_lines(scene, p, line);
+    const QStringList lines =
+        lines_in_sight(cell_lines(scene, p, line), seen.height(), static_cast<double>(line));
     float at = static_cast<float>(seen.center().y()) - line * static_cast<float>(lines.size()) / 2;
     for (const QString& text : lines) {
         const std::string s = utf8(text);

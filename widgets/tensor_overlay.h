@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What is written and drawn over the tensor: values in the cells, error strips, legend, readout.
 #pragma once
+#include <QStringList>
+
 #include "widgets/tensor_scene.h"
+
+// The first of a cell's `lines`, each `line_height` high, that fit where `seen` of the cell's height is in
+// sight: what is left out would stand in the next cell.
+QStringList lines_in_sight(const QStringList& lines, double seen, double line_height);
 
 // Between ImGui's NewFrame and Render.
 void draw_tensor_overlay(const TensorScene& scene);

@@ -10,6 +10,7 @@
 #include "widgets/config_edit.h"
 #include "widgets/logit_lens.h"
 #include "widgets/numbers.h"
+#include "widgets/tensor_overlay.h"
 #include "widgets/tensor_slice.h"
 
 TEST_CASE("numbers: three significant digits, and never a rounded lie", "[values]") {
@@ -170,6 +171,16 @@ TEST_CASE("tensor_slice: every node of the network can be looked into", "[values
     CHECK(tensor_slice(&q, nullptr, 3, 0, 0).floats.empty());
     CHECK(tensor_slice(nullptr, nullptr, 3, 0, 0).empty());
     CHECK(tensor_slice(&q, &f, -1, 0, 0).empty());
+}
+
+TEST_CASE("tensor_overlay: a cell seen in part is not written into the next one", "[values]") {
+    const QStringList lines{"1327", "0.0405", "0.0421", "err"};
+    CHECK(lines_in_sight(lines, 120, 14) == lines);
+    CHECK(lines_in_sight(lines, 56, 14) == lines);
+    CHECK(lines_in_sight(lines, 55, 14) == lines.mid(0, 3));
+    CHECK(lines_in_sight(lines, 14.5, 14) == lines.mid(0, 1));
+    CHECK(lines_in_sight(lines, 13, 14).isEmpty());
+    CHECK(lines_in_sight(lines, -3, 14).isEmpty());
 }
 
 TEST_CASE("attention: overlap of the greatest", "[values]") {
