@@ -100,6 +100,10 @@ class Writer {
 }  // namespace
 
 void save(const QuantizedModel& q, const std::filesystem::path& file) {
+    std::error_code not_there;
+    if (std::filesystem::equivalent(file, q.info.source, not_there))
+        throw Error("this is the checkpoint that the model was made from: it is not written over",
+                    file.string(), "name another file for the output");
     const Graph& g = *q.graph;
     std::vector<NodeQuant> quants;
     std::vector<Grid> grids;

@@ -60,7 +60,8 @@ std::shared_ptr<const QuantizedModel> quantize(std::shared_ptr<const Model> mode
                                                const QuantizedModel* previous = nullptr);
 
 // Writes beside `file` and renames, so that a failure leaves what was there. Refuses models with nodes that
-// are not Mode::integer (the file holds integers only), naming the first.
+// are not Mode::integer (the file holds integers only), naming the first; and the checkpoint that `q` was
+// made from as `file`.
 void save(const QuantizedModel& q, const std::filesystem::path& file);
 
 // True when the safetensors file is a quantized model (its metadata says format = ivit-quantized).

@@ -157,6 +157,21 @@ TEST_CASE("quantized file: only integers are saved, and what was there stays") {
     CHECK(std::filesystem::file_size(file.path) == 8);
 }
 
+TEST_CASE("quantized file: the checkpoint it is made from is not written over") {
+    const TemporaryFile file("ivit_quantized_source.safetensors"), link("ivit_quantized_link.safetensors");
+    std::ofstream(file.path) << "precious";
+    std::filesystem::create_symlink(file.path, link.path);
+    auto q = std::make_shared<QuantizedModel>(*small_quantized("{}"));
+    q->info.source = file.path.string();
+    for (const auto& place : {file.path, link.path}) {
+        CHECK_THROWS_WITH(save(*q, place), Catch::Contains("it is not written over"));
+        CHECK(std::filesystem::file_size(file.path) == 8);
+    }
+    q->info.source = "elsewhere.safetensors";
+    save(*q, link.path);
+    CHECK(is_quantized(file.path));
+}
+
 TEST_CASE("quantized file: a file that lies is refused, naming what is wrong") {
     const TemporaryFile file("ivit_quantized_good.safetensors");
     save(*small_quantized(R"({"default": "W4A6"})"), file.path);

@@ -20,7 +20,6 @@ void add_quantize(CLI::App& program, Run& run) {
             check_output(*out, *o);
             const OpenedModel m = open(*o);
             if (!m.model) throw Error("quantizing needs the float checkpoint", o->model);
-            check_output(*out, *o, {m.model->info.source});  // of a quantized model
             const auto no_picture = []() -> Pixels {
                 throw Error("no ranges are saved beside the model", {},
                             "name a folder of pictures with --calibration DIR");

@@ -84,7 +84,7 @@ class Words(Case):
                           ["evaluate", ".", "-q", "W4A8", "-q", "c.json", "-o", "c.json"],
                           ["evaluate", ".", "--journal", "j.jsonl", "-o", "j.jsonl"],
                           ["merge", "j.jsonl", "-o", "j.jsonl"]):
-            self.refused("this file is read, it is not written over", *arguments)
+            self.refused(" it is not written over", *arguments)
             for name, content in files.items():
                 self.assertEqual(read(self.at(name), "rb"), content, (arguments, name))
         self.assertFalse(os.path.exists(self.at("new.html")))
