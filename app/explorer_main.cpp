@@ -11,6 +11,7 @@
 #include <iostream>
 #include <memory>
 
+#include "app/lost_file.h"
 #include "engine/error.h"
 #include "engine/open_model.h"
 #include "engine/version.h"
@@ -36,6 +37,7 @@ int wrong(const QString& sentence) {
 
 int main(int argc, char** argv) {
     std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails
+    ivit::say_when_a_mapped_file_is_lost("ivit-explorer");
     // What is only said needs no display; without one Qt would abort.
     const bool only_said = given(argc, argv, {"-h", "--help", "--help-all", "-v", "--version"});
     if (!only_said && !std::getenv("DISPLAY") && !std::getenv("WAYLAND_DISPLAY") &&

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What cannot be guarded against is another process that shortens the file while it is mapped: the kernel
-// then ends this one with SIGBUS.
+// then ends this one with SIGBUS, of which the programs say what it means (app/lost_file.h).
 #include "engine/safetensors.h"
 
 #include <fcntl.h>

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "app/cli/command.h"
+#include "app/lost_file.h"
 #include "engine/error.h"
 #include "engine/version.h"
 
@@ -42,6 +43,7 @@ void refuse_empty_words(CLI::App& program) {
 int main(int argc, char** argv) {
     using namespace ivit;
     cli::install_interrupt_handler();
+    say_when_a_mapped_file_is_lost("ivit");
     std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails; our own words go to stderr
     CLI::App program("ivit: an integer-only Vision Transformer beside its float network", "ivit");
     program.set_version_flag("--version", program_name());

@@ -5,8 +5,9 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
-from case import Case, SAMPLES, SOURCE, read
+from case import Case, IVIT, SAMPLES, SOURCE, read
 
 
 class Words(Case):
@@ -88,6 +89,20 @@ class Words(Case):
             for name, content in files.items():
                 self.assertEqual(read(self.at(name), "rb"), content, (arguments, name))
         self.assertFalse(os.path.exists(self.at("new.html")))
+
+    def test_a_model_that_is_shortened_while_it_is_read(self):
+        self.ivit("quantize", "-o", "q.safetensors")
+        # The reference reads the weights where the file is mapped, over and over.
+        p = subprocess.Popen([IVIT, "bench", "-m", "q.safetensors", "--backend", "reference", "--runs", "1000000"],
+                             cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        while p.poll() is None and "q.safetensors" not in read("/proc/%d/maps" % p.pid):
+            time.sleep(0.01)
+        time.sleep(0.5)
+        os.truncate(self.at("q.safetensors"), 4096)
+        out, said = p.communicate(timeout=60)
+        self.assertEqual((p.returncode, out), (1, b""), said)
+        self.assertIn(b"ivit: a model's file was shortened, or its disk went away, while it was being read\n", said)
 
     def test_info_tells_a_quantized_model_from_its_source(self):
         self.ivit("quantize", "-o", "q.safetensors")
