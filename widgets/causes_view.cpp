@@ -22,7 +22,7 @@ CausesView::CausesView(Workbench& bench, QWidget* parent)
       bench_(bench),
       table_(new QTableWidget(0, columns)),
       title_(new ElidedLabel),
-      apply_(new QPushButton(QStringLiteral("Turn it"))) {
+      apply_(new QPushButton(QStringLiteral("Make the change"))) {
     const QString definition = metrics::define("causes");
     setToolTip(definition);
     title_->set_definition(definition);
