@@ -54,7 +54,8 @@ MainWindow::MainWindow()
       model_card_(new ModelCard(bench_)),
       status_(new StatusArea),
       docks_(new Docks(*this)),
-      incoming_(new Incoming(bench_, this)) {
+      incoming_(new Incoming(bench_, this)),
+      webcam_(std::make_unique<Webcam>()) {
     setWindowTitle(QStringLiteral("I-ViT Explorer"));
     setObjectName("main_window");
     setAcceptDrops(true);
@@ -168,14 +169,6 @@ void MainWindow::dropEvent(QDropEvent* e) {
     }
 }
 
-void MainWindow::set_webcam(bool on) {
-    if (!on) {
-        webcam_->stop();
-        return;
-    }
-    webcam_->start();
-}
-
 // ---- what goes out to the views
 
 View* MainWindow::current_tab() const { return static_cast<View*>(tabs_->currentWidget()); }
@@ -206,7 +199,7 @@ void MainWindow::closeEvent(QCloseEvent* e) {
     settings.setValue("window/geometry", saveGeometry());
     settings.setValue("window/state", saveState());
     settings.setValue("window/tab", tabs_->currentIndex());
-    set_webcam(false);
+    webcam_->stop();
     QMainWindow::closeEvent(e);
 }
 
