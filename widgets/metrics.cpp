@@ -181,12 +181,15 @@ QString define(const char* quantity) {
          "and ShiftGELU; I-ViT, sections 3.3 and 3.4)."},
         {"weight",
          "Bits of the weights, symmetric, one scale per output channel. 2 to 8. (engine/arithmetic.md, "
-         "Scales)"},
+         "Linear)"},
         {"activation",
          "Bits of the integers a node puts out, symmetric, one scale per tensor. 4 to 8. "
          "(engine/arithmetic.md, Widths)"},
         {"residual",
          "Bits of the residual stream, 8 to 16. An 8-bit one destroys a ViT. (engine/arithmetic.md, Widths)"},
+        {"logits",
+         "Bits of the attention logits that Shiftmax reads, 4 to 16. 8 by default, whatever the activations "
+         "have."},
         {"mode",
          "integer: shifts and adds only. exact: the true softmax, GELU or LayerNorm on integer data. float: "
          "the node "
