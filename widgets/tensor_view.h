@@ -10,6 +10,7 @@
 #include "widgets/view.h"
 
 class TensorCanvas;
+struct TensorLook;
 
 class TensorView : public View {
     Q_OBJECT
@@ -30,7 +31,16 @@ class TensorView : public View {
     void refresh() override;
 
   private:
+    QLayout* make_bar();
+    QLayout* make_switch();
+    void set_up_layout();
+    void set_up_places();
+    QWidget* make_canvas();
     void update_canvas();
+    void update_bar();
+    bool as_picture() const;
+    TensorLook look() const;
+
     TensorCanvas* canvas_ = nullptr;  // null where OpenGL is missing
     QButtonGroup* what_;
     QComboBox *layout_, *colours_, *contrast_;
@@ -39,5 +49,4 @@ class TensorView : public View {
     QLabel *channel_label_, *token_label_;
     TensorSlice slice_;
     What before_difference_ = integer;
-    bool refreshing_ = false;
 };
