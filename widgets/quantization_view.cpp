@@ -48,6 +48,8 @@ constexpr Width widths[] = {{"Weights", "Weight bits of the network", "weight_bi
                             {"Logits", "Attention logits bits", "logits_bits", "logits",
                              "attention logits %1 bits", 16, 4, &ivit::QuantConfig::logits_bits}};
 
+const QStringList presets = {"refined", "paper"};
+
 QLabel* heading(const QString& text) {
     auto* label = new QLabel(text);
     QFont f = label->font();
@@ -128,12 +130,14 @@ QLayout* QuantizationView::make_widths() {
 }
 
 void QuantizationView::set_up_preset() {
-    preset_->addItems({QStringLiteral("refined"), QStringLiteral("paper")});
+    preset_->addItems(presets);
+    preset_->setObjectName("operator_preset");
     preset_->setAccessibleName(QStringLiteral("Operator preset"));
     preset_->setToolTip(QStringLiteral(
         "paper: as I-ViT publishes them. refined: the pre-shift, the wider division and the zero "
         "pivot that keep small values (engine/arithmetic.md, Presets)."));
-    connect(preset_, &QComboBox::activated, this, [this] {
+    connect(preset_, &QComboBox::activated, this, [this](int i) {
+        if (i >= presets.size()) return;  // "refined, changed": as it is
         ivit::QuantConfig c = bench_.settings().config;
         c.set_preset(preset_->currentText().toStdString());
         bench_.change_config(c, QStringLiteral("preset %1").arg(preset_->currentText()));
@@ -243,11 +247,10 @@ void QuantizationView::show_preset(const ivit::QuantConfig& c) {
     pristine.set_preset(c.preset);
     pristine.shiftmax.k = c.shiftmax.k;  // a bit-width, which no preset changes
     const bool touched = !(pristine.shiftmax == c.shiftmax && pristine.shiftgelu == c.shiftgelu);
-    constexpr int presets = 2;
-    while (preset_->count() > presets) preset_->removeItem(presets);
+    while (preset_->count() > presets.size()) preset_->removeItem(preset_->count() - 1);
     if (touched) {
         preset_->addItem(QStringLiteral("%1, changed").arg(QString::fromStdString(c.preset)));
-        preset_->setCurrentIndex(presets);
+        preset_->setCurrentIndex(preset_->count() - 1);
     } else {
         preset_->setCurrentText(QString::fromStdString(c.preset));
     }

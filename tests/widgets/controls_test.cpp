@@ -232,6 +232,25 @@ TEST_CASE("controls: what has the focus keeps the keys it needs, and a click tak
     CHECK((difference->focusPolicy() & Qt::TabFocus) != 0);
 }
 
+TEST_CASE("controls: a preset whose sliders were moved is named so, and choosing that name changes nothing",
+          "[controls]") {
+    Opened o(1);
+    auto* preset = o.window.findChild<QComboBox*>("operator_preset");
+    REQUIRE(preset->count() == 2);
+    auto* t = o.window.findChild<QSlider*>("shiftmax_t");
+    t->setValue(t->value() - 1);
+    REQUIRE(preset->currentText() == "refined, changed");
+    const ivit::QuantConfig changed = o.window.bench().settings().config;
+    emit preset->activated(preset->currentIndex());
+    CHECK(o.window.bench().settings().config == changed);
+    // The preset itself puts them back.
+    preset->setCurrentText("refined");
+    emit preset->activated(preset->currentIndex());
+    CHECK(o.window.bench().settings().config == ivit::QuantConfig());
+    CHECK(preset->count() == 2);
+    REQUIRE(o.settled());
+}
+
 TEST_CASE("controls: tables, plots and the tree are copied as CSV", "[controls]") {
     Opened o(1);
     MainWindow& w = o.window;
