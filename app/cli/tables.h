@@ -8,6 +8,7 @@
 namespace ivit::cli {
 
 std::string predictions_table(const Json& predictions);  // {"integer": [...], "float": [...] (optional)}
-std::string layers_table(const Json& layers);  // worst cumulative SQNR first, both scopes in one row
+std::string layers_table(const Json& layers);          // worst cumulative SQNR first, both scopes in one row
+std::string evaluation_table(const Json& evaluation);  // accuracy, agreement, worst pictures
 
 }  // namespace ivit::cli
