@@ -7,10 +7,12 @@
 #include <QClipboard>
 #include <QComboBox>
 #include <QDialog>
+#include <QFile>
 #include <QHeaderView>
 #include <QListView>
 #include <QMenuBar>
 #include <QOpenGLWidget>
+#include <QRegularExpression>
 #include <QSlider>
 #include <QSpinBox>
 #include <QTabBar>
@@ -96,6 +98,18 @@ TEST_CASE("controls: each has a name for screen readers and a tooltip", "[contro
                              "row_sum", "rollout", "latency", "speedup"}) {
         INFO(name);
         CHECK(metrics::define(name).contains("From "));
+    }
+    // Where a definition names a section of the specification, there is one that begins so.
+    QFile file(IVIT_SOURCE_DIR "/engine/arithmetic.md");
+    REQUIRE(file.open(QIODevice::ReadOnly));
+    const QString specification = QString::fromUtf8(file.readAll());
+    const QRegularExpression reference("engine/arithmetic\\.md, (\\w+)");
+    for (const char* name : {"weight", "activation", "residual", "operator_curve", "shiftmax.t",
+                             "shiftgelu.t", "shiftgelu.pivot"}) {
+        INFO(name);
+        const auto match = reference.match(metrics::define(name));
+        REQUIRE(match.hasMatch());
+        CHECK(specification.contains("\n## " + match.captured(1)));
     }
     QAbstractItemModel* table = w.layers()->table()->model();
     for (int c = 0; c < table->columnCount(); ++c) {
