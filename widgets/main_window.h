@@ -68,7 +68,11 @@ class MainWindow : public QMainWindow {
     bool eventFilter(QObject* watched, QEvent* e) override;
 
   private:
+    void add_tabs();
     void make_docks();
+    void connect_commands();
+    void connect_results();
+    void restore();
     struct Command;
     void add(QMenu* menu, const Command& command);
     void add(QMenu* menu, std::initializer_list<Command> commands);
