@@ -230,9 +230,9 @@ TensorLook TensorView::look() const {
     // Integer and float share their colours, so that flipping between them shows what differs and nothing
     // else.
     const auto limit = [&](double share) {
-        return what() == difference ? slice_.magnitude(2, share)
-                                    : std::max(slice_.integers.empty() ? 0 : slice_.magnitude(0, share),
-                                               slice_.floats.empty() ? 0 : slice_.magnitude(1, share));
+        return what() == difference ? slice_.magnitude(difference, share)
+                                    : std::max(slice_.integers.empty() ? 0 : slice_.magnitude(integer, share),
+                                               slice_.floats.empty() ? 0 : slice_.magnitude(floating, share));
     };
     const double share = contrast_->currentData().toDouble();
     const double most = std::max(limit(share), 1e-12);  // of nothing but zeros, too, a range of colours

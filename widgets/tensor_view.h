@@ -17,7 +17,8 @@ class TensorView : public View {
   public:
     explicit TensorView(Selection& selection, QWidget* parent = nullptr);
 
-    enum What { integer, floating, difference };
+    using What = TensorSlice::What;
+    using enum TensorSlice::What;
     void set_what(What what);
     What what() const;
     void flip() override;             // integer and float in place
