@@ -2,8 +2,6 @@
 // ivit-explorer: the desktop program.
 #include <QApplication>
 #include <QCommandLineParser>
-#include <QFileInfo>
-#include <QIcon>
 #include <algorithm>
 #include <cstring>
 #include <iostream>

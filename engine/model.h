@@ -22,8 +22,8 @@ struct ModelInfo {
     double crop_pct = 0.9;  // centre crop's share of the resized shorter side, as in timm (0.9: 224 of 248)
     std::vector<std::string> labels;  // one per class; "class 17" where nothing tells
     int64_t parameters = 0;
-    std::vector<std::string>
-        assumptions;  // what nothing told and was assumed, one sentence each ("heads: 3 = width / 64")
+    // What nothing told and was assumed, one sentence each ("heads: 3 = width / 64").
+    std::vector<std::string> assumptions;
 };
 
 struct Model {

@@ -5,7 +5,6 @@
 #include <QMouseEvent>
 #include <QPainter>
 #include <QToolTip>
-#include <cmath>
 
 #include "widgets/exporting.h"
 #include "widgets/metrics.h"

@@ -2,7 +2,6 @@
 // Float against integer on the clock: the ratio in large figures, the machine beneath, and every layer.
 #pragma once
 #include <QCheckBox>
-#include <QComboBox>
 #include <QSpinBox>
 
 #include "widgets/view.h"

@@ -6,7 +6,6 @@
 #include <QGuiApplication>
 #include <QLabel>
 #include <QStackedLayout>
-#include <QVBoxLayout>
 
 #include "widgets/picture_delegate.h"
 
