@@ -65,14 +65,20 @@ Buffer<uint8_t> patches(const IntTensor& x, int64_t rows, int64_t patch) {
     return out;
 }
 
-void patch_embed(const Job& j) {
-    const Buffer<uint8_t> x = patches(*j.in[0], j.rows, j.n.patch);
-    Buffer<int16_t> y(j.count);
+// The node's matrix times x [rows, K], on x + 128; where the result goes is for the caller to say.
+Linear product(const Job& j, const Buffer<uint8_t>& x) {
     Linear l;
     l.linear = &j.p;
     l.rows = j.rows;
     l.x = x.data();
     l.ldx = j.p.panels->K;
+    return l;
+}
+
+void patch_embed(const Job& j) {
+    const Buffer<uint8_t> x = patches(*j.in[0], j.rows, j.n.patch);
+    Buffer<int16_t> y(j.count);
+    Linear l = product(j, x);
     l.i16 = y.data();
     linear(j.ctx, l);
     from_i16(y, &j.out);
@@ -96,11 +102,7 @@ void layernorm(const Job& j) {
 void linear_or_head(const Job& j) {
     const Buffer<uint8_t> x = to_u8(*j.in[0]);
     Buffer<uint8_t> y(j.count);
-    Linear l;
-    l.linear = &j.p;
-    l.rows = j.rows;
-    l.x = x.data();
-    l.ldx = j.p.panels->K;
+    Linear l = product(j, x);
     l.accumulator = j.n.to_residual;
     if (j.n.to_residual || j.n.op == Op::head)
         l.i32 = j.out.data();
