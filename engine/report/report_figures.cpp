@@ -37,15 +37,10 @@ namespace {
 // Where the plot's values lie, in the units of its viewBox.
 struct SqnrScale {
     static constexpr double W = 1000, H = 240, left = 44, right = 8, bottom = 22, top = 8;
-    double most = 10;  // dB, at the top
-    size_t nodes = 0;
+    double most;  // dB, at the top
+    size_t nodes;
 
-    explicit SqnrScale(const std::vector<LayerRow>& rows) : nodes(rows.size()) {
-        for (const auto& r : rows)
-            for (const double v : {r.cumulative_db, r.isolated_db})
-                if (std::isfinite(v) && v < 149) most = std::max(most, v);  // 150 stands for "exact"
-        most = std::ceil(most / 10) * 10;
-    }
+    explicit SqnrScale(const std::vector<LayerRow>& rows) : most(sqnr_axis_end(rows)), nodes(rows.size()) {}
     double x(size_t i) const {
         return left + (W - left - right) * static_cast<double>(i) /
                           static_cast<double>(std::max<size_t>(1, nodes - 1));

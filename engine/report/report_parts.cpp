@@ -204,6 +204,14 @@ std::vector<LayerRow> worst_first(std::vector<LayerRow> rows) {
     return rows;
 }
 
+double sqnr_axis_end(const std::vector<LayerRow>& rows) {
+    double most = 10;
+    for (const auto& r : rows)
+        for (const double v : {r.cumulative_db, r.isolated_db})
+            if (std::isfinite(v) && v < sqnr_cap) most = std::max(most, v);
+    return std::ceil(most / 10) * 10;
+}
+
 std::vector<std::pair<size_t, std::string>> block_marks(const std::vector<LayerRow>& rows) {
     std::vector<std::pair<size_t, std::string>> marks;
     for (size_t i = 0; i < rows.size(); ++i) {
