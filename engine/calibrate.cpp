@@ -90,30 +90,57 @@ void count_values(const Trace& trace, const std::vector<Count>& work, ThreadPool
     }
 }
 
+using Histograms = std::map<std::string, std::vector<MagnitudeHistogram>>;  // by site, one per output group
+
+// What is counted of every run.
+struct Watch {
+    std::vector<bool> taps;   // per node
+    std::vector<Count> work;  // into the histograms
+    int64_t tapped = 0;       // floats per picture
+};
+
+// All sites of the graph. `histograms` receives one for each group of each.
+Watch watch_sites(const Graph& graph, Histograms& histograms) {
+    Watch w;
+    w.taps.assign(graph.nodes.size(), false);
+    for (size_t i = 0; i < graph.nodes.size(); ++i) {
+        const Node& node = graph.nodes[i];
+        if (!is_site(node)) continue;
+        w.taps[i] = true;
+        w.tapped += elements(node.shape);
+        auto& groups = histograms[node.name];
+        groups.resize(static_cast<size_t>(node.groups));
+        for (int k = 0; k < node.groups; ++k)
+            w.work.push_back({static_cast<int>(i), k, &groups[static_cast<size_t>(k)]});
+    }
+    return w;
+}
+
+std::map<std::string, std::vector<SiteRange>> ranges_of(const Histograms& histograms, ThreadPool& pool) {
+    std::map<std::string, std::vector<SiteRange>> sites;
+    std::vector<std::pair<const MagnitudeHistogram*, SiteRange*>> ranges;
+    for (const auto& [name, groups] : histograms) {
+        auto& site = sites[name];
+        site.resize(groups.size());
+        for (size_t k = 0; k < groups.size(); ++k) ranges.emplace_back(&groups[k], &site[k]);
+    }
+    pool.run(static_cast<int>(ranges.size()), [&](int i) {
+        const auto& [histogram, range] = ranges[static_cast<size_t>(i)];
+        *range = range_of(*histogram);
+    });
+    return sites;
+}
+
 }  // namespace
 
 Calibration calibrate(const Model& model, int64_t count, const std::function<Pixels(int64_t)>& next,
                       RangeMethod method, int threads, const Progress& progress, Network* floats) {
     if (count < 1) throw Error("calibration needs at least one picture");
     const Graph& graph = *model.graph;
+    Histograms histograms;
+    Watch watch = watch_sites(graph, histograms);
     RunOptions options;
-    options.taps.assign(graph.nodes.size(), false);
-
-    std::map<std::string, std::vector<MagnitudeHistogram>> histograms;
-    std::vector<Count> work;
-    int64_t tapped = 0;  // floats per picture
-    const auto watch = [&](int i, std::vector<MagnitudeHistogram>& groups) {
-        const auto& node = graph.nodes[static_cast<size_t>(i)];
-        options.taps[static_cast<size_t>(i)] = true;
-        tapped += elements(node.shape);
-        for (int k = 0; k < static_cast<int>(groups.size()); ++k)
-            work.push_back({i, k, &groups[static_cast<size_t>(k)]});
-    };
-    for (int i = 0; i < static_cast<int>(graph.nodes.size()); ++i) {
-        const Node& node = graph.nodes[static_cast<size_t>(i)];
-        if (!is_site(node)) continue;
-        watch(i, histograms[node.name] = std::vector<MagnitudeHistogram>(static_cast<size_t>(node.groups)));
-    }
+    options.taps = watch.taps;
 
     std::unique_ptr<Network> own;
     if (!floats) {
@@ -126,14 +153,15 @@ Calibration calibrate(const Model& model, int64_t count, const std::function<Pix
         size_t{3} * static_cast<size_t>(graph.image_size) * static_cast<size_t>(graph.image_size);
     // Small pictures go in batches; the taps of one stay within 64 MB, or are those of one picture.
     const int64_t batch_limit =
-        std::clamp<int64_t>((int64_t{16} << 20) / std::max<int64_t>(tapped, 1), 1, 16);
+        std::clamp<int64_t>((int64_t{16} << 20) / std::max<int64_t>(watch.tapped, 1), 1, 16);
 
     Pixels pixels;
     int64_t used = 0;
     for (int64_t done = 0; done < count;) {
         const int64_t asked = std::min(batch_limit, count - done);
         const int64_t batch = gather(next, done, asked, picture_bytes, pixels);
-        if (batch > 0) count_values(*floats->run(pixels, static_cast<int>(batch), options), work, *pool);
+        if (batch > 0)
+            count_values(*floats->run(pixels, static_cast<int>(batch), options), watch.work, *pool);
         used += batch;
         for (int64_t b = 0; b < asked; ++b) {
             ++done;
@@ -146,16 +174,7 @@ Calibration calibrate(const Model& model, int64_t count, const std::function<Pix
     result.method = method;
     result.pictures = used;
     result.source = fmt::format("{} picture{}", used, used == 1 ? "" : "s");
-    std::vector<std::pair<const MagnitudeHistogram*, SiteRange*>> ranges;
-    for (const auto& [name, groups] : histograms) {
-        auto& site = result.sites[name];
-        site.resize(groups.size());
-        for (size_t k = 0; k < groups.size(); ++k) ranges.emplace_back(&groups[k], &site[k]);
-    }
-    pool->run(static_cast<int>(ranges.size()), [&](int i) {
-        const auto& [histogram, range] = ranges[static_cast<size_t>(i)];
-        *range = range_of(*histogram);
-    });
+    result.sites = ranges_of(histograms, *pool);
     return result;
 }
 
@@ -193,6 +212,18 @@ std::vector<Pixels> augmentations(const Pixels& picture, int image_size) {
         toned(moved(false, -shift, 0), 320, 0),
         toned(moved(true, 0, -shift), 192, 0),
     };
+}
+
+Calibration calibrate_on_picture(const Model& model, const Pixels& picture, int threads,
+                                 const Progress& progress, Network* floats) {
+    const std::vector<Pixels> pictures = augmentations(picture, model.graph->image_size);
+    Calibration c = calibrate(
+        model, static_cast<int64_t>(pictures.size()),
+        [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse, threads, progress,
+        floats);
+    c.source = "the picture at hand and its augmentations";
+    c.from_input = true;
+    return c;
 }
 
 }  // namespace ivit

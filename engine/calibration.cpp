@@ -2,7 +2,6 @@
 // Ranges: asking for one, and their file.
 #include "engine/calibration.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -86,61 +85,69 @@ nlohmann::ordered_json Calibration::to_json() const {
     return j;
 }
 
-Calibration Calibration::from_json(const nlohmann::json& j) {
-    const std::string where = "calibration";
-    const auto fail = [&](const std::string& what) -> Error {
-        return Error(what, where, "calibrate the model anew");
-    };
-    if (!j.is_object() || j.value("format", nlohmann::json()) != "ivit-calibration") {
-        throw fail("is not a calibration (its format field is not \"ivit-calibration\")");
-    }
-    if (j.value("version", nlohmann::json()) != 1) {
-        throw fail(fmt::format("has version {}, this program reads version 1",
-                               j.value("version", nlohmann::json()).dump()));
-    }
-    const auto field = [&](const nlohmann::json& object, const std::string& name) -> const nlohmann::json& {
-        const auto it = object.find(name);
-        if (it == object.end()) throw fail("lacks the field \"" + name + "\"");
-        return *it;
-    };
-    const auto magnitude = [&](const nlohmann::json& value, const std::string& site) {
-        const double v = value.is_number() ? value.get<double>() : -1.0;
-        if (!std::isfinite(v) || v < 0 || v > 1e30)
-            throw fail("a range of site " + site + " is not a number from 0 to 1e30");
-        return v;
-    };
+namespace {
+
+using nlohmann::json;
+
+Error bad_calibration(const std::string& what) {
+    return Error(what, "calibration", "calibrate the model anew");
+}
+
+const json& field(const json& object, const std::string& name) {
+    const auto it = object.find(name);
+    if (it == object.end()) throw bad_calibration("lacks the field \"" + name + "\"");
+    return *it;
+}
+
+double magnitude(const json& value, const std::string& site) {
+    const double v = value.is_number() ? value.get<double>() : -1.0;
+    if (!std::isfinite(v) || v < 0 || v > 1e30)
+        throw bad_calibration("a range of site " + site + " is not a number from 0 to 1e30");
+    return v;
+}
+
+SiteRange range_from_json(const json& group, const std::string& site) {
+    if (!group.is_object()) throw bad_calibration("site " + site + " is not a list of ranges");
+    SiteRange r;
+    r.minmax = magnitude(field(group, "minmax"), site);
+    r.percentile = magnitude(field(group, "percentile"), site);
+    const auto& mse = field(group, "mse");
+    if (!mse.is_array() || mse.size() != most_bits - least_bits + 1)
+        throw bad_calibration(
+            fmt::format("mse of site {} is not a list of {} ranges", site, most_bits - least_bits + 1));
+    r.mse.assign(least_bits, 0.0);
+    for (const auto& value : mse) r.mse.push_back(magnitude(value, site));
+    return r;
+}
+
+}  // namespace
+
+Calibration Calibration::from_json(const json& j) {
+    if (!j.is_object() || j.value("format", json()) != "ivit-calibration")
+        throw bad_calibration("is not a calibration (its format field is not \"ivit-calibration\")");
+    if (j.value("version", json()) != 1)
+        throw bad_calibration(
+            fmt::format("has version {}, this program reads version 1", j.value("version", json()).dump()));
     Calibration c;
     const auto& method = field(j, "method");
-    if (!method.is_string()) throw fail("method is not text");
+    if (!method.is_string()) throw bad_calibration("method is not text");
     c.method = range_method(method.get<std::string>());
     const auto& pictures = field(j, "pictures");
     if (!pictures.is_number_integer() || pictures.get<int64_t>() < 1)
-        throw fail("pictures is not a positive whole number");
+        throw bad_calibration("pictures is not a positive whole number");
     c.pictures = pictures.get<int64_t>();
     const auto& source = field(j, "source");
-    if (!source.is_string()) throw fail("source is not text");
+    if (!source.is_string()) throw bad_calibration("source is not text");
     c.source = source.get<std::string>();
     const auto& from_input = field(j, "from_input");
-    if (!from_input.is_boolean()) throw fail("from_input is neither true nor false");
+    if (!from_input.is_boolean()) throw bad_calibration("from_input is neither true nor false");
     c.from_input = from_input.get<bool>();
     const auto& sites = field(j, "sites");
-    if (!sites.is_object()) throw fail("sites is not an object");
+    if (!sites.is_object()) throw bad_calibration("sites is not an object");
     for (const auto& [name, groups] : sites.items()) {
-        if (!groups.is_array() || groups.empty()) throw fail("site " + name + " is not a list of ranges");
-        for (const auto& group : groups) {
-            if (!group.is_object()) throw fail("site " + name + " is not a list of ranges");
-            SiteRange r;
-            r.minmax = magnitude(field(group, "minmax"), name);
-            r.percentile = magnitude(field(group, "percentile"), name);
-            const auto& mse = field(group, "mse");
-            if (!mse.is_array() || mse.size() != most_bits - least_bits + 1) {
-                throw fail(fmt::format("mse of site {} is not a list of {} ranges", name,
-                                       most_bits - least_bits + 1));
-            }
-            r.mse.assign(least_bits, 0.0);
-            for (const auto& value : mse) r.mse.push_back(magnitude(value, name));
-            c.sites[name].push_back(std::move(r));
-        }
+        if (!groups.is_array() || groups.empty())
+            throw bad_calibration("site " + name + " is not a list of ranges");
+        for (const auto& group : groups) c.sites[name].push_back(range_from_json(group, name));
     }
     return c;
 }

@@ -10,6 +10,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "engine/image.h"
 #include "engine/model.h"
 
 namespace ivit {
@@ -22,8 +23,8 @@ RangeMethod range_method(const std::string& name);  // throws Error for an unkno
 struct SiteRange {
     double minmax = 0;      // the greatest magnitude
     double percentile = 0;  // the 99.99th percentile of magnitudes
-    std::vector<double>
-        mse;  // [17] by bit-width 4..16: the clip with the least squared rounding + clipping error
+    // [17], by bit-width 4..16: the clip with the least squared rounding and clipping error.
+    std::vector<double> mse;
     // The magnitude the grid's greatest integer stands for, > 0 always: a site that never fired (or stayed
     // below 1e-7) gets 1. From 12 bits on (the residual stream) every method takes minmax: steps are so fine
     // that clipping gains nothing.
@@ -33,7 +34,7 @@ struct SiteRange {
 struct Calibration {
     RangeMethod method = RangeMethod::mse;
     int64_t pictures = 0;
-    std::string source;       // "64 pictures of DIR", "the picture at hand and 8 augmentations of it"
+    std::string source;       // "64 pictures of DIR", "the picture at hand and its augmentations"
     bool from_input = false;  // calibrated on the very picture it is used on: every output says so
     std::map<std::string, std::vector<SiteRange>> sites;  // by node name; one entry per output group
 
@@ -41,14 +42,11 @@ struct Calibration {
 
     // Saved beside a model as NAME.calibration.json and inside quantized models.
     nlohmann::ordered_json to_json() const;
-    static Calibration from_json(const nlohmann::json& j);
-    std::string summary() const;  // "mse ranges from 64 pictures of DIR"
+    static Calibration from_json(const nlohmann::json& j);  // throws Error naming what is wrong
+    std::string summary() const;                            // "mse ranges from 64 pictures of DIR"
 };
 
 class Network;
-
-// One picture as the networks take it: RGB bytes [image_size, image_size, 3].
-using Pixels = std::vector<uint8_t>;
 
 // Called after each picture with (done, total); return false to cancel (throws Cancelled).
 using Progress = std::function<bool(int64_t, int64_t)>;
@@ -65,5 +63,10 @@ Calibration calibrate(const Model& model, int64_t count, const std::function<Pix
 // The picture at hand, flipped, shifted and with brightness and contrast changed (8 in all, the first is
 // itself).
 std::vector<Pixels> augmentations(const Pixels& picture, int image_size);
+
+// Where there is nothing else to calibrate on: on those, by the method mse, with from_input set. As
+// calibrate().
+Calibration calibrate_on_picture(const Model& model, const Pixels& picture, int threads,
+                                 const Progress& progress = {}, Network* floats = nullptr);
 
 }  // namespace ivit

@@ -17,8 +17,8 @@ namespace ivit {
 
 // What shapes cannot tell, from whichever source told it: absent where none did.
 struct CheckpointSettings {
-    std::string
-        architecture;  // "vit_tiny_patch16_224", "DeiTForImageClassification"; empty where nothing names it
+    // "vit_tiny_patch16_224", "DeiTForImageClassification"; empty where nothing names it.
+    std::string architecture;
     std::string hint;  // other names the model goes by (file, folder), for "deit" to be found in
     std::optional<int64_t> heads, depth, width, hidden, patch_size, image_size, classes;
     std::optional<double> eps, crop_pct;

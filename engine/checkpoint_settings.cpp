@@ -150,16 +150,8 @@ void check_architecture(const std::string& name, std::vector<std::string>& unsup
             unsupported.push_back("the architecture " + name + " is not supported: it is " + f.reason);
 }
 
-void read_config(const json& config, const std::string& source, CheckpointSettings& out) {
-    const Reader r(out, source);
-    if (!config.is_object()) throw Error("it is not a JSON object", source);
-    const json none = json::object();
-    const auto child = [&](const char* field) -> const json& {
-        const auto at = config.find(field);
-        return at != config.end() && at->is_object() ? *at : none;
-    };
-    const json& args = child("model_args");
-
+// Which network it is, by the names the file gives.
+void read_names(const Reader& r, const json& config, CheckpointSettings& out) {
     r.each(config, {"architecture"}, [&](auto, auto& v) { r.architecture(v); });
     r.each(config, {"architectures"}, [&](auto, auto& v) {
         if (v.is_array() && !v.empty()) r.architecture(v[0]);
@@ -173,61 +165,82 @@ void read_config(const json& config, const std::string& source, CheckpointSettin
             out.unsupported.push_back("the model type " + Reader::show(v) +
                                       " is not supported, only vit and deit");
     });
+}
 
-    for (const json* object : {&config, &args}) {
-        r.each(*object, {"num_attention_heads", "num_heads"},
-               [&](auto f, auto& v) { r.whole(f, v, out.heads); });
-        r.each(*object, {"num_hidden_layers", "depth"}, [&](auto f, auto& v) { r.whole(f, v, out.depth); });
-        r.each(*object, {"hidden_size", "embed_dim"}, [&](auto f, auto& v) { r.whole(f, v, out.width); });
-        r.each(*object, {"intermediate_size"}, [&](auto f, auto& v) { r.whole(f, v, out.hidden); });
-        r.each(*object, {"patch_size"}, [&](auto f, auto& v) { r.square(f, v, out.patch_size); });
-        r.each(*object, {"image_size", "img_size"}, [&](auto f, auto& v) { r.square(f, v, out.image_size); });
-        r.each(*object, {"num_classes", "num_labels"}, [&](auto f, auto& v) { r.whole(f, v, out.classes); });
-        r.each(*object, {"layer_norm_eps"}, [&](auto f, auto& v) { r.real(f, v, 1e-20, 0.1, out.eps); });
-        r.each(*object, {"hidden_act", "act_layer"}, [&](auto f, auto& v) { r.activation(f, v); });
-        r.each(*object, {"global_pool"}, [&](auto, auto& v) {
-            if (v != "token" && v != "")
-                out.unsupported.push_back("pooling by " + Reader::show(v) +
-                                          " (global_pool) is not supported, only by class token");
-        });
-        r.each(*object, {"class_token"}, [&](auto, auto& v) {
-            if (v == false) out.unsupported.push_back("a ViT without a class token is not supported");
-        });
-        r.each(*object, {"norm_first", "normalize_before"}, [&](auto f, auto& v) {
-            if (v == false)
-                out.unsupported.push_back("a post-norm ViT (" + std::string(f) + ") is not supported");
-        });
-        r.each(*object, {"post_norm"}, [&](auto f, auto& v) {
-            if (v == true)
-                out.unsupported.push_back("a post-norm ViT (" + std::string(f) + ") is not supported");
-        });
-    }
+void read_dimensions(const Reader& r, const json& object, CheckpointSettings& out) {
+    r.each(object, {"num_attention_heads", "num_heads"}, [&](auto f, auto& v) { r.whole(f, v, out.heads); });
+    r.each(object, {"num_hidden_layers", "depth"}, [&](auto f, auto& v) { r.whole(f, v, out.depth); });
+    r.each(object, {"hidden_size", "embed_dim"}, [&](auto f, auto& v) { r.whole(f, v, out.width); });
+    r.each(object, {"intermediate_size"}, [&](auto f, auto& v) { r.whole(f, v, out.hidden); });
+    r.each(object, {"patch_size"}, [&](auto f, auto& v) { r.square(f, v, out.patch_size); });
+    r.each(object, {"image_size", "img_size"}, [&](auto f, auto& v) { r.square(f, v, out.image_size); });
+    r.each(object, {"num_classes", "num_labels"}, [&](auto f, auto& v) { r.whole(f, v, out.classes); });
+    r.each(object, {"layer_norm_eps"}, [&](auto f, auto& v) { r.real(f, v, 1e-20, 0.1, out.eps); });
+}
 
-    // Preprocessing: timm of today nests it, timm of before had it at the top.
-    for (const json* object : {&child("pretrained_cfg"), &config}) {
-        r.each(*object, {"mean"}, [&](auto f, auto& v) { r.mean(f, v); });
-        r.each(*object, {"std"}, [&](auto f, auto& v) { r.std(f, v); });
-        r.each(*object, {"crop_pct"}, [&](auto f, auto& v) { r.real(f, v, 0.01, 1, out.crop_pct); });
-        r.each(*object, {"input_size"}, [&](auto f, auto& v) {
-            if (!v.is_array() || v.size() != 3 || v[0] != 3)
-                r.fail(f, "is " + Reader::show(v) + ", expected [3, height, width]");
-            r.square(f, json::array({v[1], v[2]}), out.image_size);
-        });
-        r.each(*object, {"label_names"}, [&](auto f, auto& v) { r.labels(f, v); });
-    }
-
-    r.each(config, {"id2label"}, [&](auto f, auto& v) {
-        if (!v.is_object()) r.fail(f, "is not an object");
-        json names = json::array();
-        for (size_t i = 0; i < v.size(); ++i) {
-            const auto at = v.find(std::to_string(i));
-            if (at == v.end()) r.fail(f, "has no label for class " + std::to_string(i));
-            names.push_back(*at);
-        }
-        // What transformers writes where nobody named the classes.
-        if (names.empty() || names[0] == "LABEL_0") return;
-        r.labels(f, names);
+// What sets another network apart from the ViT of families/vit.h.
+void read_variants(const Reader& r, const json& object, CheckpointSettings& out) {
+    const auto post_norm = [&](const std::string& field) {
+        out.unsupported.push_back("a post-norm ViT (" + field + ") is not supported");
+    };
+    r.each(object, {"hidden_act", "act_layer"}, [&](auto f, auto& v) { r.activation(f, v); });
+    r.each(object, {"global_pool"}, [&](auto, auto& v) {
+        if (v != "token" && v != "")
+            out.unsupported.push_back("pooling by " + Reader::show(v) +
+                                      " (global_pool) is not supported, only by class token");
     });
+    r.each(object, {"class_token"}, [&](auto, auto& v) {
+        if (v == false) out.unsupported.push_back("a ViT without a class token is not supported");
+    });
+    r.each(object, {"norm_first", "normalize_before"}, [&](auto f, auto& v) {
+        if (v == false) post_norm(f);
+    });
+    r.each(object, {"post_norm"}, [&](auto f, auto& v) {
+        if (v == true) post_norm(f);
+    });
+}
+
+void read_preprocessing(const Reader& r, const json& object, CheckpointSettings& out) {
+    r.each(object, {"mean"}, [&](auto f, auto& v) { r.mean(f, v); });
+    r.each(object, {"std"}, [&](auto f, auto& v) { r.std(f, v); });
+    r.each(object, {"crop_pct"}, [&](auto f, auto& v) { r.real(f, v, 0.01, 1, out.crop_pct); });
+    r.each(object, {"input_size"}, [&](auto f, auto& v) {
+        if (!v.is_array() || v.size() != 3 || v[0] != 3)
+            r.fail(f, "is " + Reader::show(v) + ", expected [3, height, width]");
+        r.square(f, json::array({v[1], v[2]}), out.image_size);
+    });
+    r.each(object, {"label_names"}, [&](auto f, auto& v) { r.labels(f, v); });
+}
+
+void read_id2label(const Reader& r, const char* field, const json& value) {
+    if (!value.is_object()) r.fail(field, "is not an object");
+    json names = json::array();
+    for (size_t i = 0; i < value.size(); ++i) {
+        const auto at = value.find(std::to_string(i));
+        if (at == value.end()) r.fail(field, "has no label for class " + std::to_string(i));
+        names.push_back(*at);
+    }
+    // What transformers writes where nobody named the classes.
+    if (names.empty() || names[0] == "LABEL_0") return;
+    r.labels(field, names);
+}
+
+void read_config(const json& config, const std::string& source, CheckpointSettings& out) {
+    const Reader r(out, source);
+    if (!config.is_object()) throw Error("it is not a JSON object", source);
+    const json none = json::object();
+    const auto child = [&](const char* field) -> const json& {
+        const auto at = config.find(field);
+        return at != config.end() && at->is_object() ? *at : none;
+    };
+    read_names(r, config, out);
+    for (const json* object : {&config, &child("model_args")}) {
+        read_dimensions(r, *object, out);
+        read_variants(r, *object, out);
+    }
+    // timm of today nests it, timm of before had it at the top.
+    for (const json* object : {&child("pretrained_cfg"), &config}) read_preprocessing(r, *object, out);
+    r.each(config, {"id2label"}, [&](auto f, auto& v) { read_id2label(r, f, v); });
 }
 
 void read_preprocessor(const json& config, const std::string& source, CheckpointSettings& out) {

@@ -3,15 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <condition_variable>
-#include <map>
-#include <mutex>
+#include <memory>
 #include <optional>
-#include <thread>
 
 #include "engine/error.h"
-#include "engine/image.h"
 #include "engine/journal.h"
+#include "engine/picture_decoder.h"
 #include "engine/safetensors.h"
 
 namespace ivit {
@@ -19,82 +16,6 @@ namespace ivit {
 namespace {
 
 constexpr int kept_top = 5;
-
-struct Decoded {
-    int64_t index = -1;
-    Pixels pixels;
-    std::string error;
-};
-
-// Reads pictures on threads of its own, in order, at most `ahead` beyond what was taken: memory stays
-// bounded.
-class Decoder {
-  public:
-    Decoder(const Dataset& data, const Graph& graph, const ModelInfo& info, std::vector<int64_t> order,
-            int threads)
-        : data_(data),
-          graph_(graph),
-          info_(info),
-          order_(std::move(order)),
-          ahead_(static_cast<size_t>(threads) * 2 + 64) {
-        for (int t = 0; t < threads; ++t) threads_.emplace_back([this](std::stop_token stop) { work(stop); });
-    }
-    ~Decoder() {
-        for (auto& t : threads_) t.request_stop();
-        changed_.notify_all();
-    }
-
-    // The next picture in order; nothing after the last.
-    std::optional<Decoded> next() {
-        if (taken_ == order_.size()) return {};
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return ready_.count(taken_) != 0; });
-        auto node = ready_.extract(taken_++);
-        lock.unlock();
-        changed_.notify_all();
-        return std::move(node.mapped());
-    }
-
-  private:
-    void work(std::stop_token stop) {
-        for (;;) {
-            size_t mine;
-            {
-                std::unique_lock lock(mutex_);
-                changed_.wait(lock, [&] {
-                    return stop.stop_requested() || started_ == order_.size() || started_ < taken_ + ahead_;
-                });
-                if (stop.stop_requested() || started_ == order_.size()) return;
-                mine = started_++;
-            }
-            Decoded d{order_[mine], {}, {}};
-            try {
-                const auto file = data_.folder / data_.pictures[static_cast<size_t>(d.index)].file;
-                d.pixels = preprocess(read_image(file), graph_.image_size, info_.crop_pct);
-            } catch (const Error& e) {
-                d.error =
-                    e.sentence();  // the file is named beside it, and its folder may be elsewhere next time
-            } catch (const std::exception& e) {
-                d.error = e.what();
-            }
-            {
-                std::lock_guard lock(mutex_);
-                ready_.emplace(mine, std::move(d));
-            }
-            changed_.notify_all();
-        }
-    }
-
-    const Dataset& data_;
-    const Graph& graph_;
-    const ModelInfo& info_;
-    std::vector<int64_t> order_;
-    size_t ahead_, started_ = 0, taken_ = 0;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::map<size_t, Decoded> ready_;
-    std::vector<std::jthread> threads_;
-};
 
 double margin(const std::vector<double>& p, const std::vector<int>& top) {
     return top.size() < 2 ? 1.0 : p[static_cast<size_t>(top[0])] - p[static_cast<size_t>(top[1])];
@@ -147,8 +68,7 @@ void run_batch(Network& floats, const std::vector<IntegerNetwork*>& configuratio
 // The number of threads changes nothing.
 constexpr const char* other_machine =
     "parts of this were computed on different machines: the float network's last digits may differ from a "
-    "run "
-    "on one";
+    "run on one";
 bool same_machine(const Json& a, const Json& b) {
     const auto of = [](const Json& j, const char* field) {
         return j.value("machine", Json::object()).value(field, std::string());
@@ -194,77 +114,91 @@ Json journal_header(const Dataset& data, const std::vector<IntegerNetwork*>& con
     return header;
 }
 
+std::vector<int64_t> pictures_of_shard(const Dataset& data, const EvaluateOptions& o) {
+    std::vector<int64_t> order;
+    for (int64_t i = o.shard - 1; i < static_cast<int64_t>(data.pictures.size()); i += o.shards)
+        order.push_back(i);
+    return order;
+}
+
+// The journal of an earlier run, to go on from; nothing where there is none or it has no header yet. Throws
+// Error for one of another evaluation.
+std::optional<JournalReader> earlier_run(const EvaluateOptions& o, const Json& header) {
+    std::error_code none;
+    if (o.journal.empty() || !std::filesystem::exists(o.journal, none)) return {};
+    JournalReader old(o.journal);
+    const Json& h = old.header();
+    if (h.is_null()) return {};
+    if (h["identity"] != header["identity"] || h["shard"] != o.shard || h["shards"] != o.shards)
+        throw Error("the journal is of another evaluation (model, configurations, pictures or shard differ)",
+                    o.journal.string(), "name another file, or remove it");
+    return old;
+}
+
+// Adds what the journal has, which must be the beginning of `order`.
+void take_over(JournalReader& old, const std::vector<int64_t>& order, Evaluation& evaluation) {
+    PictureRecord r;
+    while (old.next(r)) {
+        const size_t at = static_cast<size_t>(evaluation.pictures());
+        if (at >= order.size() || r.index != order[at])
+            throw Error("the journal is not in the order of the pictures at " + r.file, old.file().string(),
+                        "remove it");
+        evaluation.add(std::move(r));
+    }
+}
+
+// Up to `size` pictures with their records begun, and the pixels of those that could be read.
+struct Batch {
+    std::vector<PictureRecord> records;
+    Pixels pixels;  // [readable ones, image_size, image_size, 3]
+};
+Batch next_batch(PictureDecoder& decoder, const Dataset& data, int size) {
+    Batch batch;
+    while (static_cast<int>(batch.records.size()) < size) {
+        const auto d = decoder.next();
+        if (!d) break;
+        const LabelledPicture& p = data.pictures[static_cast<size_t>(d->index)];
+        PictureRecord r;
+        r.index = d->index;
+        r.file = p.file;
+        r.label = p.label;
+        r.error = d->error;
+        batch.records.push_back(std::move(r));
+        batch.pixels.insert(batch.pixels.end(), d->pixels.begin(), d->pixels.end());
+    }
+    return batch;
+}
+
 }  // namespace
 
 Json evaluate(const Dataset& data, Network& floats, const std::vector<IntegerNetwork*>& configurations,
               const BackendInfo& backend, const std::string& gpu_absent, const EvaluateOptions& o) {
-    const Graph& graph = floats.graph();
     const ModelInfo& info = configurations.at(0)->model().info;
     const Json header = journal_header(data, configurations, backend, gpu_absent, o.shard, o.shards);
-    Json doc = header["document"];
-
-    std::vector<int64_t> order;  // of this shard
-    for (int64_t i = o.shard - 1; i < static_cast<int64_t>(data.pictures.size()); i += o.shards)
-        order.push_back(i);
+    std::vector<int64_t> order = pictures_of_shard(data, o);
     const int64_t total = static_cast<int64_t>(order.size());
 
-    std::optional<JournalReader> old;
-    if (std::error_code none; !o.journal.empty() && std::filesystem::exists(o.journal, none)) {
-        old.emplace(o.journal);
-        const Json& h = old->header();
-        if (!h.is_null()) {
-            if (h["identity"] != header["identity"] || h["shard"] != o.shard || h["shards"] != o.shards)
-                throw Error(
-                    "the journal is of another evaluation (model, configurations, pictures or shard differ)",
-                    o.journal.string(), "name another file, or remove it");
-            if (!same_machine(h["document"], doc)) doc["note"] = other_machine;
-        }
-    }
+    auto old = earlier_run(o, header);
+    Json doc = header["document"];
+    if (old && !same_machine(old->header()["document"], doc)) doc["note"] = other_machine;
     Evaluation evaluation(std::move(doc), info.labels);
-    std::uintmax_t good_bytes = 0;
-    if (old && !old->header().is_null()) {
-        PictureRecord r;
-        while (old->next(r)) {
-            const int64_t at = evaluation.pictures();
-            if (at >= total || r.index != order[static_cast<size_t>(at)])
-                throw Error("the journal is not in the order of the pictures at " + r.file,
-                            o.journal.string(), "remove it");
-            evaluation.add(std::move(r));
-        }
-        good_bytes = old->good_bytes();
-    }
-    old.reset();
+    if (old) take_over(*old, order, evaluation);
     std::optional<JournalWriter> journal;
-    if (!o.journal.empty()) journal.emplace(o.journal, good_bytes, header);
+    if (!o.journal.empty()) journal.emplace(o.journal, old ? old->good_bytes() : 0, header);
+    old.reset();
 
     order.erase(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(evaluation.pictures()));
     if (o.progress) o.progress(evaluation.pictures(), total);
-    Decoder decoder(data, graph, info, std::move(order), std::max(1, o.decoders));
-    for (bool more = true; more;) {
+    PictureDecoder decoder(data, floats.graph(), info, std::move(order), std::max(1, o.decoders));
+    while (evaluation.pictures() < total) {
         if (o.stop.stop_requested()) throw Cancelled{};
-        std::vector<PictureRecord> batch;
-        Pixels pixels;
-        while (static_cast<int>(batch.size()) < o.batch) {
-            auto d = decoder.next();
-            if (!d) {
-                more = false;
-                break;
-            }
-            const LabelledPicture& p = data.pictures[static_cast<size_t>(d->index)];
-            PictureRecord r;
-            r.index = d->index;
-            r.file = p.file;
-            r.label = p.label;
-            r.error = d->error;
-            batch.push_back(std::move(r));
-            pixels.insert(pixels.end(), d->pixels.begin(), d->pixels.end());
-        }
-        std::vector<PictureRecord*> good;
-        for (auto& r : batch)
-            if (r.error.empty()) good.push_back(&r);
-        if (!good.empty()) run_batch(floats, configurations, pixels, good, o.stop);
-        if (journal && !batch.empty()) journal->append(batch);
-        for (auto& r : batch) evaluation.add(std::move(r));
+        Batch batch = next_batch(decoder, data, o.batch);
+        std::vector<PictureRecord*> readable;
+        for (auto& r : batch.records)
+            if (r.error.empty()) readable.push_back(&r);
+        if (!readable.empty()) run_batch(floats, configurations, batch.pixels, readable, o.stop);
+        if (journal) journal->append(batch.records);
+        for (auto& r : batch.records) evaluation.add(std::move(r));
         if (o.progress) o.progress(evaluation.pictures(), total);
     }
     return evaluation.document();

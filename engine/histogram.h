@@ -30,8 +30,8 @@ class MagnitudeHistogram {
     int64_t total_ = 0;
     int exponent_ = least_exponent;  // bins end at 2^exponent_
     float greatest_ = 0;
-    static constexpr int least_exponent =
-        -100;  // keeps bins / range finite; activations that small are zeros
+    // Keeps bins / range finite; activations that small are zeros.
+    static constexpr int least_exponent = -100;
 };
 
 }  // namespace ivit

@@ -15,6 +15,9 @@ struct Image {
     std::vector<uint8_t> rgb;
 };
 
+// One picture, or several in a row, as the networks take it: RGB bytes [image_size, image_size, 3].
+using Pixels = std::vector<uint8_t>;
+
 // JPEG, PNG, WebP, BMP, TIFF (WebP, BMP and TIFF decoded by OpenCV), told by their content, not by the
 // extension; the first page of a TIFF. EXIF orientation applied, grey spread to three channels, alpha over
 // white, 16 bit reduced to 8 (the upper byte, as Pillow does). Colour profiles are ignored, as in training.
@@ -39,7 +42,7 @@ Image resize_bicubic(const Image& image, int width, int height);
 // [size, size, 3]. Only what survives the crop is computed, so that time and memory go with the crop, not
 // with the picture's length. Throws Error for size outside 1..4096, crop_pct outside 0.01..1 or NaN, no
 // pixels. Any number of threads may call it.
-std::vector<uint8_t> preprocess(const Image& image, int size, double crop_pct);
+Pixels preprocess(const Image& image, int size, double crop_pct);
 
 // Pictures of a folder (recursively, sorted by path) by extension. Hidden files and folders are left out;
 // links to folders are followed, unless they lead back to a folder they lie in; links to nowhere are listed,

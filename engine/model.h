@@ -22,8 +22,8 @@ struct ModelInfo {
     double crop_pct = 0.9;  // centre crop's share of the resized shorter side, as in timm (0.9: 224 of 248)
     std::vector<std::string> labels;  // one per class; "class 17" where nothing tells
     int64_t parameters = 0;
-    std::vector<std::string>
-        assumptions;  // what nothing told and was assumed, one sentence each ("heads: 3 = width / 64")
+    // What nothing told and was assumed, one sentence each ("heads: 3 = width / 64").
+    std::vector<std::string> assumptions;
 };
 
 struct Model {
@@ -36,8 +36,8 @@ struct Model {
     const FloatTensor& weight(const std::string& name) const;  // throws Error when absent
 };
 
-// Reads a safetensors checkpoint with timm or Hugging Face names (see checkpoint.cpp for what is accepted and
-// what is refused by name). Throws Error in one sentence that names the tensor.
+// Reads a safetensors checkpoint with timm or Hugging Face names (what is accepted, and what is refused by
+// name: families/vit_names.cpp). Throws Error in one sentence that names the tensor.
 std::shared_ptr<const Model> load_model(const std::filesystem::path& file);
 
 // A named architecture (timm's names: deit_tiny_patch16_224, vit_small_patch16_224, ...) with seeded random

@@ -163,6 +163,56 @@ QuantRule rule_from_json(const std::string& glob, const Json& j, bool glob_is_fi
     return r;
 }
 
+// "default" and "residual", which may both say the residual stream's width.
+void widths_from_json(const Json& j, const std::string& where, QuantConfig& c) {
+    std::optional<int> residual = integer_field(j, residual_width, where);
+    if (const auto text = text_field(j, "default", where)) {
+        const BitSpec bits = BitSpec::parse(*text);
+        if (!bits.weight || !bits.activation) {
+            throw Error(fmt::format("default is {}, it needs both widths, as in W8A8", in_quotes(*text)),
+                        where);
+        }
+        c.weight_bits = *bits.weight;
+        c.act_bits = *bits.activation;
+        if (bits.residual && residual && *bits.residual != *residual) {
+            throw Error(
+                fmt::format("default {} and residual {} contradict each other", in_quotes(*text), *residual),
+                where);
+        }
+        if (bits.residual) residual = bits.residual;
+    }
+    c.residual_bits = residual.value_or(c.residual_bits);
+}
+
+// "softmax": shiftmax.k by another name.
+void softmax_from_json(const Json& j, const std::string& where, QuantConfig& c) {
+    const auto softmax = integer_field(j, softmax_width, where);
+    if (!softmax) return;
+    const Json* shiftmax = field(j, "shiftmax");
+    if (shiftmax && shiftmax->contains("k") && c.shiftmax.k != *softmax) {
+        throw Error(fmt::format("softmax {} and shiftmax k {} contradict each other: both are the softmax "
+                                "output's width",
+                                *softmax, c.shiftmax.k),
+                    where);
+    }
+    c.shiftmax.k = *softmax;
+}
+
+std::vector<QuantRule> rules_from_json(const Json& j) {
+    std::vector<QuantRule> rules;
+    if (j.is_object()) {
+        for (const auto& item : j.items()) rules.push_back(rule_from_json(item.key(), item.value(), false));
+    } else if (j.is_array()) {
+        for (const Json& rule : j) {
+            must_be_object(rule, "rules", "objects with a \"glob\"");
+            rules.push_back(rule_from_json(text_field(rule, "glob", "rules").value_or(""), rule, true));
+        }
+    } else {
+        throw Error(fmt::format("expected an object of globs, found {}", j.type_name()), "rules");
+    }
+    return rules;
+}
+
 }  // namespace
 
 Json quant_config::rule_to_json(const QuantRule& r) {
@@ -217,55 +267,15 @@ QuantConfig QuantConfig::from_json(const nlohmann::ordered_json& j) {
                where);
     QuantConfig c;
     if (const auto name = text_field(j, "preset", where)) c.set_preset(*name);
-
-    std::optional<int> residual = integer_field(j, residual_width, where);
-    if (const auto text = text_field(j, "default", where)) {
-        const BitSpec bits = BitSpec::parse(*text);
-        if (!bits.weight || !bits.activation) {
-            throw Error(fmt::format("default is {}, it needs both widths, as in W8A8", in_quotes(*text)),
-                        where);
-        }
-        c.weight_bits = *bits.weight;
-        c.act_bits = *bits.activation;
-        if (bits.residual && residual && *bits.residual != *residual) {
-            throw Error(
-                fmt::format("default {} and residual {} contradict each other", in_quotes(*text), *residual),
-                where);
-        }
-        if (bits.residual) residual = bits.residual;
-    }
-    c.residual_bits = residual.value_or(c.residual_bits);
+    widths_from_json(j, where, c);
     c.logits_bits = integer_field(j, logits_width, where).value_or(c.logits_bits);
     if (const Json* f = field(j, "patch_embed"))
         c.patch_embed = pair_from_json(*f, "patch_embed", c.patch_embed);
     if (const Json* f = field(j, "head")) c.head = pair_from_json(*f, "head", c.head);
     if (const Json* f = field(j, "shiftmax")) shift_from_json(*f, false, "shiftmax", c.shiftmax);
     if (const Json* f = field(j, "shiftgelu")) shift_from_json(*f, true, "shiftgelu", c.shiftgelu);
-    if (const auto softmax = integer_field(j, softmax_width, where)) {
-        const Json* f = field(j, "shiftmax");
-        if (f && f->contains("k") && c.shiftmax.k != *softmax) {
-            throw Error(
-                fmt::format(
-                    "softmax {} and shiftmax k {} contradict each other: both are the softmax output's "
-                    "width",
-                    *softmax, c.shiftmax.k),
-                where);
-        }
-        c.shiftmax.k = *softmax;
-    }
-    if (const Json* rules = field(j, "rules")) {
-        if (rules->is_object()) {
-            for (const auto& item : rules->items())
-                c.rules.push_back(rule_from_json(item.key(), item.value(), false));
-        } else if (rules->is_array()) {
-            for (const Json& rule : *rules) {
-                must_be_object(rule, "rules", "objects with a \"glob\"");
-                c.rules.push_back(rule_from_json(text_field(rule, "glob", "rules").value_or(""), rule, true));
-            }
-        } else {
-            throw Error(fmt::format("expected an object of globs, found {}", rules->type_name()), "rules");
-        }
-    }
+    softmax_from_json(j, where, c);
+    if (const Json* f = field(j, "rules")) c.rules = rules_from_json(*f);
     return c;
 }
 

@@ -97,6 +97,58 @@ class Writer {
     std::map<size_t, std::vector<TensorOut>> tensors_;
 };
 
+// The tensors of one node, as engine/quantized_model.md lists them.
+void add_node(Writer& out, const Graph& g, const Node& n, const QuantNode& node) {
+    if (has_weights(n.op)) {
+        out.add(n.weight, "I8", weight_shape(g, n), node.weight);
+        out.add(n.bias, "I32", {n.cols()}, node.bias);
+        out.add(n.name + ".weight_scale", "F64", {n.cols()}, node.weight_scale);
+    }
+    if (const int64_t pairs = dyadic_pairs(n)) {
+        out.add(n.name + ".m", "I32", {pairs}, node.m);
+        out.add(n.name + ".s", "I32", {pairs}, node.s);
+    }
+    if (n.op == Op::residual_add) {
+        out.add(n.name + ".mt", "I32", {1}, std::vector<int32_t>{node.mt});
+        out.add(n.name + ".st", "I32", {1}, std::vector<int32_t>{node.st});
+    }
+    if (n.op == Op::layernorm) out.add(n.name + ".B", "I64", {n.cols()}, node.B);
+    if (n.op == Op::softmax || n.op == Op::gelu)
+        out.add(n.name + ".i0", "I64", {1}, std::vector<int64_t>{node.i0});
+    if (n.op == Op::pos_embed) out.add(n.name + ".constant", "I32", n.shape, node.constant);
+    if (n.op == Op::input) out.add(n.name + ".table", "I8", {3, 256}, node.table);
+    if (n.op == Op::gelu && !node.table.empty()) out.add(n.name + ".table", "I8", {256}, node.table);
+}
+
+Json model_to_json(const ModelInfo& info, const Graph& g) {
+    // Found again from any folder; what has no checksum is no file.
+    std::error_code failed;
+    const auto absolute = std::filesystem::absolute(info.source, failed);
+    const std::string source = info.sha256.empty() || failed ? info.source : absolute.string();
+    float eps = 0;
+    for (const Node& n : g.nodes)
+        if (n.op == Op::layernorm) eps = n.eps;
+    return {{"name", info.name},
+            {"family", info.family},
+            {"source", source},
+            {"sha256", info.sha256},
+            {"dtype", info.dtype},
+            {"parameters", info.parameters},
+            {"image_size", g.image_size},
+            {"patch_size", g.patch_size},
+            {"width", g.width},
+            {"heads", g.heads},
+            {"hidden", g.hidden},
+            {"depth", g.depth},
+            {"classes", g.classes},
+            {"eps", eps},
+            {"mean", info.mean},
+            {"std", info.std},
+            {"crop_pct", info.crop_pct},
+            {"labels", info.labels},
+            {"assumptions", info.assumptions}};
+}
+
 }  // namespace
 
 void save(const QuantizedModel& q, const std::filesystem::path& file) {
@@ -108,64 +160,18 @@ void save(const QuantizedModel& q, const std::filesystem::path& file) {
     std::vector<NodeQuant> quants;
     std::vector<Grid> grids;
     Writer out;
-    float eps = 0;
     for (size_t i = 0; i < g.nodes.size(); ++i) {
-        const Node& n = g.nodes[i];
         const QuantNode& node = *q.nodes[i];
         if (node.quant.mode != Mode::integer) {
-            throw Error(fmt::format("the mode of {} is {}, a quantized file holds integers only", n.name,
-                                    to_string(node.quant.mode)),
+            throw Error(fmt::format("the mode of {} is {}, a quantized file holds integers only",
+                                    g.nodes[i].name, to_string(node.quant.mode)),
                         file.string(), "save it with every node in mode integer");
         }
         quants.push_back(node.quant);
         grids.push_back(node.out);
-        if (n.op == Op::layernorm) eps = n.eps;
-        if (has_weights(n.op)) {
-            out.add(n.weight, "I8", weight_shape(g, n), node.weight);
-            out.add(n.bias, "I32", {n.cols()}, node.bias);
-            out.add(n.name + ".weight_scale", "F64", {n.cols()}, node.weight_scale);
-        }
-        if (const int64_t pairs = dyadic_pairs(n)) {
-            out.add(n.name + ".m", "I32", {pairs}, node.m);
-            out.add(n.name + ".s", "I32", {pairs}, node.s);
-        }
-        if (n.op == Op::residual_add) {
-            out.add(n.name + ".mt", "I32", {1}, std::vector<int32_t>{node.mt});
-            out.add(n.name + ".st", "I32", {1}, std::vector<int32_t>{node.st});
-        }
-        if (n.op == Op::layernorm) out.add(n.name + ".B", "I64", {n.cols()}, node.B);
-        if (n.op == Op::softmax || n.op == Op::gelu)
-            out.add(n.name + ".i0", "I64", {1}, std::vector<int64_t>{node.i0});
-        if (n.op == Op::pos_embed) out.add(n.name + ".constant", "I32", n.shape, node.constant);
-        if (n.op == Op::input) out.add(n.name + ".table", "I8", {3, 256}, node.table);
-        if (n.op == Op::gelu && !node.table.empty()) out.add(n.name + ".table", "I8", {256}, node.table);
+        add_node(out, g, g.nodes[i], node);
     }
-
-    const ModelInfo& info = q.info;
-    // Found again from any folder; what has no checksum is no file.
-    std::error_code failed;
-    const auto absolute = std::filesystem::absolute(info.source, failed);
-    const std::string source = info.sha256.empty() || failed ? info.source : absolute.string();
-    const Json model{{"name", info.name},
-                     {"family", info.family},
-                     {"source", source},
-                     {"sha256", info.sha256},
-                     {"dtype", info.dtype},
-                     {"parameters", info.parameters},
-                     {"image_size", g.image_size},
-                     {"patch_size", g.patch_size},
-                     {"width", g.width},
-                     {"heads", g.heads},
-                     {"hidden", g.hidden},
-                     {"depth", g.depth},
-                     {"classes", g.classes},
-                     {"eps", eps},
-                     {"mean", info.mean},
-                     {"std", info.std},
-                     {"crop_pct", info.crop_pct},
-                     {"labels", info.labels},
-                     {"assumptions", info.assumptions}};
-    std::map<std::string, std::string> metadata{{"model", dump(model)},
+    std::map<std::string, std::string> metadata{{"model", dump(model_to_json(q.info, g))},
                                                 {"config", dump(q.config.to_json())},
                                                 {"calibration", dump(q.calibration.to_json())},
                                                 {"nodes", dump(nodes_to_json(g, quants, grids))}};

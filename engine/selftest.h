@@ -12,8 +12,8 @@ struct SelftestResult {
     std::string backend;  // "quantizer" for the dyadic numbers, which all backends share
     std::string skipped;  // why the backend cannot run here; else empty
     int64_t checks = 0;   // values compared
-    std::string
-        mismatch;  // the first one, named: "shiftmax case 3, row 1, element 17: got 160, expected 161"
+    // The first one, named: "shiftmax case 3, row 1, element 17: got 160, expected 161".
+    std::string mismatch;
 };
 
 // golden: in the form of golden_ops.json (every section optional). Each backend computes the rows through its

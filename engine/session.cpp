@@ -114,8 +114,8 @@ struct Session::State {
     std::shared_ptr<const Model> float_model;
     int float_threads = -1;
     std::shared_ptr<Network> float_network;
-    std::shared_ptr<const Calibration>
-        own_calibration;  // made from own_pixels, when a request came without one
+    // Made from own_pixels, when a request came without one.
+    std::shared_ptr<const Calibration> own_calibration;
     std::shared_ptr<const Model> own_model;
     Pixels own_pixels;
     std::shared_ptr<const Calibration> quantized_with;
@@ -271,14 +271,9 @@ std::shared_ptr<const Calibration> Session::State::calibration_of(const Request&
                                                                   std::stop_token stop) {
     if (request.calibration) return request.calibration;
     if (own_calibration && own_model == request.model && own_pixels == request.pixels) return own_calibration;
-    const std::vector<Pixels> pictures = augmentations(request.pixels, request.model->graph->image_size);
-    auto c = std::make_shared<Calibration>(calibrate(
-        *request.model, static_cast<int64_t>(pictures.size()),
-        [&pictures](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse,
-        request.threads, [&stop](int64_t, int64_t) { return !stop.stop_requested(); }, float_network.get()));
-    c->source = "the picture at hand and its augmentations";
-    c->from_input = true;
-    own_calibration = std::move(c);
+    own_calibration = std::make_shared<Calibration>(calibrate_on_picture(
+        *request.model, request.pixels, request.threads,
+        [&stop](int64_t, int64_t) { return !stop.stop_requested(); }, float_network.get()));
     own_model = request.model;
     own_pixels = request.pixels;
     return own_calibration;

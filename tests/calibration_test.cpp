@@ -11,7 +11,7 @@
 #include "engine/backend.h"
 #include "engine/error.h"
 #include "engine/histogram.h"
-#include "small_model.h"
+#include "tests/small_model.h"
 
 using namespace ivit;
 

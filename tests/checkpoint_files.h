@@ -2,14 +2,13 @@
 // Small ViT checkpoints made on the spot, to be broken in one place each.
 #pragma once
 #include <cstring>
-#include <filesystem>
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/families/vit.h"
 #include "engine/safetensors.h"
+#include "tests/temporary_folder.h"
 
 namespace ivit::test {
 
@@ -119,23 +118,5 @@ inline std::vector<std::byte> file_bytes(const Tensors& tensors,
     }
     return bytes;
 }
-
-// An empty folder that goes when the test does.
-class TemporaryFolder {
-  public:
-    TemporaryFolder() {
-        std::string name = (std::filesystem::temp_directory_path() / "ivit_test_XXXXXX").string();
-        if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
-        path = name;
-    }
-    ~TemporaryFolder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path, ignored);
-    }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-    std::filesystem::path path;
-};
 
 }  // namespace ivit::test

@@ -3,7 +3,6 @@
 #include "engine/checkpoint.h"
 
 #include <catch2/catch.hpp>
-#include <cmath>
 #include <fstream>
 #include <limits>
 
@@ -182,7 +181,9 @@ TEST_CASE("checkpoint: networks of other kinds are refused by name") {
         t[c.tensor] = zeros({2});
         CHECK_THAT(refusal(t), Catch::Contains(c.expected));
     }
+}
 
+TEST_CASE("checkpoint: what is missing or misshapen is refused by what it means") {
     Tensors t = timm();
     t.erase("cls_token");
     CHECK_THAT(refusal(t), Catch::Contains("no class token"));

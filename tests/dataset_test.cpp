@@ -5,7 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "engine/error.h"
-#include "temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 using namespace ivit;
 using test::TemporaryFolder;

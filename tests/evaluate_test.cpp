@@ -12,7 +12,7 @@
 #include "engine/error.h"
 #include "engine/image.h"
 #include "engine/journal.h"
-#include "temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 using namespace ivit;
 using test::TemporaryFolder;

@@ -11,8 +11,8 @@
 #include <iostream>
 
 #include "engine/error.h"
-#include "made_pictures.h"
-#include "temporary_folder.h"
+#include "tests/made_pictures.h"
+#include "tests/temporary_folder.h"
 
 using namespace ivit;
 using namespace ivit::test;

@@ -13,7 +13,7 @@
 #include "engine/bench.h"
 #include "engine/cpu_info.h"
 #include "engine/thread_pool.h"
-#include "small_model.h"
+#include "tests/small_model.h"
 
 using namespace ivit;
 

@@ -13,7 +13,7 @@
 #include "engine/error.h"
 #include "engine/quantized_model.h"
 #include "engine/safetensors.h"
-#include "small_model.h"
+#include "tests/small_model.h"
 
 using namespace ivit;
 using Json = nlohmann::ordered_json;

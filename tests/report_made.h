@@ -10,7 +10,7 @@
 #include "engine/evaluate.h"
 #include "engine/report/causes.h"
 #include "engine/report/report.h"
-#include "small_model.h"
+#include "tests/small_model.h"
 
 namespace ivit::test {
 

@@ -4,7 +4,6 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <map>
 
 #include "engine/error.h"
 #include "engine/evaluate.h"
@@ -12,8 +11,8 @@
 #include "engine/report/report.h"
 #include "engine/report/report_parts.h"
 #include "engine/safetensors.h"
-#include "report_made.h"
-#include "temporary_folder.h"
+#include "tests/report_made.h"
+#include "tests/temporary_folder.h"
 
 using namespace ivit;
 using namespace ivit::test;

@@ -34,11 +34,6 @@ std::string refusal(const std::vector<std::byte>& bytes) {
     return "";
 }
 
-std::string slurp(const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
 void spill(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
 
 std::span<const std::byte> bytes_of(const std::string& text) {
@@ -268,7 +263,7 @@ TEST_CASE("write_atomically: the whole new file or the old one, and nothing besi
         return std::distance(fs::directory_iterator(folder.path), fs::directory_iterator());
     };
     write_atomically(file, bytes_of("first"));
-    CHECK(slurp(file) == "first");
+    CHECK(read_text(file) == "first");
     CHECK(entries() == 1);
 
     SECTION("permissions and links are kept") {
@@ -276,14 +271,14 @@ TEST_CASE("write_atomically: the whole new file or the old one, and nothing besi
         fs::create_symlink("out.bin", folder.path / "link");
         write_atomically(folder.path / "link", bytes_of("second"));
         CHECK(fs::is_symlink(folder.path / "link"));
-        CHECK(slurp(file) == "second");
+        CHECK(read_text(file) == "second");
         CHECK(fs::status(file).permissions() ==
               (fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read));
         CHECK(entries() == 2);
         // A link to a file that is yet to be made.
         fs::create_symlink(folder.path / "later", folder.path / "dangling");
         write_atomically(folder.path / "dangling", bytes_of("third"));
-        CHECK(slurp(folder.path / "later") == "third");
+        CHECK(read_text(folder.path / "later") == "third");
         CHECK(fs::is_symlink(folder.path / "dangling"));
     }
     SECTION("a disk that is full") {
@@ -303,7 +298,7 @@ TEST_CASE("write_atomically: the whole new file or the old one, and nothing besi
         ::setrlimit(RLIMIT_FSIZE, &old);
         std::signal(SIGXFSZ, handler);
         CHECK_THAT(sentence, Catch::Contains(file.string() + ": cannot write the file: "));
-        CHECK(slurp(file) == "first");
+        CHECK(read_text(file) == "first");
         CHECK(entries() == 1);
     }
     SECTION("places that cannot be written") {
@@ -311,7 +306,7 @@ TEST_CASE("write_atomically: the whole new file or the old one, and nothing besi
         CHECK_THROWS_WITH(write_atomically(folder.path / "none" / "x", bytes_of("x")),
                           Catch::Contains("No such file"));
         CHECK_THROWS_AS(write_atomically(file / "x", bytes_of("x")), Error);
-        CHECK(slurp(file) == "first");
+        CHECK(read_text(file) == "first");
         CHECK(entries() == 1);
         CHECK_THROWS_WITH(write_atomically("/dev/full", bytes_of("x")), Catch::Contains("No space left"));
         CHECK_NOTHROW(write_atomically("/dev/null", bytes_of("x")));
@@ -324,7 +319,7 @@ TEST_CASE("write_atomically: the whole new file or the old one, and nothing besi
         }
         fs::permissions(file, fs::perms::owner_read);
         CHECK_THROWS_WITH(write_atomically(file, bytes_of("x")), Catch::Contains("Permission denied"));
-        CHECK(slurp(file) == "first");
+        CHECK(read_text(file) == "first");
     }
 }
 

@@ -5,12 +5,11 @@
 
 #include <filesystem>
 #include <fstream>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/png.h"
-#include "small_model.h"
+#include "tests/small_model.h"
 
 namespace ivit::test {
 

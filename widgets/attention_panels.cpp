@@ -5,7 +5,6 @@
 #include <QMouseEvent>
 #include <QPainter>
 #include <QToolTip>
-#include <cmath>
 
 #include "widgets/exporting.h"
 #include "widgets/metrics.h"
@@ -30,7 +29,7 @@ AttentionPanels::AttentionPanels(const AttentionScene& scene, QWidget* parent)
 }
 
 std::vector<AttentionPanels::Panel> AttentionPanels::panels() const {
-    int order[3] = {0, 1, 2};
+    Kind order[3] = {integer, floating, difference};
     if (scene_.flipped) std::swap(order[0], order[1]);
     if (scene_.difference_first) {
         std::swap(order[0], order[2]);
@@ -67,101 +66,109 @@ int AttentionPanels::token_at(const QPoint& p) const {
 }
 
 void AttentionPanels::paintEvent(QPaintEvent*) {
-    const Theme& theme = Theme::instance();
     QPainter p(this);
     p.setRenderHint(QPainter::Antialiasing);
     p.fillRect(rect(), palette().color(QPalette::Base));
     const std::vector<double>&a = scene_.integer_row, &b = scene_.float_row;
-    if (a.empty() || scene_.patches.side == 0) {
-        p.setPen(theme.muted());
+    const attention::PatchGrid& g = scene_.patches;
+    if (a.empty() || g.side == 0) {
+        p.setPen(Theme::instance().muted());
         p.drawText(rect().adjusted(20, 0, -20, 0), Qt::AlignCenter | Qt::TextWordWrap,
                    scene_.shown.graph()
                        ? QStringLiteral("This network has no square of patches to lay over the picture.")
                        : scene_.shown.invitation(QStringLiteral("to see where each head looks.")));
         return;
     }
-    const attention::PatchGrid& g = scene_.patches;
-    std::vector<double> difference(a.size(), 0.0);
-    if (!b.empty()) {
-        for (size_t i = 0; i < a.size(); ++i) difference[i] = a[i] - b[i];
-    }
+    std::vector<double> change(a.size(), 0.0);
+    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) change[i] = a[i] - b[i];
     // One scale for both; the difference's own beside it, symmetric about zero.
     const double most =
         std::max({attention::greatest(a, g.first), b.empty() ? 0 : attention::greatest(b, g.first), 1e-12});
-    const double most_difference = std::max(attention::greatest(difference, g.first), 1e-12);
-    const bool rollout = scene_.rollout;
-    const int token = scene_.shown_token;
+    const double most_change = std::max(attention::greatest(change, g.first), 1e-12);
     for (const Panel& panel : panels()) {
-        if (panel.kind != 0 && b.empty()) continue;
-        const std::vector<double>& row = panel.kind == 0 ? a : panel.kind == 1 ? b : difference;
-        const QRect r = panel.picture;
-        p.drawImage(r, scene_.picture);
-        QImage map = panel.kind == 2
-                         ? attention::heat(row, g, -most_difference, most_difference, signed_map())
-                         : attention::heat(row, g, 0, most, Colormap::viridis());
-        p.setOpacity(0.72);
-        p.setRenderHint(QPainter::SmoothPixmapTransform, false);
-        p.drawImage(r, map);
-        p.setRenderHint(QPainter::SmoothPixmapTransform, true);
-        p.setOpacity(1);
-        if (token >= g.first) {
-            const int i = token - g.first;
-            const QRectF cell(r.x() + r.width() * static_cast<double>(i % g.side) / g.side,
-                              r.y() + r.height() * static_cast<double>(i / g.side) / g.side,
-                              static_cast<double>(r.width()) / g.side,
-                              static_cast<double>(r.height()) / g.side);
-            p.setBrush(Qt::NoBrush);
-            p.setPen(QPen(Qt::black, 3.4));
-            p.drawRect(cell);
-            p.setPen(QPen(Qt::white, 1.6));
-            p.drawRect(cell);
-        }
-        const bool same_logits = scene_.same_logits;
-        const QString title = panel.kind == 0
-                                  ? (rollout ? QStringLiteral("integer rollout") : scene_.integer_name)
-                              : panel.kind == 1 ? (rollout       ? QStringLiteral("float rollout")
-                                                   : same_logits ? QStringLiteral("softmax, same logits")
-                                                                 : QStringLiteral("softmax, float network"))
-                                                : QStringLiteral("difference");
-        const QColor colour = panel.kind == 0   ? theme.integer_colour()
-                              : panel.kind == 1 ? theme.float_colour()
-                                                : palette().color(QPalette::Text);
-        p.setFont(theme.figures(12, true));
-        QFontMetrics fm(p.font());
-        p.setPen(colour);
-        p.drawText(QRect(r.x(), r.y() - heading, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
-                   fm.elidedText(title, Qt::ElideRight, r.width()));
-        // Under each: its divergence from the reference and its row's sum; the rest as far as there is
-        // room.
-        QStringList under;
-        if (!b.empty()) {
-            under << (panel.kind == 1 ? QStringLiteral("KL 0")
-                                      : QStringLiteral("KL %1 nat").arg(numbers::significant(scene_.row_kl)));
-        }
-        const QString total = numbers::fixed(attention::sum(row), 5);
-        under << (panel.kind == 2 ? QStringLiteral("sum %1") : QStringLiteral("row sum %1")).arg(total);
-        if (!b.empty() && panel.kind == 0) {
-            const int k = std::min(5, static_cast<int>(b.size()));
-            under << QStringLiteral("top-5 %1 of %2").arg(attention::top_overlap(b, a, k)).arg(k);
-        }
-        if (g.first > 0 && panel.kind != 2)
-            under << QStringLiteral("to class %1").arg(numbers::probability(row[0]));
-        p.setFont(theme.figures(11));
-        fm = QFontMetrics(p.font());
-        // On a narrow panel the unit goes first; the legend and the tooltip have it.
-        if (fm.horizontalAdvance(under.mid(0, 2).join(QStringLiteral(" · "))) > r.width() + gap - 4)
-            under.first().remove(QStringLiteral(" nat"));
-        while (under.size() > 1 &&
-               fm.horizontalAdvance(under.join(QStringLiteral(" · "))) > r.width() + gap - 4)
-            under.removeLast();
-        p.setPen(theme.muted());
-        p.drawText(QRect(r.x(), r.bottom() + 4, r.width() + gap, 16), Qt::AlignLeft | Qt::AlignVCenter,
-                   under.join(QStringLiteral(" · ")));
+        if (panel.kind != integer && b.empty()) continue;
+        const std::vector<double>& row = panel.kind == integer ? a : panel.kind == floating ? b : change;
+        draw_map(p, panel.picture,
+                 panel.kind == difference ? attention::heat(row, g, -most_change, most_change, signed_map())
+                                          : attention::heat(row, g, 0, most, Colormap::viridis()));
+        draw_title(p, panel);
+        draw_figures(p, panel, row);
     }
-    draw_legend(p, most, most_difference);
+    draw_legend(p, most, most_change);
 }
 
-void AttentionPanels::draw_legend(QPainter& p, double most, double most_difference) {
+// The map over the picture, and the patch shown in a frame that is seen on any colour.
+void AttentionPanels::draw_map(QPainter& p, const QRect& r, const QImage& map) const {
+    p.drawImage(r, scene_.picture);
+    p.setOpacity(0.72);
+    p.setRenderHint(QPainter::SmoothPixmapTransform, false);
+    p.drawImage(r, map);
+    p.setRenderHint(QPainter::SmoothPixmapTransform, true);
+    p.setOpacity(1);
+    const attention::PatchGrid& g = scene_.patches;
+    if (scene_.shown_token < g.first) return;
+    const int i = scene_.shown_token - g.first;
+    const double width = static_cast<double>(r.width()) / g.side,
+                 height = static_cast<double>(r.height()) / g.side;
+    const QRectF cell(r.x() + width * (i % g.side), r.y() + height * (i / g.side), width, height);
+    p.setBrush(Qt::NoBrush);
+    p.setPen(QPen(Qt::black, 3.4));
+    p.drawRect(cell);
+    p.setPen(QPen(Qt::white, 1.6));
+    p.drawRect(cell);
+}
+
+void AttentionPanels::draw_title(QPainter& p, const Panel& panel) const {
+    const Theme& theme = Theme::instance();
+    QString title = QStringLiteral("difference");
+    QColor colour = palette().color(QPalette::Text);
+    if (panel.kind == integer) {
+        title = scene_.rollout ? QStringLiteral("integer rollout") : scene_.integer_name;
+        colour = theme.integer_colour();
+    } else if (panel.kind == floating) {
+        title = scene_.rollout       ? QStringLiteral("float rollout")
+                : scene_.same_logits ? QStringLiteral("softmax, same logits")
+                                     : QStringLiteral("softmax, float network");
+        colour = theme.float_colour();
+    }
+    const QRect& r = panel.picture;
+    p.setFont(theme.figures(12, true));
+    p.setPen(colour);
+    p.drawText(QRect(r.x(), r.y() - heading, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
+               p.fontMetrics().elidedText(title, Qt::ElideRight, r.width()));
+}
+
+// Its divergence from the reference and its row's sum; the rest as far as there is room.
+void AttentionPanels::draw_figures(QPainter& p, const Panel& panel, const std::vector<double>& row) const {
+    const std::vector<double>& reference = scene_.float_row;
+    QStringList words;
+    if (!reference.empty())
+        words << (panel.kind == floating
+                      ? QStringLiteral("KL 0")
+                      : QStringLiteral("KL %1 nat").arg(numbers::significant(scene_.row_kl)));
+    words << (panel.kind == difference ? QStringLiteral("sum %1") : QStringLiteral("row sum %1"))
+                 .arg(numbers::fixed(attention::sum(row), 5));
+    if (!reference.empty() && panel.kind == integer) {
+        const int k = std::min(5, static_cast<int>(reference.size()));
+        words << QStringLiteral("top-5 %1 of %2").arg(attention::top_overlap(reference, row, k)).arg(k);
+    }
+    if (scene_.patches.first > 0 && panel.kind != difference)
+        words << QStringLiteral("to class %1").arg(numbers::probability(row[0]));
+    const QRect& r = panel.picture;
+    const QString between = QStringLiteral(" · ");
+    p.setFont(Theme::instance().figures(11));
+    const auto fits = [&, fm = p.fontMetrics()](const QStringList& list) {
+        return fm.horizontalAdvance(list.join(between)) <= r.width() + gap - 4;
+    };
+    // On a narrow panel the unit goes first; the legend and the tooltip have it.
+    if (!fits(words.mid(0, 2))) words.first().remove(QStringLiteral(" nat"));
+    while (words.size() > 1 && !fits(words)) words.removeLast();
+    p.setPen(Theme::instance().muted());
+    p.drawText(QRect(r.x(), r.bottom() + 4, r.width() + gap, 16), Qt::AlignLeft | Qt::AlignVCenter,
+               words.join(between));
+}
+
+void AttentionPanels::draw_legend(QPainter& p, double most, double most_change) const {
     const Theme& theme = Theme::instance();
     p.setFont(theme.figures(11));
     const QFontMetrics fm(p.font());
@@ -172,7 +179,7 @@ void AttentionPanels::draw_legend(QPainter& p, double most, double most_differen
     std::vector<Scale> scales{{&Colormap::viridis(), QStringLiteral("0"),
                                numbers::significant(most) + QStringLiteral(" attention")}};
     if (!scene_.float_row.empty()) {
-        const QString d = numbers::significant(most_difference);
+        const QString d = numbers::significant(most_change);
         scales.push_back(
             {&signed_map(), QChar(0x2212) + d, QStringLiteral("+") + d + QStringLiteral(" integer − float")});
     }

@@ -27,13 +27,17 @@ class AttentionPanels : public QWidget {
     // Its name stands above a panel, its figures under it.
     static constexpr int heading = 19, figures = 19, caption = heading + figures, gap = 12, legend = 34;
 
+    enum Kind { integer, floating, difference };
     struct Panel {
         QRect picture;
-        int kind;  // 0 integer, 1 float, 2 difference
+        Kind kind;
     };
     std::vector<Panel> panels() const;
     int token_at(const QPoint& p) const;
-    void draw_legend(QPainter& p, double most, double most_difference);
+    void draw_map(QPainter& p, const QRect& r, const QImage& map) const;
+    void draw_title(QPainter& p, const Panel& panel) const;
+    void draw_figures(QPainter& p, const Panel& panel, const std::vector<double>& row) const;
+    void draw_legend(QPainter& p, double most, double most_change) const;
 
     const AttentionScene& scene_;
 };

@@ -19,9 +19,9 @@ struct AttentionScene {
     bool flipped = false, difference_first = false, rollout = false, same_logits = true;
     attention::PatchGrid patches;
     std::vector<double> integer_row, float_row;  // of shown_token; the second may be empty
-    QString integer_name =
-        QStringLiteral("Shiftmax");  // what made integer_row: "Shiftmax", or what stands in its place
-    double row_kl = 0;               // KL(float_row || integer_row), nats
+    // What made integer_row: Shiftmax, or what stands in its place.
+    QString integer_name = QStringLiteral("Shiftmax");
+    double row_kl = 0;  // KL(float_row || integer_row), nats
 };
 
 namespace attention {

@@ -22,38 +22,6 @@ AttentionView::AttentionView(Selection& selection, QWidget* parent)
       discard_(new QSlider(Qt::Horizontal)),
       discard_value_(new QLabel),
       title_(new ElidedLabel(Qt::ElideMiddle)) {
-    against_->addItem(QStringLiteral("softmax of the same logits"));
-    against_->addItem(QStringLiteral("the float network"));
-    against_->setAccessibleName(QStringLiteral("Compare Shiftmax with"));
-    against_->setToolTip(QStringLiteral(
-        "The same integer logits through the true softmax shows the operator's error alone; the "
-        "float network's attention also shows what came before it."));
-    rollout_->setToolTip(metrics::define("rollout"));
-    rollout_->setAccessibleName(rollout_->text());
-    rollout_->setObjectName("rollout");
-    against_->setObjectName("against");
-    fusion_->addItems({QStringLiteral("mean"), QStringLiteral("max"), QStringLiteral("min")});
-    fusion_->setAccessibleName(QStringLiteral("Rollout: how heads are fused"));
-    fusion_->setToolTip(QStringLiteral("How the heads of a layer become one"));
-    discard_->setRange(0, 95);
-    discard_->setFixedWidth(80);
-    discard_->setAccessibleName(QStringLiteral("Rollout: discard ratio"));
-    discard_->setToolTip(QStringLiteral("Share of each layer's weakest attentions that are dropped"));
-    auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
-    bar->addWidget(title_);
-    bar->addStretch();
-    auto* label = new QLabel(QStringLiteral("against"));
-    label->setBuddy(against_);
-    bar->addWidget(label);
-    bar->addWidget(against_);
-    bar->addSpacing(8);
-    bar->addWidget(rollout_);
-    bar->addWidget(fusion_);
-    bar->addWidget(discard_);
-    bar->addWidget(discard_value_);
-    discard_value_->setMinimumWidth(discard_value_->fontMetrics().horizontalAdvance("drop 95 %"));
-    bar->setStretchFactor(title_, 1);
     auto* body = new QHBoxLayout;
     body->setSpacing(0);
     body->addWidget(grid_);
@@ -61,22 +29,8 @@ AttentionView::AttentionView(Selection& selection, QWidget* parent)
     auto* layout = new QVBoxLayout(this);
     layout->setContentsMargins(0, 0, 0, 0);
     layout->setSpacing(0);
-    layout->addLayout(bar);
+    layout->addLayout(make_bar());
     layout->addLayout(body, 1);
-    const auto again = [this] {
-        const bool on = rollout_->isChecked();
-        fusion_->setVisible(on);
-        discard_->setVisible(on);
-        discard_value_->setVisible(on);
-        against_->setEnabled(!on);
-        discard_value_->setText(QStringLiteral("drop %1 %").arg(discard_->value()));
-        refresh_row();
-    };
-    connect(against_, &QComboBox::currentIndexChanged, this, again);
-    connect(fusion_, &QComboBox::currentIndexChanged, this, again);
-    connect(rollout_, &QCheckBox::toggled, this, again);
-    connect(discard_, &QSlider::valueChanged, this, again);
-    again();
     connect(grid_, &HeadGrid::picked, this, [this](int node, int head) {
         this->selection().set_head(head);
         this->selection().set_node(node);
@@ -90,6 +44,64 @@ AttentionView::AttentionView(Selection& selection, QWidget* parent)
     auto* copy = new QAction(QStringLiteral("Copy row as CSV"), this);
     connect(copy, &QAction::triggered, this, [this] { QGuiApplication::clipboard()->setText(to_csv()); });
     panels_->addAction(copy);
+    refresh_bar();
+    refresh_row();
+}
+
+QLayout* AttentionView::make_bar() {
+    set_up_choices();
+    auto* label = new QLabel(QStringLiteral("against"));
+    label->setBuddy(against_);
+    auto* bar = new QHBoxLayout;
+    bar->setContentsMargins(8, 4, 8, 4);
+    bar->addWidget(title_);
+    bar->addStretch();
+    bar->addWidget(label);
+    bar->addWidget(against_);
+    bar->addSpacing(8);
+    bar->addWidget(rollout_);
+    bar->addWidget(fusion_);
+    bar->addWidget(discard_);
+    bar->addWidget(discard_value_);
+    bar->setStretchFactor(title_, 1);
+    const auto again = [this] {
+        refresh_bar();
+        refresh_row();
+    };
+    connect(against_, &QComboBox::currentIndexChanged, this, again);
+    connect(fusion_, &QComboBox::currentIndexChanged, this, again);
+    connect(rollout_, &QCheckBox::toggled, this, again);
+    connect(discard_, &QSlider::valueChanged, this, again);
+    return bar;
+}
+
+void AttentionView::set_up_choices() {
+    against_->addItems({QStringLiteral("softmax of the same logits"), QStringLiteral("the float network")});
+    against_->setObjectName("against");
+    against_->setAccessibleName(QStringLiteral("Compare Shiftmax with"));
+    against_->setToolTip(QStringLiteral(
+        "The same integer logits through the true softmax shows the operator's error alone; the "
+        "float network's attention also shows what came before it."));
+    rollout_->setObjectName("rollout");
+    rollout_->setAccessibleName(rollout_->text());
+    rollout_->setToolTip(metrics::define("rollout"));
+    fusion_->addItems({QStringLiteral("mean"), QStringLiteral("max"), QStringLiteral("min")});
+    fusion_->setAccessibleName(QStringLiteral("Rollout: how heads are fused"));
+    fusion_->setToolTip(QStringLiteral("How the heads of a layer become one"));
+    discard_->setRange(0, 95);
+    discard_->setFixedWidth(80);
+    discard_->setAccessibleName(QStringLiteral("Rollout: discard ratio"));
+    discard_->setToolTip(QStringLiteral("Share of each layer's weakest attentions that are dropped"));
+    discard_value_->setMinimumWidth(discard_value_->fontMetrics().horizontalAdvance("drop 95 %"));
+}
+
+void AttentionView::refresh_bar() {
+    const bool on = rollout_->isChecked();
+    fusion_->setVisible(on);
+    discard_->setVisible(on);
+    discard_value_->setVisible(on);
+    against_->setEnabled(!on);
+    discard_value_->setText(QStringLiteral("drop %1 %").arg(discard_->value()));
 }
 
 QWidget* AttentionView::canvas() { return panels_; }
@@ -151,43 +163,43 @@ void AttentionView::refresh_row() {
     title_->set_text({});
     const ivit::Comparison* c = shown().comparison();
     if (c && c->integer_trace && scene_.layer >= 0) {
-        const int head = selection().head();
-        const int64_t tokens = c->integer_trace->graph->nodes[static_cast<size_t>(scene_.layer)].cols();
-        const int token = static_cast<int>(std::min<int64_t>(scene_.shown_token, tokens - 1));
-        if (rollout_->isChecked()) {
-            const auto fusion = static_cast<attention::Fusion>(fusion_->currentIndex());
-            scene_.integer_row =
-                attention::rollout(*c->integer_trace, token, fusion, discard_->value() / 100.0);
-            if (c->float_trace)
-                scene_.float_row =
-                    attention::rollout(*c->float_trace, token, fusion, discard_->value() / 100.0);
-        } else {
-            scene_.integer_row = attention::row(*c->integer_trace, scene_.layer, head, token);
-            if (c->model)
-                scene_.integer_name = QString::fromLatin1(
-                    ivit::softmax_name(c->model->nodes[static_cast<size_t>(scene_.layer)]->quant.mode));
-            if (against_->currentIndex() == 0) {
-                scene_.float_row = attention::softmax_of_logits(*c->integer_trace, scene_.layer, head, token);
-            } else if (c->float_trace) {
-                scene_.float_row = attention::row(*c->float_trace, scene_.layer, head, token);
-            }
-        }
+        const ivit::Node& layer = c->integer_trace->graph->nodes[static_cast<size_t>(scene_.layer)];
+        const int token = static_cast<int>(std::min<int64_t>(scene_.shown_token, layer.cols() - 1));
+        fill_rows(*c, token);
+        // An integer of 0 stands for less than half a step.
         const ivit::Tap* tap = c->integer_trace->tap(scene_.layer);
         const double step = tap && !tap->integers.grid.scale.empty() ? tap->integers.grid.scale[0] : 1e-9;
         scene_.row_kl = attention::kl(scene_.float_row, scene_.integer_row, step / 2);
         const QString who = token < scene_.patches.first
                                 ? QStringLiteral("class token")
                                 : QStringLiteral("patch %1").arg(token - scene_.patches.first);
-        title_->set_text(
-            rollout_->isChecked()
-                ? QStringLiteral("Rollout to the last layer, %1").arg(who)
-                : QStringLiteral("%1, head %2, %3")
-                      .arg(QString::fromStdString(
-                          c->integer_trace->graph->nodes[static_cast<size_t>(scene_.layer)].name))
-                      .arg(head)
-                      .arg(who));
+        title_->set_text(scene_.rollout ? QStringLiteral("Rollout to the last layer, %1").arg(who)
+                                        : QStringLiteral("%1, head %2, %3")
+                                              .arg(QString::fromStdString(layer.name))
+                                              .arg(scene_.head)
+                                              .arg(who));
     }
     panels_->update();
+}
+
+// The row of `token`, of both networks: of one head, or of all layers rolled out.
+void AttentionView::fill_rows(const ivit::Comparison& c, int token) {
+    const ivit::Trace& integers = *c.integer_trace;
+    if (scene_.rollout) {
+        const auto fusion = static_cast<attention::Fusion>(fusion_->currentIndex());
+        const double discard = discard_->value() / 100.0;
+        scene_.integer_row = attention::rollout(integers, token, fusion, discard);
+        if (c.float_trace) scene_.float_row = attention::rollout(*c.float_trace, token, fusion, discard);
+        return;
+    }
+    scene_.integer_row = attention::row(integers, scene_.layer, scene_.head, token);
+    if (c.model)
+        scene_.integer_name = QString::fromLatin1(
+            ivit::softmax_name(c.model->nodes[static_cast<size_t>(scene_.layer)]->quant.mode));
+    if (scene_.same_logits)
+        scene_.float_row = attention::softmax_of_logits(integers, scene_.layer, scene_.head, token);
+    else if (c.float_trace)
+        scene_.float_row = attention::row(*c.float_trace, scene_.layer, scene_.head, token);
 }
 
 QString AttentionView::to_csv() const {

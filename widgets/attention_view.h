@@ -34,7 +34,11 @@ class AttentionView : public View {
     void refresh() override;
 
   private:
+    QLayout* make_bar();
+    void set_up_choices();
+    void refresh_bar();
     void refresh_row();
+    void fill_rows(const ivit::Comparison& c, int token);
     void set_hovered(int token);  // -1: none
 
     AttentionScene scene_;  // what both parts draw

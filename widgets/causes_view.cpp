@@ -27,30 +27,7 @@ CausesView::CausesView(Workbench& bench, QWidget* parent)
     setToolTip(definition);
     title_->set_definition(definition);
     title_->setAccessibleName(QStringLiteral("What a change would bring most"));
-    table_->setObjectName("causes_table");
-    table_->setAccessibleName(QStringLiteral("Single changes, and what each would bring"));
-    table_->setToolTip(definition + QStringLiteral(" A double click makes the change."));
-    table_->setHorizontalHeaderLabels({QStringLiteral("where"), QStringLiteral("change"),
-                                       QStringLiteral("gain"), QStringLiteral("logits then"),
-                                       QStringLiteral("top-1")});
-    const QString tips[columns] = {
-        QStringLiteral("The whole network, a block, or one of the nodes with the most error of their own"),
-        QStringLiteral("What would be otherwise; everything else stays as it is"),
-        QStringLiteral("SQNR of the logits with the change, minus that without. ") + definition,
-        metrics::define("sqnr_logits"), metrics::define("agreement")};
-    for (int c = 0; c < columns; ++c) {
-        QTableWidgetItem* item = table_->horizontalHeaderItem(c);
-        item->setToolTip(tips[c]);
-        item->setTextAlignment((c <= what_column ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
-    }
-    table_look::apply(table_);
-    table_->setSelectionMode(QAbstractItemView::SingleSelection);
-    table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
-    QHeaderView* header = table_->horizontalHeader();
-    for (const int c : {where_column, gain_column, sqnr_column, agree_column})
-        header->setSectionResizeMode(c, QHeaderView::ResizeToContents);
-    header->setSectionResizeMode(what_column, QHeaderView::Stretch);
-    exporting::offer_csv(table_, QStringLiteral("causes"));
+    set_up_table();
     apply_->setAccessibleName(QStringLiteral("Make the selected change"));
     apply_->setToolTip(QStringLiteral("Makes the selected change; it can be undone"));
     auto* bar = new QHBoxLayout;
@@ -70,17 +47,47 @@ CausesView::CausesView(Workbench& bench, QWidget* parent)
     });
     connect(apply_, &QPushButton::clicked, this, [this] { apply(table_->currentRow()); });
     connect(table_, &QTableWidget::cellDoubleClicked, this, [this](int row) { apply(row); });
-    connect(table_, &QTableWidget::currentCellChanged, this, [this](int row) {
-        apply_->setEnabled(row >= 0);
-        const ivit::Graph* g = this->shown().graph();
-        if (!g || row < 0 || row >= std::ssize(rows_)) return;
-        // A node, or the first of a block.
-        const std::string& where = rows_[static_cast<size_t>(row)]->where;
-        for (size_t i = 0; !where.empty() && i < g->nodes.size(); ++i) {
-            if (g->nodes[i].name == where || g->nodes[i].name.rfind(where + ".", 0) == 0)
-                return this->selection().set_node(static_cast<int>(i));
-        }
-    });
+    connect(table_, &QTableWidget::currentCellChanged, this, &CausesView::select);
+}
+
+void CausesView::set_up_table() {
+    const QString definition = metrics::define("causes");
+    table_->setObjectName("causes_table");
+    table_->setAccessibleName(QStringLiteral("Single changes, and what each would bring"));
+    table_->setToolTip(definition + QStringLiteral(" A double click makes the change."));
+    const struct {
+        QString name, tip;
+    } heads[columns] = {
+        {"where",
+         QStringLiteral("The whole network, a block, or one of the nodes with the most error of their own")},
+        {"change", QStringLiteral("What would be otherwise; everything else stays as it is")},
+        {"gain", QStringLiteral("SQNR of the logits with the change, minus that without. ") + definition},
+        {"logits then", metrics::define("sqnr_logits")},
+        {"top-1", metrics::define("agreement")}};
+    table_look::apply(table_);
+    table_->setSelectionMode(QAbstractItemView::SingleSelection);
+    table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
+    for (int c = 0; c < columns; ++c) {
+        auto* head = new QTableWidgetItem(heads[c].name);
+        head->setToolTip(heads[c].tip);
+        head->setTextAlignment((c <= what_column ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
+        table_->setHorizontalHeaderItem(c, head);
+        table_->horizontalHeader()->setSectionResizeMode(
+            c, c == what_column ? QHeaderView::Stretch : QHeaderView::ResizeToContents);
+    }
+    exporting::offer_csv(table_, QStringLiteral("causes"));
+}
+
+// The node that the change is made at, or the first of its block.
+void CausesView::select(int row) {
+    apply_->setEnabled(row >= 0);
+    const ivit::Graph* g = shown().graph();
+    if (!g || row < 0 || row >= std::ssize(rows_)) return;
+    const std::string& where = rows_[static_cast<size_t>(row)]->where;
+    for (size_t i = 0; !where.empty() && i < g->nodes.size(); ++i) {
+        if (g->nodes[i].name == where || g->nodes[i].name.rfind(where + ".", 0) == 0)
+            return selection().set_node(static_cast<int>(i));
+    }
 }
 
 void CausesView::apply(int row) {
@@ -113,38 +120,36 @@ void CausesView::fill() {
     table_->setRowCount(static_cast<int>(rows_.size()));
     for (size_t i = 0; i < rows_.size(); ++i) {
         const ivit::Change& c = *rows_[i];
-        const auto put = [&](int column, const QString& text, bool number, const QVariant& exact = {}) {
-            auto* item = new QTableWidgetItem(text);
-            item->setTextAlignment((number ? Qt::AlignRight : Qt::AlignLeft) | Qt::AlignVCenter);
-            if (exact.isValid()) item->setData(exporting::csv_role, exact);
+        const auto put = [&](int column, QTableWidgetItem* item) {
             table_->setItem(static_cast<int>(i), column, item);
         };
-        put(where_column, c.where.empty() ? QStringLiteral("whole network") : QString::fromStdString(c.where),
-            false);
-        put(what_column, QString::fromStdString(c.what), false);
-        put(gain_column, numbers::decibel_change(c.gain_db), true, c.gain_db);
-        put(sqnr_column, numbers::decibels(c.logits_sqnr_db), true, c.logits_sqnr_db);
-        put(agree_column, c.agree > 0 ? QStringLiteral("✓") : QStringLiteral("≠"), true);
+        put(where_column, table_look::text(c.where.empty() ? QStringLiteral("whole network")
+                                                           : QString::fromStdString(c.where)));
+        put(what_column, table_look::text(QString::fromStdString(c.what)));
+        put(gain_column, table_look::number(numbers::decibel_change(c.gain_db), c.gain_db));
+        put(sqnr_column, table_look::number(numbers::decibels(c.logits_sqnr_db), c.logits_sqnr_db));
+        put(agree_column, table_look::number(c.agree > 0 ? QStringLiteral("✓") : QStringLiteral("≠")));
     }
     table_->setCurrentCell(-1, -1);
     apply_->setEnabled(false);
-    const auto& current = shown().current;
+    title_->set_text(verdict());
+}
+
+QString CausesView::verdict() const {
     if (!shown_causes_) {
-        title_->set_text(
-            !shown().graph() ? shown().invitation(QStringLiteral("to see which change would help most."))
-            : current && !current->request->model
-                ? QStringLiteral("A quantized model without its float checkpoint cannot be changed.")
-                : QStringLiteral("Measuring what each change would bring …"));
-    } else if (rows_.empty() || rows_.front()->gain_db <= 0) {
-        title_->set_text(QStringLiteral("Logits at %1; no single change would help.")
-                             .arg(numbers::decibels(shown_causes_->logits_sqnr_db)));
-    } else {
-        const ivit::Change& best = *rows_.front();
-        title_->set_text(QStringLiteral("Logits at %1. Most would bring: %2%3, %4")
-                             .arg(numbers::decibels(shown_causes_->logits_sqnr_db),
-                                  best.where.empty()
-                                      ? QString()
-                                      : QString::fromStdString(best.where) + QStringLiteral(" "),
-                                  QString::fromStdString(best.what), numbers::decibel_change(best.gain_db)));
+        if (!shown().graph())
+            return shown().invitation(QStringLiteral("to see which change would help most."));
+        const auto& current = shown().current;
+        return current && !current->request->model
+                   ? QStringLiteral("A quantized model without its float checkpoint cannot be changed.")
+                   : QStringLiteral("Measuring what each change would bring …");
     }
+    const QString logits = numbers::decibels(shown_causes_->logits_sqnr_db);
+    if (rows_.empty() || rows_.front()->gain_db <= 0)
+        return QStringLiteral("Logits at %1; no single change would help.").arg(logits);
+    const ivit::Change& best = *rows_.front();
+    return QStringLiteral("Logits at %1. Most would bring: %2%3, %4")
+        .arg(logits,
+             best.where.empty() ? QString() : QString::fromStdString(best.where) + QStringLiteral(" "),
+             QString::fromStdString(best.what), numbers::decibel_change(best.gain_db));
 }

@@ -23,7 +23,10 @@ class CausesView : public View {
     void refresh() override;
 
   private:
+    void set_up_table();
+    void select(int row);
     void fill();
+    QString verdict() const;
 
     Workbench& bench_;
     QTableWidget* table_;

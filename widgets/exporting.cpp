@@ -9,16 +9,14 @@
 #include <QFileDialog>
 #include <QFileInfo>
 #include <QGuiApplication>
-#include <QMenu>
-#include <QMessageBox>
 #include <QOpenGLWidget>
 #include <QPainter>
 #include <QPdfWriter>
 #include <QSaveFile>
 #include <QSettings>
 #include <QSvgGenerator>
-#include <QTemporaryFile>
 #include <QToolTip>
+#include <functional>
 
 namespace exporting {
 
@@ -58,6 +56,15 @@ QString quoted(QString text) {
         !text.contains(QLatin1Char('\n')))
         return text;
     return QLatin1Char('"') + text.replace(QLatin1String("\""), QLatin1String("\"\"")) + QLatin1Char('"');
+}
+
+// text: made once there is a file to write.
+void ask_and_save_csv(QWidget* w, const QString& title, const QString& name,
+                      const std::function<QString()>& text) {
+    const QString file = ask_for_file(w, title, name, {QStringLiteral("CSV (*.csv)")});
+    if (file.isEmpty()) return;
+    QString problem;
+    if (!write(file, text().toUtf8(), &problem)) QToolTip::showText(QCursor::pos(), problem, w);
 }
 
 }  // namespace
@@ -131,22 +138,27 @@ void ask_and_save(QWidget* w, const QString& suggestion) {
     if (!save_widget(w, file, &problem)) QToolTip::showText(QCursor::pos(), problem, w);
 }
 
-QString to_csv(const QAbstractItemModel& model, const QModelIndexList& rows) {
-    QString csv;
-    const int columns = model.columnCount();
+QString csv_line(const QStringList& fields) {
     QStringList line;
-    for (int c = 0; c < columns; ++c) line << quoted(model.headerData(c, Qt::Horizontal).toString());
-    csv += line.join(QLatin1Char(',')) + QStringLiteral("\r\n");
+    for (const QString& f : fields) line << quoted(f);
+    return line.join(QLatin1Char(',')) + QStringLiteral("\r\n");
+}
+
+QString to_csv(const QAbstractItemModel& model, const QModelIndexList& rows) {
+    const int columns = model.columnCount();
+    QStringList heads;
+    for (int c = 0; c < columns; ++c) heads << model.headerData(c, Qt::Horizontal).toString();
+    QString csv = csv_line(heads);
     const auto append = [&](int r, const QModelIndex& parent, const auto& self) -> void {
-        line.clear();
+        QStringList fields;
         for (int c = 0; c < columns; ++c) {
             const QModelIndex i = model.index(r, c, parent);
             const QVariant exact = i.data(csv_role);
-            line << quoted(exact.typeId() == QMetaType::Double ? QString::number(exact.toDouble(), 'g', 9)
-                           : exact.isValid()                   ? exact.toString()
-                                                               : i.data(Qt::DisplayRole).toString());
+            fields << (exact.typeId() == QMetaType::Double ? QString::number(exact.toDouble(), 'g', 9)
+                       : exact.isValid()                   ? exact.toString()
+                                                           : i.data(Qt::DisplayRole).toString());
         }
-        csv += line.join(QLatin1Char(',')) + QStringLiteral("\r\n");
+        csv += csv_line(fields);
         const QModelIndex here = model.index(r, 0, parent);
         for (int child = 0; child < model.rowCount(here); ++child) self(child, here, self);
     };
@@ -167,17 +179,10 @@ void offer_image(QWidget* w, const QString& name) {
     w->addActions({save, copy});
 }
 
-QString csv_line(const QStringList& fields) {
-    QStringList line;
-    for (const QString& f : fields) line << quoted(f);
-    return line.join(QLatin1Char(',')) + QStringLiteral("\r\n");
-}
-
 QString to_csv(QCustomPlot* plot) {
     QString csv = QStringLiteral("curve,x,y\r\n");
     const auto line = [&csv](const QString& name, double x, double y) {
-        csv += quoted(name) + QLatin1Char(',') + QString::number(x, 'g', 9) + QLatin1Char(',') +
-               QString::number(y, 'g', 9) + QStringLiteral("\r\n");
+        csv += csv_line({name, QString::number(x, 'g', 9), QString::number(y, 'g', 9)});
     };
     for (int i = 0; i < plot->plottableCount(); ++i) {
         QCPAbstractPlottable* p = plot->plottable(i);
@@ -197,11 +202,7 @@ void offer_plot_csv(QCustomPlot* plot, const QString& name) {
                      [plot] { QGuiApplication::clipboard()->setText(to_csv(plot)); });
     auto* save = new QAction(QStringLiteral("Save values as CSV …"), plot);
     QObject::connect(save, &QAction::triggered, plot, [plot, name] {
-        const QString file =
-            ask_for_file(plot, QStringLiteral("Save values"), name, {QStringLiteral("CSV (*.csv)")});
-        if (file.isEmpty()) return;
-        QString problem;
-        if (!write(file, to_csv(plot).toUtf8(), &problem)) QToolTip::showText(QCursor::pos(), problem, plot);
+        ask_and_save_csv(plot, QStringLiteral("Save values"), name, [plot] { return to_csv(plot); });
     });
     plot->addActions({copy, save});
 }
@@ -220,12 +221,7 @@ void offer_csv(QAbstractItemView* view, const QString& name) {
     });
     auto* save = new QAction(QStringLiteral("Save as CSV …"), view);
     QObject::connect(save, &QAction::triggered, view, [view, name] {
-        const QString file =
-            ask_for_file(view, QStringLiteral("Save table"), name, {QStringLiteral("CSV (*.csv)")});
-        if (file.isEmpty()) return;
-        QString problem;
-        if (!write(file, to_csv(*view->model()).toUtf8(), &problem))
-            QToolTip::showText(QCursor::pos(), problem, view);
+        ask_and_save_csv(view, QStringLiteral("Save table"), name, [view] { return to_csv(*view->model()); });
     });
     view->addActions({copy, save});
 }

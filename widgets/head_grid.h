@@ -23,6 +23,8 @@ class HeadGrid : public QWidget {
     void resizeEvent(QResizeEvent* e) override;
 
   private:
+    QImage thumb(const ivit::Trace& trace, int layer, int head) const;
+    QString tip(int row, int head) const;
     int cell() const;  // side of a thumbnail with its gap
     QRect rect_of(int row, int head) const;
     bool at(const QPoint& p, int* row, int* head) const;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <limits>
 
 #include "engine/bench.h"
@@ -50,8 +49,8 @@ struct LatencySampler::Job {
     std::vector<std::vector<double>> integer_nodes, float_nodes;  // [node][run]
     int warm_up = 5;
     int repeats = 6;  // how often half of the runs are taken anew, should they scatter
-    std::chrono::steady_clock::time_point told =
-        std::chrono::steady_clock::now();  // when samples were last posted
+    // When samples were last posted.
+    std::chrono::steady_clock::time_point told = std::chrono::steady_clock::now();
 
     void prepare(ivit::Session& session) {
         const ivit::Request& request = *result->request;

@@ -3,7 +3,6 @@
 #pragma once
 #include <QObject>
 #include <QTimer>
-#include <atomic>
 
 #include "widgets/results.h"
 

@@ -2,12 +2,12 @@
 // Float against integer on the clock: the ratio in large figures, the machine beneath, and every layer.
 #pragma once
 #include <QCheckBox>
-#include <QComboBox>
 #include <QSpinBox>
 
 #include "widgets/view.h"
 #include "widgets/workbench.h"
 
+class LatencyFigures;
 class QCustomPlot;
 class QCPBars;
 
@@ -23,11 +23,14 @@ class LatencyView : public View {
     void refresh() override;
 
   private:
+    void set_up_plot();
+    QLayout* make_bar();
+    void set_threads(int n);  // 0: all
     void mark_node(const ivit::Graph& graph);
 
     Workbench& bench_;
     LatencySamples samples_;
-    class LatencyFigures* figures_;
+    LatencyFigures* figures_;
     QCustomPlot* plot_;
     QCPBars *float_, *integer_;
     QCheckBox* keep_running_;

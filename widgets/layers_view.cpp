@@ -17,11 +17,49 @@
 
 using metrics::Id;
 
+namespace {
+
+// On a line of its own, where it hides no point; the element before it takes the room that it leaves.
+void put_legend_above(QCustomPlot* plot) {
+    plot->legend->setVisible(true);
+    plot->legend->setFillOrder(QCPLegend::foColumnsFirst);
+    auto* above = new QCPLayoutGrid;
+    above->addElement(0, 0, new QCPTextElement(plot, QStringLiteral(" ")));
+    plot->plotLayout()->insertRow(0);
+    plot->plotLayout()->addElement(0, 0, above);
+    above->addElement(0, 1, plot->legend);
+    above->setColumnStretchFactor(1, 0.001);
+    plot->plotLayout()->setRowStretchFactor(0, 0.001);
+    plot->plotLayout()->setRowSpacing(0);
+}
+
+}  // namespace
+
 LayersView::LayersView(Selection& selection, QWidget* parent)
     : View(QStringLiteral("Layers"), selection, parent),
       table_(new QTableView),
       plot_(new QCustomPlot),
       colour_by_(new QComboBox) {
+    set_up_table();
+    set_up_plot();
+    auto* right = new QWidget;
+    auto* right_layout = new QVBoxLayout(right);
+    right_layout->setContentsMargins(0, 0, 0, 0);
+    right_layout->setSpacing(0);
+    right_layout->addLayout(make_bar());
+    right_layout->addWidget(table_);
+    auto* splitter = new QSplitter;
+    splitter->addWidget(plot_);
+    splitter->addWidget(right);
+    splitter->setStretchFactor(0, 1);
+    splitter->setStretchFactor(1, 2);
+    splitter->setSizes({360, 540});
+    auto* layout = new QVBoxLayout(this);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->addWidget(splitter);
+}
+
+void LayersView::set_up_table() {
     sorted_.setSourceModel(&model_);
     table_->setModel(&sorted_);
     table_->setObjectName("layers");
@@ -31,31 +69,40 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     table_->setSortingEnabled(true);
     table_->sortByColumn(-1, Qt::AscendingOrder);
     table_look::apply(table_);
-    table_->horizontalHeader()->setSectionsMovable(true);
+    set_column_widths();
+    // The answer before its details: what was measured right after the name, in the order it is asked for.
+    QHeaderView* header = table_->horizontalHeader();
+    header->setSectionsMovable(true);
+    int place = NodeTableModel::name_column;
+    for (const Id id : {Id::sqnr_cumulative, Id::sqnr_isolated, Id::cosine, Id::mse, Id::saturation,
+                        Id::integer_ms, Id::float_ms})
+        header->moveSection(header->visualIndex(NodeTableModel::column_of(id)), ++place);
+    exporting::offer_csv(table_, QStringLiteral("layers"));
+    connect(table_->selectionModel(), &QItemSelectionModel::currentRowChanged, this,
+            [this](const QModelIndex& now) {
+                if (now.isValid()) this->selection().set_node(sorted_.mapToSource(now).row());
+            });
+}
+
+// As narrow as the header and the longest number let it be: the more of them are seen at once.
+void LayersView::set_column_widths() {
     const int widths[] = {34, 156, 96, 96, 72};
     for (int c = 0; c < NodeTableModel::first_metric_column; ++c) table_->setColumnWidth(c, widths[c]);
-    // As narrow as the header and the longest number let it be: the more of them are seen at once.
     const QFontMetrics font(table_->horizontalHeader()->font());
-    for (int c = NodeTableModel::first_metric_column; c < model_.columnCount(); ++c) {
-        const Id id = metrics::all()[static_cast<size_t>(c - NodeTableModel::first_metric_column)].id;
-        const bool tiny = id == Id::mse || id == Id::max_abs_error || id == Id::row_sum,
-                   time = id == Id::integer_ms || id == Id::float_ms;
-        const QString header = model_.headerData(c, Qt::Horizontal).toString(),
-                      longest = tiny   ? QStringLiteral("0.000000")
+    for (const metrics::Metric& m : metrics::all()) {
+        const bool tiny = m.id == Id::mse || m.id == Id::max_abs_error || m.id == Id::row_sum,
+                   time = m.id == Id::integer_ms || m.id == Id::float_ms;
+        const QString longest = tiny   ? QStringLiteral("0.000000")
                                 : time ? QStringLiteral("0.00000 ms")
                                        : QStringLiteral("0.00000");
+        const int c = NodeTableModel::column_of(m.id);
+        const QString header = model_.headerData(c, Qt::Horizontal).toString();
         table_->setColumnWidth(
             c, std::max(font.horizontalAdvance(header), font.horizontalAdvance(longest)) + 12);
     }
-    // The answer before its details: what was measured right after the name, in the order it is asked for.
-    int place = NodeTableModel::name_column;
-    for (const Id id : {Id::sqnr_cumulative, Id::sqnr_isolated, Id::cosine, Id::mse, Id::saturation,
-                        Id::integer_ms, Id::float_ms}) {
-        QHeaderView* header = table_->horizontalHeader();
-        header->moveSection(header->visualIndex(NodeTableModel::column_of(id)), ++place);
-    }
-    exporting::offer_csv(table_, QStringLiteral("layers"));
+}
 
+void LayersView::set_up_plot() {
     plot_->setObjectName("sqnr_plot");
     plot_->setAccessibleName(QStringLiteral("SQNR along depth"));
     plot_->setMinimumSize(160, 120);  // its legend breaks into lines where it must
@@ -79,31 +126,19 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     readout_->setPadding(QMargins(5, 2, 5, 2));
     plot_->xAxis->setLabel(QStringLiteral("node, in execution order"));
     plot_->yAxis->setLabel(QStringLiteral("SQNR [dB]"));
-    plot_->legend->setVisible(true);
-    // The legend on a line of its own above the plot, where it hides no point.
-    plot_->plotLayout()->insertRow(0);
-    plot_->legend->setFillOrder(QCPLegend::foColumnsFirst);
-    auto* above = new QCPLayoutGrid;
-    plot_->plotLayout()->addElement(0, 0, above);
-    above->addElement(
-        0, 0, new QCPTextElement(plot_, QStringLiteral(" ")));  // takes the room that the legend leaves
-    above->addElement(0, 1, plot_->legend);
-    above->setColumnStretchFactor(1, 0.001);
-    plot_->plotLayout()->setRowStretchFactor(0, 0.001);
-    plot_->plotLayout()->setRowSpacing(0);
+    put_legend_above(plot_);
     exporting::offer_image(plot_, QStringLiteral("sqnr"));
     exporting::offer_plot_csv(plot_, QStringLiteral("sqnr"));
     connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
         if (e->button() != Qt::LeftButton || model_.rowCount() == 0) return;
         this->selection().set_node(node_at(e->position()));
     });
+}
 
-    auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
-    auto* label = new QLabel(QStringLiteral("Colour by"));
+// What the table is coloured and sorted by.
+QLayout* LayersView::make_bar() {
     for (const metrics::Metric& m : metrics::all()) {
-        QString name = m.name;
-        if (m.id == Id::sqnr_isolated) name = QStringLiteral("SQNR isolated");
+        const QString name = m.id == Id::sqnr_isolated ? QStringLiteral("SQNR isolated") : m.name;
         colour_by_->addItem(name, static_cast<int>(m.id));
         colour_by_->setItemData(colour_by_->count() - 1, m.definition, Qt::ToolTipRole);
     }
@@ -111,6 +146,7 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     colour_by_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
     colour_by_->setAccessibleName(QStringLiteral("Colour the rows by"));
     colour_by_->setToolTip(QStringLiteral("Which metric's column is coloured: the stronger, the worse"));
+    auto* label = new QLabel(QStringLiteral("Colour by"));
     label->setBuddy(colour_by_);
     auto* worst = new QPushButton(QStringLiteral("Worst first"));
     worst->setToolTip(QStringLiteral("Sort by the coloured metric, worst first"));
@@ -118,35 +154,15 @@ LayersView::LayersView(Selection& selection, QWidget* parent)
     auto* order = new QPushButton(QStringLiteral("In order"));
     order->setToolTip(QStringLiteral("Back to the order in which the network runs"));
     order->setAccessibleName(QStringLiteral("Execution order"));
-    bar->addWidget(label);
-    bar->addWidget(colour_by_);
-    bar->addWidget(worst);
-    bar->addWidget(order);
+    auto* bar = new QHBoxLayout;
+    bar->setContentsMargins(8, 4, 8, 4);
+    for (QWidget* w : std::initializer_list<QWidget*>{label, colour_by_, worst, order}) bar->addWidget(w);
     bar->addStretch();
-    auto* right = new QWidget;
-    auto* right_layout = new QVBoxLayout(right);
-    right_layout->setContentsMargins(0, 0, 0, 0);
-    right_layout->setSpacing(0);
-    right_layout->addLayout(bar);
-    right_layout->addWidget(table_);
-    auto* splitter = new QSplitter;
-    splitter->addWidget(plot_);
-    splitter->addWidget(right);
-    splitter->setStretchFactor(0, 1);
-    splitter->setStretchFactor(1, 2);
-    splitter->setSizes({360, 540});
-    auto* layout = new QVBoxLayout(this);
-    layout->setContentsMargins(0, 0, 0, 0);
-    layout->addWidget(splitter);
-
     connect(colour_by_, &QComboBox::currentIndexChanged, this,
             [this] { model_.set_colour_by(static_cast<Id>(colour_by_->currentData().toInt())); });
     connect(worst, &QPushButton::clicked, this, &LayersView::sort_worst_first);
     connect(order, &QPushButton::clicked, this, &LayersView::sort_by_execution);
-    connect(table_->selectionModel(), &QItemSelectionModel::currentRowChanged, this,
-            [this](const QModelIndex& now) {
-                if (now.isValid()) this->selection().set_node(sorted_.mapToSource(now).row());
-            });
+    return bar;
 }
 
 QWidget* LayersView::canvas() { return plot_; }
@@ -266,38 +282,41 @@ void LayersView::mark_node() {
     const QPalette palette = QGuiApplication::palette();
     const int at = selection().node(), n = model_.rowCount();
     const bool mark = at >= 0 && at < n;
+    const ivit::Comparison* c = shown().comparison();
+    const bool alone = c && c->cumulative.empty();
     marker_->setVisible(mark);
-    readout_->setVisible(mark || n == 0);
-    readout_->setFont(Theme::instance().figures(11));
-    readout_->setColor(palette.color(QPalette::Text));
-    QColor back = palette.color(QPalette::Base);
-    back.setAlpha(215);
-    readout_->setBrush(back);
     if (mark) {
         marker_->setPen(QPen(palette.color(QPalette::Highlight), 1.4));
         marker_->start->setCoords(at, 0);
         marker_->end->setCoords(at, 1);
-        const QString name = QString::fromStdString(shown().graph()->nodes[static_cast<size_t>(at)].name);
-        QString text;
-        const std::optional<double> now = model_.value(at, Id::sqnr_cumulative),
-                                    before = model_.value(at, Id::sqnr_cumulative, true);
-        if (now) text += numbers::decibels(*now);
-        if (now && before)
-            text += QStringLiteral("  ") + numbers::change(*now - *before, QStringLiteral("dB"));
-        // On two lines where the plot is narrow.
-        const QString line = name + QStringLiteral("  ") + text;
-        const QFontMetrics font(readout_->font());
-        const int room = plot_->width() - 80;
-        readout_->setText(font.horizontalAdvance(line) < room
-                              ? line
-                              : font.elidedText(name, Qt::ElideLeft, room) + QStringLiteral("\n") + text);
-    } else if (n == 0) {
-        readout_->setText(QStringLiteral("Nothing has been run yet."));
-        readout_->setColor(Theme::instance().muted());
     }
-    if (const ivit::Comparison* c = shown().comparison(); c && c->cumulative.empty()) {
+    readout_->setVisible(mark || n == 0);
+    readout_->setFont(Theme::instance().figures(11));
+    readout_->setColor(n == 0 || alone ? Theme::instance().muted() : palette.color(QPalette::Text));
+    QColor back = palette.color(QPalette::Base);
+    back.setAlpha(215);
+    readout_->setBrush(back);
+    if (alone)
         readout_->setText(QStringLiteral(
             "A quantized model without its float\ncheckpoint has nothing to be\ncompared with."));
-        readout_->setColor(Theme::instance().muted());
-    }
+    else if (n == 0)
+        readout_->setText(QStringLiteral("Nothing has been run yet."));
+    else if (mark)
+        readout_->setText(numbers_of(at));
+}
+
+// Its name, its cumulative SQNR and what that was before; on two lines where the plot is narrow.
+QString LayersView::numbers_of(int node) const {
+    const QString name = QString::fromStdString(shown().graph()->nodes[static_cast<size_t>(node)].name);
+    const std::optional<double> now = model_.value(node, Id::sqnr_cumulative),
+                                before = model_.value(node, Id::sqnr_cumulative, true);
+    QString text;
+    if (now) text += numbers::decibels(*now);
+    if (now && before) text += QStringLiteral("  ") + numbers::change(*now - *before, QStringLiteral("dB"));
+    const QString line = name + QStringLiteral("  ") + text;
+    const QFontMetrics font(readout_->font());
+    const int room = plot_->width() - 80;
+    return font.horizontalAdvance(line) < room
+               ? line
+               : font.elidedText(name, Qt::ElideLeft, room) + QStringLiteral("\n") + text;
 }

@@ -33,11 +33,17 @@ class LayersView : public View {
     bool eventFilter(QObject* watched, QEvent* e) override;
 
   private:
+    void set_up_table();
+    void set_column_widths();
+    void set_up_plot();
+    QLayout* make_bar();
     void refresh_plot();
     void fill_curves();
     void mark_node();
+    QString numbers_of(int node) const;
     void select_row();
     int node_at(const QPointF& p) const;  // of the plot, in pixels
+
     NodeTableModel model_;
     NodeSortModel sorted_;
     QTableView* table_;

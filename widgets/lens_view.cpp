@@ -46,60 +46,11 @@ LensView::LensView(Selection& selection, QWidget* parent)
     setToolTip(definition);
     title_->set_definition(definition);
     title_->setAccessibleName(QStringLiteral("From which block on both networks agree"));
-    plot_->setObjectName("lens_plot");
-    plot_->setAccessibleName(QStringLiteral("Probability of the final answer after every block"));
-    plot_->setToolTip(QStringLiteral("<p>%1</p>").arg(definition.toHtmlEscaped()));
-    plot_->setMinimumSize(200, 110);
-    exporting::offer_image(plot_, QStringLiteral("logit_lens"));
-    exporting::offer_plot_csv(plot_, QStringLiteral("logit_lens"));
-    float_ = plot_->addGraph();
-    integer_ = plot_->addGraph();
-    float_->setName(QStringLiteral("float"));
-    integer_->setName(QStringLiteral("integer"));
-    plot_->xAxis->setLabel(QStringLiteral("after block"));
-    plot_->yAxis->setLabel(QStringLiteral("probability"));
-    plot_->yAxis->setRange(0, 1.04);
-    plot_->legend->setVisible(true);
-    plot_->axisRect()->insetLayout()->setInsetAlignment(0, Qt::AlignTop | Qt::AlignLeft);
-    connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
-        if (e->button() != Qt::LeftButton || blocks_.empty()) return;
-        const auto i = std::clamp<std::ptrdiff_t>(std::lround(plot_->xAxis->pixelToCoord(e->position().x())),
-                                                  0, std::ssize(blocks_) - 1);
-        this->selection().set_node(blocks_[static_cast<size_t>(i)].node);
-    });
-
-    table_->setObjectName("lens_table");
-    table_->setAccessibleName(QStringLiteral("What both networks would answer after every block"));
-    table_->setToolTip(definition);
-    table_->setHorizontalHeaderLabels({QStringLiteral("block"), QStringLiteral("float"), QStringLiteral("p"),
-                                       QStringLiteral("integer"), QStringLiteral("p"),
-                                       QStringLiteral("KL [nat]"), QString()});
-    const char* const definitions[columns] = {"logit_lens",  "logit_lens", "probability", "logit_lens",
-                                              "probability", "kl_logits",  "agreement"};
-    for (int c = 0; c < columns; ++c) {
-        QTableWidgetItem* item = table_->horizontalHeaderItem(c);
-        item->setToolTip(metrics::define(definitions[c]));
-        const bool text = c == float_column || c == integer_column;
-        item->setTextAlignment((text ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
-    }
-    table_look::apply(table_);
-    table_->setSelectionMode(QAbstractItemView::SingleSelection);
-    table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
-    QHeaderView* header = table_->horizontalHeader();
-    header->setMinimumSectionSize(20);
-    for (const int c : {block_column, float_p, integer_p, kl_column, agree_column})
-        header->setSectionResizeMode(c, QHeaderView::ResizeToContents);
-    for (const int c : {float_column, integer_column}) header->setSectionResizeMode(c, QHeaderView::Stretch);
-    exporting::offer_csv(table_, QStringLiteral("logit_lens"));
-    connect(table_, &QTableWidget::currentCellChanged, this, [this](int row) {
-        if (row >= 0 && row < std::ssize(blocks_) && row != selected_block())
-            this->selection().set_node(blocks_[static_cast<size_t>(row)].node);
-    });
-
+    set_up_plot();
+    set_up_table();
     auto* bar = new QHBoxLayout;
     bar->setContentsMargins(8, 4, 8, 4);
     bar->addWidget(title_, 1);
-    table_->setMinimumWidth(310);  // labels want room, the plot can do with little
     auto* splitter = new QSplitter;
     splitter->addWidget(plot_);
     splitter->addWidget(table_);
@@ -109,6 +60,62 @@ LensView::LensView(Selection& selection, QWidget* parent)
     layout->setSpacing(0);
     layout->addLayout(bar);
     layout->addWidget(splitter, 1);
+}
+
+void LensView::set_up_plot() {
+    plot_->setObjectName("lens_plot");
+    plot_->setAccessibleName(QStringLiteral("Probability of the final answer after every block"));
+    plot_->setToolTip(QStringLiteral("<p>%1</p>").arg(metrics::define("logit_lens").toHtmlEscaped()));
+    plot_->setMinimumSize(200, 110);
+    exporting::offer_image(plot_, QStringLiteral("logit_lens"));
+    exporting::offer_plot_csv(plot_, QStringLiteral("logit_lens"));
+    float_ = plot_->addGraph();
+    integer_ = plot_->addGraph();
+    float_->setName(QStringLiteral("float"));
+    integer_->setName(QStringLiteral("integer"));
+    plot_->xAxis->setLabel(QStringLiteral("after block"));
+    plot_->legend->setVisible(true);
+    plot_->axisRect()->insetLayout()->setInsetAlignment(0, Qt::AlignTop | Qt::AlignLeft);
+    connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
+        if (e->button() != Qt::LeftButton || blocks_.empty()) return;
+        const auto i = std::clamp<std::ptrdiff_t>(std::lround(plot_->xAxis->pixelToCoord(e->position().x())),
+                                                  0, std::ssize(blocks_) - 1);
+        this->selection().set_node(blocks_[static_cast<size_t>(i)].node);
+    });
+}
+
+void LensView::set_up_table() {
+    table_->setObjectName("lens_table");
+    table_->setAccessibleName(QStringLiteral("What both networks would answer after every block"));
+    table_->setToolTip(metrics::define("logit_lens"));
+    table_->setMinimumWidth(310);  // labels want room, the plot can do with little
+    const struct {
+        const char *name, *definition;
+        Qt::AlignmentFlag side;
+        QHeaderView::ResizeMode width;
+    } heads[columns] = {{"block", "logit_lens", Qt::AlignRight, QHeaderView::ResizeToContents},
+                        {"float", "logit_lens", Qt::AlignLeft, QHeaderView::Stretch},
+                        {"p", "probability", Qt::AlignRight, QHeaderView::ResizeToContents},
+                        {"integer", "logit_lens", Qt::AlignLeft, QHeaderView::Stretch},
+                        {"p", "probability", Qt::AlignRight, QHeaderView::ResizeToContents},
+                        {"KL [nat]", "kl_logits", Qt::AlignRight, QHeaderView::ResizeToContents},
+                        {"", "agreement", Qt::AlignRight, QHeaderView::ResizeToContents}};
+    table_look::apply(table_);
+    table_->setSelectionMode(QAbstractItemView::SingleSelection);
+    table_->setEditTriggers(QAbstractItemView::NoEditTriggers);
+    table_->horizontalHeader()->setMinimumSectionSize(20);
+    for (int c = 0; c < columns; ++c) {
+        auto* head = new QTableWidgetItem(heads[c].name);
+        head->setToolTip(metrics::define(heads[c].definition));
+        head->setTextAlignment(heads[c].side | Qt::AlignVCenter);
+        table_->setHorizontalHeaderItem(c, head);
+        table_->horizontalHeader()->setSectionResizeMode(c, heads[c].width);
+    }
+    exporting::offer_csv(table_, QStringLiteral("logit_lens"));
+    connect(table_, &QTableWidget::currentCellChanged, this, [this](int row) {
+        if (row >= 0 && row < std::ssize(blocks_) && row != selected_block())
+            this->selection().set_node(blocks_[static_cast<size_t>(row)].node);
+    });
 }
 
 QWidget* LensView::canvas() { return plot_; }
@@ -135,23 +142,25 @@ void LensView::refresh() {
         }
         fill_table(labels);
     }
-    if (blocks_.empty()) {
-        title_->set_text(!shown().graph()
-                             ? shown().invitation(QStringLiteral("to see its answer take shape."))
-                         : both ? QStringLiteral("This network has no class token to read block by block.")
-                                : QStringLiteral("A quantized model without its float checkpoint has no "
-                                                 "float answers to be held against."));
-    } else {
-        // The last block after which they differ; the end is what counts.
-        const auto last = std::find_if(blocks_.rbegin(), blocks_.rend(),
-                                       [](const LensBlock& b) { return b.float_class != b.integer_class; });
-        title_->set_text(
-            last == blocks_.rend() ? QStringLiteral("After every block both networks would say the same")
-            : last == blocks_.rbegin()
-                ? QStringLiteral("After the last block they differ: the integers' answer is another one")
-                : QStringLiteral("From block %1 on both networks say the same").arg(last->block + 1));
-    }
+    title_->set_text(verdict(both));
     draw();
+}
+
+// both: both networks were run on the picture shown.
+QString LensView::verdict(bool both) const {
+    if (blocks_.empty())
+        return !shown().graph() ? shown().invitation(QStringLiteral("to see its answer take shape."))
+               : both           ? QStringLiteral("This network has no class token to read block by block.")
+                                : QStringLiteral(
+                                      "A quantized model without its float checkpoint has no float answers "
+                                                "to be held against.");
+    // The last block after which they differ; the end is what counts.
+    const auto last = std::find_if(blocks_.rbegin(), blocks_.rend(),
+                                   [](const LensBlock& b) { return b.float_class != b.integer_class; });
+    if (last == blocks_.rend()) return QStringLiteral("After every block both networks would say the same");
+    if (last == blocks_.rbegin())
+        return QStringLiteral("After the last block they differ: the integers' answer is another one");
+    return QStringLiteral("From block %1 on both networks say the same").arg(last->block + 1);
 }
 
 void LensView::fill_table(const std::vector<std::string>& labels) {
@@ -159,21 +168,18 @@ void LensView::fill_table(const std::vector<std::string>& labels) {
     table_->setRowCount(static_cast<int>(blocks_.size()));
     for (size_t i = 0; i < blocks_.size(); ++i) {
         const LensBlock& b = blocks_[i];
-        const auto put = [&](int column, const QString& text, bool number, const QVariant& exact = {}) {
-            auto* item = new QTableWidgetItem(text);
-            item->setTextAlignment((number ? Qt::AlignRight : Qt::AlignLeft) | Qt::AlignVCenter);
-            if (exact.isValid()) item->setData(exporting::csv_role, exact);
+        const auto put = [&](int column, QTableWidgetItem* item) {
             table_->setItem(static_cast<int>(i), column, item);
         };
-        put(block_column, QString::number(b.block), true);
-        put(float_column, label_of(labels, b.float_class), false);
-        put(float_p, numbers::probability(b.float_top), true, b.float_top);
-        put(integer_column, label_of(labels, b.integer_class), false);
-        put(integer_p, numbers::probability(b.integer_top), true, b.integer_top);
-        put(kl_column, numbers::fixed(b.kl, 6), true, b.kl);
-        put(agree_column, b.float_class == b.integer_class ? QStringLiteral("✓") : QStringLiteral("≠"),
-            false);
-        if (b.float_class != b.integer_class)
+        const bool agree = b.float_class == b.integer_class;
+        put(block_column, table_look::number(QString::number(b.block)));
+        put(float_column, table_look::text(label_of(labels, b.float_class)));
+        put(float_p, table_look::number(numbers::probability(b.float_top), b.float_top));
+        put(integer_column, table_look::text(label_of(labels, b.integer_class)));
+        put(integer_p, table_look::number(numbers::probability(b.integer_top), b.integer_top));
+        put(kl_column, table_look::number(numbers::fixed(b.kl, 6), b.kl));
+        put(agree_column, table_look::text(agree ? QStringLiteral("✓") : QStringLiteral("≠")));
+        if (!agree)
             table_->item(static_cast<int>(i), agree_column)->setForeground(Theme::instance().warning());
     }
 }

@@ -23,6 +23,9 @@ class LensView : public View {
     void refresh() override;
 
   private:
+    void set_up_plot();
+    void set_up_table();
+    QString verdict(bool both) const;
     void fill_table(const std::vector<std::string>& labels);
     void draw();
     int selected_block() const;  // place in blocks_, -1: none

@@ -20,7 +20,20 @@
 MainToolBar::MainToolBar(Workbench& bench, QWidget* window)
     : QToolBar(QStringLiteral("Main"), window), bench_(bench) {
     setObjectName("toolbar");
-    make_actions();
+    setMovable(false);
+    setToolButtonStyle(Qt::ToolButtonTextOnly);
+    layout()->setContentsMargins(6, 3, 6, 3);
+    layout()->setSpacing(4);
+    add_open();
+    addSeparator();
+    add_model_box();
+    add_backend_box();
+    addSeparator();
+    add_widths();
+    addSeparator();
+    add_undo_and_redo();
+    add_pin();
+    add_report();
     connect(&bench_, &Workbench::settings_changed, this, &MainToolBar::refresh_settings);
     connect(&bench_, &Workbench::model_changed, this, &MainToolBar::refresh_models);
     connect(&bench_, &Workbench::results_changed, this, &MainToolBar::refresh_results);
@@ -29,19 +42,18 @@ MainToolBar::MainToolBar(Workbench& bench, QWidget* window)
     refresh_results();
 }
 
-void MainToolBar::make_actions() {
-    setMovable(false);
-    setToolButtonStyle(Qt::ToolButtonTextOnly);
-    layout()->setContentsMargins(6, 3, 6, 3);
-    layout()->setSpacing(4);
-    const auto label = [this](const QString& text, QWidget* buddy) {
-        auto* l = new QLabel(text);
-        l->setBuddy(buddy);
-        l->setMargin(4);
-        addWidget(l);
-    };
+void MainToolBar::add_labelled(const QString& text, QWidget* box) {
+    auto* label = new QLabel(text);
+    label->setBuddy(box);
+    label->setMargin(4);
+    addWidget(label);
+    addWidget(box);
+}
+
+void MainToolBar::add_open() {
     open_ = addAction(QStringLiteral("Open …"));
     open_->setToolTip(QStringLiteral("Open pictures (Ctrl+O); or drop them anywhere on the window"));
+    open_->setObjectName("open_pictures");
     connect(open_, &QAction::triggered, this, [this] {
         const QStringList files = QFileDialog::getOpenFileNames(
             window(), QStringLiteral("Open pictures"),
@@ -51,15 +63,15 @@ void MainToolBar::make_actions() {
         QSettings().setValue("pictures/folder", QFileInfo(files.first()).absolutePath());
         bench_.open_pictures(files);
     });
-    open_->setObjectName("open_pictures");
-    addSeparator();
+}
+
+void MainToolBar::add_model_box() {
     model_box_ = new QComboBox;
     model_box_->setAccessibleName(QStringLiteral("Model"));
     model_box_->setToolTip(QStringLiteral("The model; the last entry opens another"));
     model_box_->setMinimumContentsLength(14);
     model_box_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
-    label(QStringLiteral("Model"), model_box_);
-    addWidget(model_box_);
+    add_labelled(QStringLiteral("Model"), model_box_);
     connect(model_box_, &QComboBox::activated, this, [this](int i) {
         const QString path = model_box_->itemData(i).toString();
         if (!path.isEmpty()) {
@@ -69,43 +81,49 @@ void MainToolBar::make_actions() {
             choose_model();
         }
     });
+}
+
+void MainToolBar::add_backend_box() {
     backend_box_ = new QComboBox;
     backend_box_->setAccessibleName(QStringLiteral("Backend"));
     backend_box_->setObjectName("backend");
     backend_box_->addItem(QStringLiteral("auto"));
     QStringList absent;
     for (const ivit::BackendEntry& b : ivit::backends()) {
+        const QString name = QString::fromStdString(b.name);
         const std::string why = b.unavailable ? b.unavailable() : std::string();
-        if (why.empty()) {
-            backend_box_->addItem(QString::fromStdString(b.name));
-        } else {
-            absent << QStringLiteral("%1: %2").arg(QString::fromStdString(b.name),
-                                                   QString::fromStdString(why));
-        }
+        if (why.empty())
+            backend_box_->addItem(name);
+        else
+            absent << QStringLiteral("%1: %2").arg(name, QString::fromStdString(why));
     }
     backend_box_->setToolTip(
         QStringLiteral("Who runs the integers. All of them give the same bits.%1")
             .arg(absent.isEmpty() ? QString()
                                   : QStringLiteral("\nNot here — ") + absent.join(QStringLiteral("; "))));
-    label(QStringLiteral("Backend"), backend_box_);
-    addWidget(backend_box_);
+    add_labelled(QStringLiteral("Backend"), backend_box_);
     connect(backend_box_, &QComboBox::activated, this, [this] {
         Settings s = bench_.settings();
         s.backend = backend_box_->currentText().toStdString();
         bench_.change_settings(s, QStringLiteral("backend %1").arg(backend_box_->currentText()));
     });
-    addSeparator();
+}
+
+void MainToolBar::add_widths() {
     presets_ = new QActionGroup(this);
-    presets_->setExclusionPolicy(QActionGroup::ExclusionPolicy::Exclusive);
-    for (const char* name : {"W8A8", "W6A6", "W4A8", "W4A4"}) {
+    const auto add = [this](const char* name, const QString& tip) {
         QAction* a = addAction(name);
         a->setCheckable(true);
-        a->setObjectName(name);
-        a->setToolTip(
-            QStringLiteral("%1-bit weights and %2-bit activations for the whole network; overrides stay")
-                .arg(QChar(name[1]))
-                .arg(QChar(name[3])));
+        a->setToolTip(tip);
         presets_->addAction(a);
+        return a;
+    };
+    for (const char* name : {"W8A8", "W6A6", "W4A8", "W4A4"}) {
+        QAction* a = add(name, QStringLiteral("%1-bit weights and %2-bit activations for the whole network; "
+                                              "overrides stay")
+                                   .arg(QChar(name[1]))
+                                   .arg(QChar(name[3])));
+        a->setObjectName(name);
         connect(a, &QAction::triggered, this, [this, name] {
             ivit::QuantConfig c = bench_.settings().config;
             config_edit::set_widths(c, name);
@@ -113,39 +131,43 @@ void MainToolBar::make_actions() {
             refresh_settings();
         });
     }
-    QAction* custom = addAction(QStringLiteral("custom"));
-    custom->setCheckable(true);
-    custom->setToolTip(QStringLiteral("Your own bit-widths and operators, set under Quantization"));
-    presets_->addAction(custom);
+    QAction* custom =
+        add("custom", QStringLiteral("Your own bit-widths and operators, set under Quantization"));
     connect(custom, &QAction::triggered, this, [this] {
         emit custom_wanted();
         refresh_settings();
     });
-    addSeparator();
+}
+
+void MainToolBar::add_undo_and_redo() {
     undo_ = bench_.undo_stack().createUndoAction(this, QStringLiteral("Undo"));
     undo_->setShortcut(QKeySequence::Undo);
     undo_->setObjectName("undo");
     redo_ = bench_.undo_stack().createRedoAction(this, QStringLiteral("Redo"));
     redo_->setShortcuts({QKeySequence::Redo, QKeySequence(QStringLiteral("Ctrl+Y"))});
     redo_->setObjectName("redo");
-    // The toolbar's buttons keep one width, whatever the step is called.
-    const auto button = [this](QAction* a, const QString& text) {
-        auto* b = new QToolButton;
-        b->setText(text);
-        b->setAccessibleName(text);
-        b->setAutoRaise(true);
+    window()->addActions({undo_, redo_});
+    add_button(undo_, QStringLiteral("↶ Undo"));
+    add_button(redo_, QStringLiteral("↷ Redo"));
+}
+
+// Not addAction(): these buttons keep one width, whatever the step is called.
+void MainToolBar::add_button(QAction* a, const QString& text) {
+    auto* b = new QToolButton;
+    b->setText(text);
+    b->setAccessibleName(text);
+    b->setAutoRaise(true);
+    const auto follow = [a, b] {
         b->setEnabled(a->isEnabled());
         b->setToolTip(a->text());
-        connect(b, &QToolButton::clicked, a, &QAction::trigger);
-        connect(a, &QAction::changed, b, [a, b] {
-            b->setEnabled(a->isEnabled());
-            b->setToolTip(a->text());
-        });
-        addWidget(b);
     };
-    button(undo_, QStringLiteral("↶ Undo"));
-    button(redo_, QStringLiteral("↷ Redo"));
-    window()->addActions({undo_, redo_});
+    follow();
+    connect(b, &QToolButton::clicked, a, &QAction::trigger);
+    connect(a, &QAction::changed, b, follow);
+    addWidget(b);
+}
+
+void MainToolBar::add_pin() {
     pin_ = addAction(QStringLiteral("Pin"));
     pin_->setCheckable(true);
     pin_->setObjectName("pin");
@@ -153,6 +175,9 @@ void MainToolBar::make_actions() {
         QStringLiteral("Keep these results as the baseline: every view shows them as a ghost (P). Without a "
                        "pin it is the configuration before."));
     connect(pin_, &QAction::toggled, this, [this](bool on) { bench_.set_pinned(on); });
+}
+
+void MainToolBar::add_report() {
     report_ = addAction(QStringLiteral("Report …"));
     report_->setObjectName("report");
     report_->setToolTip(
@@ -162,8 +187,7 @@ void MainToolBar::make_actions() {
             this, QStringLiteral("Write report"), QStringLiteral("ivit-report"),
             {QStringLiteral("HTML (*.html)"), QStringLiteral("PDF (*.pdf)"), QStringLiteral("JSON (*.json)"),
              QStringLiteral("CSV (*.csv)"), QStringLiteral("Markdown (*.md)")});
-        if (file.isEmpty()) return;
-        bench_.write_report(file.toStdString());
+        if (!file.isEmpty()) bench_.write_report(file.toStdString());
     });
 }
 

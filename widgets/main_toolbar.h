@@ -27,7 +27,15 @@ class MainToolBar : public QToolBar {
     void custom_wanted();  // where one's own bit-widths are set
 
   private:
-    void make_actions();
+    void add_labelled(const QString& text, QWidget* box);
+    void add_open();
+    void add_model_box();
+    void add_backend_box();
+    void add_widths();
+    void add_undo_and_redo();
+    void add_button(QAction* a, const QString& text);
+    void add_pin();
+    void add_report();
     void refresh_settings();
     void refresh_models();
     void refresh_results();

@@ -54,60 +54,22 @@ MainWindow::MainWindow()
       model_card_(new ModelCard(bench_)),
       status_(new StatusArea),
       docks_(new Docks(*this)),
-      incoming_(new Incoming(bench_, this)) {
+      incoming_(new Incoming(bench_, this)),
+      webcam_(std::make_unique<Webcam>()) {
     setWindowTitle(QStringLiteral("I-ViT Explorer"));
     setObjectName("main_window");
     setAcceptDrops(true);
-    views_ = {predictions_, layers_};
-
-    tabs_->setDocumentMode(true);
-    tabs_->setAccessibleName(QStringLiteral("Views"));
-    for (View* v : make_tabs(bench_)) {
-        const int i = tabs_->addTab(v, v->name());
-        tabs_->setTabToolTip(i, QStringLiteral("%1 (key %2)").arg(v->name()).arg(i + 1));
-        views_.push_back(v);
-    }
-    setCentralWidget(tabs_);
+    add_tabs();
     make_docks();
     toolbar_ = new MainToolBar(bench_, this);
     addToolBar(toolbar_);
     make_menus();
     statusBar()->addWidget(status_, 1);
     statusBar()->setSizeGripEnabled(false);
-
-    connect(toolbar_, &MainToolBar::model_wanted, this, &MainWindow::open_model);
-    connect(toolbar_, &MainToolBar::custom_wanted, this,
-            [this] { Docks::reveal(findChild<QDockWidget*>("dock_quantization")); });
-    connect(incoming_, &Incoming::model_wanted, this, &MainWindow::open_model);
-    connect(incoming_, &Incoming::config_wanted, this,
-            [this](const QString& file) { quantization_->load_config(file); });
-    connect(&bench_, &Workbench::message, status_, &StatusArea::say);
-    connect(&bench_, &Workbench::results_changed, this, &MainWindow::refresh_results);
-    connect(&bench_, &Workbench::stale_changed, this, [this](bool stale) {
-        for (View* v : views_) v->set_stale(stale);
-    });
-    connect(&bench_, &Workbench::latency_changed, this, [this] {
-        latency()->set_latency(bench_.latency());
-        layers_->set_latency(bench_.latency());
-        status_->set_results(bench_.shown(), bench_.latency());
-    });
-    connect(&bench_, &Workbench::model_opened, this,
-            [this](const QString& path) { recent::remember("recent/models", path); });
-    connect(&bench_, &Workbench::pictures_opened, this, [this](const QStringList& paths) {
-        for (const QString& p : paths.mid(0, 10)) recent::remember("recent/pictures", p);
-    });
+    connect_commands();
+    connect_results();
     qApp->installEventFilter(this);
-
-    // What fits the screen there is; then as it was left.
-    const QRect screen = QGuiApplication::primaryScreen()->availableGeometry();
-    resize(std::min(1600, screen.width() * 9 / 10), std::min(1000, screen.height() * 9 / 10));
-    docks_->keep_first_layout();
-    QSettings settings;
-    Theme::instance().set_choice(static_cast<Theme::Choice>(settings.value("theme", 0).toInt()));
-    restoreGeometry(settings.value("window/geometry").toByteArray());
-    if (!restoreState(settings.value("window/state").toByteArray())) docks_->reset();
-    tabs_->setCurrentIndex(settings.value("window/tab", 0).toInt());
-    docks_->name_tab_bars();
+    restore();
     refresh_results();
     focus_by_tab_only(*this);
     tabs_->setFocus();  // not a field that would take the keys
@@ -125,6 +87,18 @@ TensorView* MainWindow::tensor() const { return tab_of<TensorView>(views_); }
 DistributionView* MainWindow::distribution() const { return tab_of<DistributionView>(views_); }
 OperatorView* MainWindow::operators() const { return tab_of<OperatorView>(views_); }
 LatencyView* MainWindow::latency() const { return tab_of<LatencyView>(views_); }
+
+void MainWindow::add_tabs() {
+    tabs_->setDocumentMode(true);
+    tabs_->setAccessibleName(QStringLiteral("Views"));
+    views_ = {predictions_, layers_};
+    for (View* v : make_tabs(bench_)) {
+        const int i = tabs_->addTab(v, v->name());
+        tabs_->setTabToolTip(i, QStringLiteral("%1 (key %2)").arg(v->name()).arg(i + 1));
+        views_.push_back(v);
+    }
+    setCentralWidget(tabs_);
+}
 
 void MainWindow::make_docks() {
     docks_->add(QStringLiteral("Pictures"), "dock_pictures", pictures_, Qt::LeftDockWidgetArea);
@@ -149,6 +123,47 @@ void MainWindow::make_docks() {
     quantization->raise();
 }
 
+// What is asked for in one place and done in another.
+void MainWindow::connect_commands() {
+    connect(toolbar_, &MainToolBar::model_wanted, this, &MainWindow::open_model);
+    connect(toolbar_, &MainToolBar::custom_wanted, this,
+            [this] { Docks::reveal(findChild<QDockWidget*>("dock_quantization")); });
+    connect(incoming_, &Incoming::model_wanted, this, &MainWindow::open_model);
+    connect(incoming_, &Incoming::config_wanted, this,
+            [this](const QString& file) { quantization_->load_config(file); });
+    connect(&bench_, &Workbench::model_opened, this,
+            [](const QString& path) { recent::remember("recent/models", path); });
+    connect(&bench_, &Workbench::pictures_opened, this, [](const QStringList& paths) {
+        for (const QString& p : paths.mid(0, 10)) recent::remember("recent/pictures", p);
+    });
+}
+
+void MainWindow::connect_results() {
+    connect(&bench_, &Workbench::message, status_, &StatusArea::say);
+    connect(&bench_, &Workbench::results_changed, this, &MainWindow::refresh_results);
+    connect(&bench_, &Workbench::stale_changed, this, [this](bool stale) {
+        for (View* v : views_) v->set_stale(stale);
+    });
+    connect(&bench_, &Workbench::latency_changed, this, [this] {
+        latency()->set_latency(bench_.latency());
+        layers_->set_latency(bench_.latency());
+        status_->set_results(bench_.shown(), bench_.latency());
+    });
+}
+
+// What fits the screen there is; then as it was left.
+void MainWindow::restore() {
+    const QRect screen = QGuiApplication::primaryScreen()->availableGeometry();
+    resize(std::min(1600, screen.width() * 9 / 10), std::min(1000, screen.height() * 9 / 10));
+    docks_->keep_first_layout();
+    QSettings settings;
+    Theme::instance().set_choice(static_cast<Theme::Choice>(settings.value("theme", 0).toInt()));
+    restoreGeometry(settings.value("window/geometry").toByteArray());
+    if (!restoreState(settings.value("window/state").toByteArray())) docks_->reset();
+    tabs_->setCurrentIndex(settings.value("window/tab", 0).toInt());
+    docks_->name_tab_bars();
+}
+
 // ---- what comes in
 
 void MainWindow::open_model(const QString& path) { bench_.open_model(path.toStdString()); }
@@ -166,14 +181,6 @@ void MainWindow::dropEvent(QDropEvent* e) {
     } else {
         bench_.say(QStringLiteral("There is no picture in what was dropped"), true);
     }
-}
-
-void MainWindow::set_webcam(bool on) {
-    if (!on) {
-        webcam_->stop();
-        return;
-    }
-    webcam_->start();
 }
 
 // ---- what goes out to the views
@@ -206,7 +213,7 @@ void MainWindow::closeEvent(QCloseEvent* e) {
     settings.setValue("window/geometry", saveGeometry());
     settings.setValue("window/state", saveState());
     settings.setValue("window/tab", tabs_->currentIndex());
-    set_webcam(false);
+    webcam_->stop();
     QMainWindow::closeEvent(e);
 }
 

@@ -3,6 +3,8 @@
 #pragma once
 #include <QMainWindow>
 #include <QTabWidget>
+#include <initializer_list>
+#include <memory>
 #include <vector>
 
 #include "widgets/workbench.h"
@@ -66,12 +68,31 @@ class MainWindow : public QMainWindow {
     bool eventFilter(QObject* watched, QEvent* e) override;
 
   private:
+    void add_tabs();
     void make_docks();
+    void connect_commands();
+    void connect_results();
+    void restore();
+    struct Command;
+    void add(QMenu* menu, const Command& command);
+    void add(QMenu* menu, std::initializer_list<Command> commands);
     void make_menus();
-    QAction* action(QMenu* menu, const QString& text, const QString& tip, const QKeySequence& key,
-                    std::function<void()> run);
+    void add_picture_commands(QMenu* file);
+    void add_webcam(QMenu* file);
+    void add_model_commands(QMenu* file);
+    void add_export_commands(QMenu* file);
+    void add_quantization_commands(QMenu* menu);
+    void add_selection_commands(QMenu* view);
+    void add_comparison_commands(QMenu* view);
+    void add_tab_commands(QMenu* view);
+    void add_layout_commands(QMenu* view);
+    void add_themes(QMenu* menu);
+    void open_folder();
+    void compare_reports();
+    void step_picture(int by);
+    void step_head(int by);
+    void step_patch(int right, int down);
     void refresh_results();
-    void set_webcam(bool on);
     View* current_tab() const;
 
     Workbench bench_;
@@ -87,6 +108,5 @@ class MainWindow : public QMainWindow {
     Docks* docks_;
     Incoming* incoming_;
     MainToolBar* toolbar_ = nullptr;
-    QAction* webcam_action_ = nullptr;
     std::unique_ptr<Webcam> webcam_;
 };

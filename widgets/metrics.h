@@ -38,8 +38,8 @@ const Metric& metric(Id id);
 std::optional<double> value(Id id, const ivit::NodeError* cumulative, const ivit::NodeError* isolated);
 QString text(Id id, double value);
 
-// Definitions of quantities that are not per node.
-QString define(
-    const char* quantity);  // "kl_logits", "margin", "agreement", "probability", "kl_attention", ...
+// Definition of a quantity that is not per node, by its key in metrics.cpp ("kl_logits", "shiftmax.n"); empty
+// for an unknown one.
+QString define(const char* quantity);
 
 }  // namespace metrics

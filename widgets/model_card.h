@@ -19,8 +19,16 @@ class ModelCard : public QWidget {
     void save_quantized();
 
   private:
-    void refresh();
     QLabel* add(const QString& name, const QString& definition);
+    void fill_form();
+    void add_method();
+    QLayout* make_progress();
+    QLayout* make_buttons();
+    void refresh();
+    void show_network(const ivit::Graph& g, const ivit::ModelInfo& info);
+    QString calibration(const ivit::QuantizedModel* quantized) const;
+    void show_file(const ivit::ModelInfo& info);
+
     Workbench& bench_;
     QFormLayout* form_;
     QLabel *name_, *architecture_, *parameters_, *size_, *calibration_, *input_, *file_, *notes_;

@@ -8,7 +8,7 @@
 
 namespace {
 
-constexpr int64_t most_points = 512;
+constexpr int64_t most_points = 512;  // more than a plot has pixels for steps
 
 // Counts `inputs` by steps of `stride` integers from `low`; sets x.
 void place(OperatorCurve& c, const std::vector<int64_t>& inputs, int64_t low, int64_t high, int64_t stride,
@@ -37,55 +37,45 @@ void measure(OperatorCurve& c, const std::vector<int64_t>& inputs, int64_t low, 
     c.rms = std::sqrt(sum / static_cast<double>(inputs.size()));
 }
 
-}  // namespace
+int64_t stride_for(int64_t steps) { return std::max<int64_t>(1, (steps + most_points - 1) / most_points); }
 
-OperatorCurve operator_curve(const ivit::QuantizedModel& m, const ivit::Trace& t, int node, int head,
-                             int token) {
-    OperatorCurve c;
-    if (node < 0 || static_cast<size_t>(node) >= t.graph->nodes.size()) return c;
-    const ivit::Node& n = t.graph->nodes[static_cast<size_t>(node)];
-    if (n.op != ivit::Op::softmax && n.op != ivit::Op::gelu) return c;
-    const ivit::Tap* tap = t.tap(n.inputs[0]);
-    if (!tap || tap->integers.data.empty()) return c;
-    const ivit::IntTensor& in = tap->integers;
-    const ivit::QuantNode& q = *m.nodes[static_cast<size_t>(node)];
-    c.shift = q.quant.shift;
-    c.i0 = q.i0;
-    c.by_shifts = q.quant.mode == ivit::Mode::integer;
-    const double scale = in.grid.scale[0];
-    const int64_t cols = n.cols();
+// Every logit of one head, minus the greatest of its row. in: [1, heads, tokens, tokens].
+std::vector<int64_t> shifted_logits(const ivit::IntTensor& in, int64_t head, int64_t tokens) {
     std::vector<int64_t> inputs;
-    if (n.op == ivit::Op::softmax) {
-        c.integer_name = "Shiftmax's exponential";
-        c.exact_name = "exp";
-        const int64_t rows = cols, from = std::clamp<int64_t>(head, 0, n.heads - 1) * rows * cols;
-        for (int64_t r = 0; r < rows; ++r) {
-            const auto row = in.data.begin() + from + r * cols;
-            const int64_t most = *std::max_element(row, row + cols);
-            for (int64_t i = 0; i < cols; ++i) inputs.push_back(row[i] - most);
-        }
-        const int64_t low = *std::min_element(inputs.begin(), inputs.end());
-        const int64_t stride = std::max<int64_t>(1, (-low + most_points - 1) / most_points);
-        place(c, inputs, low, 0, stride, scale);
-        const double one = static_cast<double>(ivit::arith::shift_exp(0, c.i0, c.shift.n));
-        measure(
-            c, inputs, low, stride, scale,
-            [&](int64_t v) {
-                return static_cast<double>(
-                           ivit::arith::shift_exp(v * (int64_t{1} << c.shift.t), c.i0, c.shift.n)) /
-                       one;
-            },
-            [](double x) { return std::exp(x); });
-        return c;
+    for (int64_t r = 0; r < tokens; ++r) {
+        const auto row = in.data.begin() + (head * tokens + r) * tokens;
+        const int64_t most = *std::max_element(row, row + tokens);
+        for (int64_t i = 0; i < tokens; ++i) inputs.push_back(row[i] - most);
     }
+    return inputs;
+}
+
+void shiftmax_curve(OperatorCurve& c, const ivit::IntTensor& in, int64_t head, int64_t tokens) {
+    c.integer_name = "Shiftmax's exponential";
+    c.exact_name = "exp";
+    const double scale = in.grid.scale[0];
+    const std::vector<int64_t> inputs = shifted_logits(in, head, tokens);
+    const int64_t low = *std::min_element(inputs.begin(), inputs.end()), stride = stride_for(-low);
+    place(c, inputs, low, 0, stride, scale);
+    const auto shift_exp = [&](int64_t v) {
+        return static_cast<double>(ivit::arith::shift_exp(v * (int64_t{1} << c.shift.t), c.i0, c.shift.n));
+    };
+    const double one = shift_exp(0);
+    measure(
+        c, inputs, low, stride, scale, [&](int64_t v) { return shift_exp(v) / one; },
+        [](double x) { return std::exp(x); });
+}
+
+// With the row pivot the function is another one in every row: that of `token` is taken. in: [1, tokens,
+// cols].
+void shiftgelu_curve(OperatorCurve& c, const ivit::IntTensor& in, int64_t token, int64_t cols) {
     c.integer_name = "ShiftGELU";
     c.exact_name = "GELU";
-    inputs.assign(in.data.begin(), in.data.end());
+    const double scale = in.grid.scale[0];
+    const std::vector<int64_t> inputs(in.data.begin(), in.data.end());
     const auto [least, greatest] = std::minmax_element(inputs.begin(), inputs.end());
-    const int64_t low = *least, high = *greatest;
-    const int64_t stride = std::max<int64_t>(1, (high - low + most_points - 1) / most_points);
+    const int64_t low = *least, high = *greatest, stride = stride_for(high - low);
     place(c, inputs, low, high, stride, scale);
-    // With the row pivot the function is another one in every row: the selected row's is shown.
     const int64_t rows = static_cast<int64_t>(in.data.size()) / cols;
     const auto row = in.data.begin() + std::clamp<int64_t>(token, 0, rows - 1) * cols;
     const int64_t row_pivot = std::max(0, *std::max_element(row, row + cols));
@@ -102,6 +92,26 @@ OperatorCurve operator_curve(const ivit::QuantizedModel& m, const ivit::Trace& t
             return static_cast<double>(v * share) * unit;
         },
         [](double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); });
+}
+
+}  // namespace
+
+OperatorCurve operator_curve(const ivit::QuantizedModel& m, const ivit::Trace& t, int node, int head,
+                             int token) {
+    OperatorCurve c;
+    if (node < 0 || static_cast<size_t>(node) >= t.graph->nodes.size()) return c;
+    const ivit::Node& n = t.graph->nodes[static_cast<size_t>(node)];
+    if (n.op != ivit::Op::softmax && n.op != ivit::Op::gelu) return c;
+    const ivit::Tap* tap = t.tap(n.inputs[0]);
+    if (!tap || tap->integers.data.empty()) return c;
+    const ivit::QuantNode& q = *m.nodes[static_cast<size_t>(node)];
+    c.shift = q.quant.shift;
+    c.i0 = q.i0;
+    c.by_shifts = q.quant.mode == ivit::Mode::integer;
+    if (n.op == ivit::Op::softmax)
+        shiftmax_curve(c, tap->integers, std::clamp(head, 0, n.heads - 1), n.cols());
+    else
+        shiftgelu_curve(c, tap->integers, token, n.cols());
     return c;
 }
 

@@ -21,6 +21,11 @@ class OperatorView : public View {
     void refresh() override;
 
   private:
+    void set_up_plot();
+    void colour();
+    void fill(bool softmax);
+    QString described(const ivit::Node& n) const;
+
     QCustomPlot* plot_;
     QCPAxisRect* errors_;
     QCPGraph *exact_, *integer_, *inputs_, *error_;

@@ -14,6 +14,10 @@ class PicturesView : public QWidget {
     QSize minimumSizeHint() const override { return {170, 120}; }
 
   private:
+    void set_up_list();
+    void follow_selection();
+    void add_actions();
+
     Workbench& bench_;
     QListView* list_;
 };

@@ -9,7 +9,6 @@
 #include <QPainter>
 #include <QToolTip>
 #include <algorithm>
-#include <cmath>
 
 #include "widgets/exporting.h"
 #include "widgets/metrics.h"
@@ -22,6 +21,29 @@ constexpr int top = 5, margin = 12;
 
 // The first of ImageNet's several names is enough: "tabby, tabby cat" -> "tabby".
 QString short_label(const QString& label) { return label.section(QLatin1Char(','), 0, 0); }
+
+// A class with its probability as a number and a bar, in the painter's pen; where it was before as a tick.
+void paint_row(QPainter& p, const QRect& place, const PredictionsView::Row& row, const QColor& colour) {
+    const Theme& theme = Theme::instance();
+    const QFontMetrics fm(p.font());
+    const int number = fm.horizontalAdvance(QStringLiteral("0.000"));
+    p.drawText(place.x(), place.y() + fm.ascent(),
+               fm.elidedText(short_label(row.label), Qt::ElideRight, place.width() - number - 8));
+    p.drawText(QRect(place.topLeft(), QSize(place.width(), fm.height())), Qt::AlignRight,
+               numbers::probability(row.probability));
+    const QRectF bar(place.x(), place.y() + fm.height() + 1, place.width(), 5);
+    p.setPen(Qt::NoPen);
+    p.setBrush(theme.grid());
+    p.drawRoundedRect(bar, 3, 3);
+    p.setBrush(colour);
+    // Never so short that it vanishes.
+    p.drawRoundedRect(QRectF(bar.x(), bar.y(), std::max(2.0, bar.width() * row.probability), bar.height()), 3,
+                      3);
+    if (!row.before) return;
+    p.setPen(QPen(theme.ghost_colour(), 2));
+    const double tick = bar.x() + bar.width() * *row.before;
+    p.drawLine(QPointF(tick, bar.top() - 2), QPointF(tick, bar.bottom() + 2));
+}
 
 }  // namespace
 
@@ -37,70 +59,78 @@ PredictionsView::PredictionsView(Selection& selection, QWidget* parent)
 }
 
 void PredictionsView::refresh() {
-    float_rows_.clear();
-    integer_rows_.clear();
-    figures_.clear();
-    verdict_.clear();
-    worst_ = -1;
-    agree_ = true;
     const ivit::Comparison* c = shown().comparison();
-    const ivit::Comparison* g = shown().ghost_comparison();
-    const auto rows = [this](const ivit::Trace* t, const ivit::Trace* before) {
-        std::vector<Row> out;
-        if (!t) return out;
-        const std::vector<double> p = ivit::probabilities(*t, 0);
-        const std::vector<double> q = before ? ivit::probabilities(*before, 0) : std::vector<double>();
-        for (const int i : ivit::top_k(*t, 0, top)) {
-            const size_t n = static_cast<size_t>(i);
-            Row row;
-            row.label =
-                n < labels_.size() ? QString::fromStdString(labels_[n]) : QStringLiteral("class %1").arg(i);
-            row.probability = p[n];
-            if (n < q.size()) row.before = q[n];
-            out.push_back(row);
-        }
-        return out;
+    const ivit::Comparison* ghost = shown().ghost_comparison();
+    float_rows_ = c && c->integer_trace ? rows(c->float_trace.get(), nullptr) : std::vector<Row>();
+    integer_rows_ =
+        c ? rows(c->integer_trace.get(), ghost ? ghost->integer_trace.get() : nullptr) : std::vector<Row>();
+    agree_ = float_rows_.empty() || c->logits.agree;
+    if (integer_rows_.empty())
+        verdict_.clear();
+    else if (agree_)
+        verdict_ = (float_rows_.empty() ? QStringLiteral("%1") : QStringLiteral("Both say %1"))
+                       .arg(short_label(integer_rows_[0].label));
+    else
+        verdict_ = QStringLiteral("%1 became %2")
+                       .arg(short_label(float_rows_[0].label), short_label(integer_rows_[0].label));
+    figures_ = c && c->float_trace && c->integer_trace
+                   ? figures(c->logits, ghost && ghost->float_trace ? &ghost->logits : nullptr)
+                   : std::vector<Figure>();
+    find_worst(c);
+    speak();
+    update();
+}
+
+// The most probable classes of a run of one picture, with their probabilities in the run before.
+std::vector<PredictionsView::Row> PredictionsView::rows(const ivit::Trace* t,
+                                                        const ivit::Trace* before) const {
+    std::vector<Row> out;
+    if (!t) return out;
+    const std::vector<double> p = ivit::probabilities(*t, 0);
+    const std::vector<double> q = before ? ivit::probabilities(*before, 0) : std::vector<double>();
+    for (const int i : ivit::top_k(*t, 0, top)) {
+        const size_t n = static_cast<size_t>(i);
+        Row row;
+        row.label =
+            n < labels_.size() ? QString::fromStdString(labels_[n]) : QStringLiteral("class %1").arg(i);
+        row.probability = p[n];
+        if (n < q.size()) row.before = q[n];
+        out.push_back(row);
+    }
+    return out;
+}
+
+// ghost: null where there is nothing to compare with.
+std::vector<PredictionsView::Figure> PredictionsView::figures(const ivit::LogitError& now,
+                                                              const ivit::LogitError* ghost) {
+    const auto change = [&](double ivit::LogitError::*what, const QString& unit = {}) {
+        return ghost ? numbers::change(now.*what - ghost->*what, unit) : QString();
     };
-    if (c && c->integer_trace) {
-        float_rows_ = rows(c->float_trace.get(), nullptr);
-        integer_rows_ = rows(c->integer_trace.get(), g ? g->integer_trace.get() : nullptr);
-    }
-    if (!integer_rows_.empty()) {
-        if (float_rows_.empty()) {
-            verdict_ = short_label(integer_rows_[0].label);
-        } else {
-            agree_ = c->logits.agree;
-            verdict_ = agree_
-                           ? QStringLiteral("Both say %1").arg(short_label(integer_rows_[0].label))
-                           : QStringLiteral("%1 became %2")
-                                 .arg(short_label(float_rows_[0].label), short_label(integer_rows_[0].label));
-        }
-    }
-    if (c && c->float_trace && c->integer_trace) {
-        const ivit::LogitError& e = c->logits;
-        const bool ghost = g && g->float_trace;
-        const auto change = [ghost](double now, double before, const QString& unit = {}) {
-            return ghost ? numbers::change(now - before, unit) : QString();
-        };
-        figures_ = {
-            {"margin, float", numbers::probability(e.margin_float), {}, metrics::define("margin")},
-            {"margin, integer", numbers::probability(e.margin_integer),
-             change(e.margin_integer, ghost ? g->logits.margin_integer : 0), metrics::define("margin")},
-            {"KL of the probabilities", numbers::significant(e.kl) + " nat",
-             change(e.kl, ghost ? g->logits.kl : 0), metrics::define("kl_logits")},
-            {"SQNR of the logits", numbers::decibels(e.sqnr_db),
-             change(e.sqnr_db, ghost ? g->logits.sqnr_db : 0, "dB"), metrics::define("sqnr_logits")},
-        };
-    }
-    if (c && !c->isolated.empty() && c->integer_trace) {
-        const auto least = std::min_element(
-            c->isolated.begin(), c->isolated.end(),
-            [](const ivit::NodeError& a, const ivit::NodeError& b) { return a.sqnr_db < b.sqnr_db; });
-        worst_ = least->node;
-        worst_text_ = QStringLiteral("%1  %2").arg(
-            QString::fromStdString(c->integer_trace->graph->nodes[static_cast<size_t>(worst_)].name),
-            numbers::decibels(least->sqnr_db));
-    }
+    return {
+        {"margin, float", numbers::probability(now.margin_float), {}, metrics::define("margin")},
+        {"margin, integer", numbers::probability(now.margin_integer),
+         change(&ivit::LogitError::margin_integer), metrics::define("margin")},
+        {"KL of the probabilities", numbers::significant(now.kl) + " nat", change(&ivit::LogitError::kl),
+         metrics::define("kl_logits")},
+        {"SQNR of the logits", numbers::decibels(now.sqnr_db), change(&ivit::LogitError::sqnr_db, "dB"),
+         metrics::define("sqnr_logits")},
+    };
+}
+
+void PredictionsView::find_worst(const ivit::Comparison* c) {
+    worst_ = -1;
+    if (!c || c->isolated.empty() || !c->integer_trace) return;
+    const auto least = std::min_element(
+        c->isolated.begin(), c->isolated.end(),
+        [](const ivit::NodeError& a, const ivit::NodeError& b) { return a.sqnr_db < b.sqnr_db; });
+    worst_ = least->node;
+    worst_text_ = QStringLiteral("%1  %2").arg(
+        QString::fromStdString(c->integer_trace->graph->nodes[static_cast<size_t>(worst_)].name),
+        numbers::decibels(least->sqnr_db));
+}
+
+// For screen readers.
+void PredictionsView::speak() {
     QString spoken = verdict_;
     if (worst_ >= 0) spoken += QStringLiteral("; worst alone: ") + worst_text_;
     for (const Row& r : integer_rows_) {
@@ -108,7 +138,6 @@ void PredictionsView::refresh() {
             QStringLiteral("; integer %1 %2").arg(short_label(r.label), numbers::probability(r.probability));
     }
     setAccessibleDescription(spoken);
-    update();
 }
 
 QString PredictionsView::to_csv() const {
@@ -143,12 +172,19 @@ void PredictionsView::paintEvent(QPaintEvent*) {
                    shown().invitation(QStringLiteral("to see what both networks make of it.")));
         return;
     }
-    const int inner = width() - 2 * margin;
-    int y = margin - 2;
+    int y = paint_verdict(p, margin - 2);
+    y = paint_rows(p, y) + 6;
+    y = paint_figures(p, y);
+    if (worst_ >= 0 && y + p.fontMetrics().height() <= height()) paint_worst(p, y);
+}
 
-    // The verdict, in words; the sign beside it says the same without colour.
+// Each of these draws from `y` on and returns where it ended.
+int PredictionsView::paint_verdict(QPainter& p, int y) {
+    const Theme& theme = Theme::instance();
+    const int inner = width() - 2 * margin;
     p.setFont(theme.figures(19, true));
     QFontMetrics fm(p.font());
+    // The sign says without colour what the words say.
     const QString sign = float_rows_.empty() ? QString()
                          : agree_            ? QStringLiteral("✓ ")
                                              : QStringLiteral("≠ ");
@@ -169,63 +205,59 @@ void PredictionsView::paintEvent(QPaintEvent*) {
     const bool random = request.model && request.model->info.sha256.empty();
     const QString note = random ? QStringLiteral("random weights · ") : QString();
     p.drawText(margin, y + fm.ascent(), fm.elidedText(note + caption(), Qt::ElideMiddle, inner));
-    y += fm.height() + 9;
+    return y + fm.height() + 9;
+}
 
-    const bool both = !float_rows_.empty();
-    const int gap = 18, column = both ? (inner - gap) / 2 : inner;
-    const int row_height = 28;
-    const auto draw = [&](int x, const QString& title, const std::vector<Row>& rows, const QColor& colour) {
-        p.setFont(theme.figures(12, true));
-        QFontMetrics bold(p.font());
-        p.setPen(colour);
-        p.drawText(x, y + bold.ascent(), title);
-        int at = y + bold.height() + 5;
-        p.setFont(theme.figures(12));
-        const QFontMetrics m(p.font());
-        const int number = m.horizontalAdvance(QStringLiteral("0.000"));
-        for (size_t i = 0; i < rows.size(); ++i) {
-            const Row& r = rows[i];
-            p.setPen(i == 0 ? palette().color(QPalette::Text) : theme.muted());
-            p.drawText(x, at + m.ascent(),
-                       m.elidedText(short_label(r.label), Qt::ElideRight, column - number - 8));
-            p.drawText(QRect(x, at, column, m.height()), Qt::AlignRight, numbers::probability(r.probability));
-            const QRectF bar(x, at + m.height() + 1, column, 5);
-            p.setPen(Qt::NoPen);
-            p.setBrush(theme.grid());
-            p.drawRoundedRect(bar, 3, 3);
-            p.setBrush(colour);
-            p.drawRoundedRect(
-                QRectF(bar.x(), bar.y(), std::max(2.0, bar.width() * r.probability), bar.height()), 3, 3);
-            if (r.before) {  // the ghost: a tick where it was
-                p.setPen(QPen(theme.ghost_colour(), 2));
-                const double tick = bar.x() + bar.width() * *r.before;
-                p.drawLine(QPointF(tick, bar.top() - 2), QPointF(tick, bar.bottom() + 2));
-            }
-            QString tip = r.label + QStringLiteral("\n") + numbers::significant(r.probability, 6);
-            if (r.before) tip += QStringLiteral(" (was %1)").arg(numbers::significant(*r.before, 6));
-            tips_.push_back({QRect(x, at, column, row_height),
-                             tip + QStringLiteral("\n") + metrics::define("probability")});
-            at += row_height;
-        }
-        return at;
-    };
-    int end = y;
-    if (both) end = draw(margin, QStringLiteral("float"), float_rows_, theme.float_colour());
-    end = std::max(end, draw(both ? margin + column + gap : margin, QStringLiteral("integer"), integer_rows_,
-                             theme.integer_colour()));
-    y = end + 6;
+// Both networks' answers, in a column each where there are two.
+int PredictionsView::paint_rows(QPainter& p, int y) {
+    const Theme& theme = Theme::instance();
+    const int inner = width() - 2 * margin, gap = 18;
+    const QColor integer = theme.integer_colour();
+    if (float_rows_.empty())
+        return paint_column(p, QRect(margin, y, inner, 0), QStringLiteral("integer"), integer_rows_, integer);
+    const QRect left(margin, y, (inner - gap) / 2, 0);
+    const QRect right = left.translated(left.width() + gap, 0);
+    return std::max(paint_column(p, left, QStringLiteral("float"), float_rows_, theme.float_colour()),
+                    paint_column(p, right, QStringLiteral("integer"), integer_rows_, integer));
+}
 
+// place: where it begins, and its width.
+int PredictionsView::paint_column(QPainter& p, const QRect& place, const QString& title,
+                                  const std::vector<Row>& rows, const QColor& colour) {
+    constexpr int row_height = 28;
+    const Theme& theme = Theme::instance();
+    p.setFont(theme.figures(12, true));
+    const QFontMetrics bold(p.font());
+    p.setPen(colour);
+    p.drawText(place.x(), place.y() + bold.ascent(), title);
     p.setFont(theme.figures(12));
-    fm = QFontMetrics(p.font());
+    QRect at(place.x(), place.y() + bold.height() + 5, place.width(), row_height);
+    for (const Row& r : rows) {
+        p.setPen(&r == &rows.front() ? palette().color(QPalette::Text) : theme.muted());
+        paint_row(p, at, r, colour);
+        QString tip = r.label + QStringLiteral("\n") + numbers::significant(r.probability, 6);
+        if (r.before) tip += QStringLiteral(" (was %1)").arg(numbers::significant(*r.before, 6));
+        tips_.push_back({at, tip + QStringLiteral("\n") + metrics::define("probability")});
+        at.translate(0, row_height);
+    }
+    return at.y();
+}
+
+int PredictionsView::paint_figures(QPainter& p, int y) {
+    const Theme& theme = Theme::instance();
+    p.setFont(theme.figures(12));
+    const QFontMetrics fm(p.font());
+    const int change_width = fm.horizontalAdvance(QStringLiteral("  +0.00e-10")),
+              value_width = fm.horizontalAdvance("0.00e-10 nat");
+    const bool any_change =
+        std::any_of(figures_.begin(), figures_.end(), [](const Figure& f) { return !f.change.isEmpty(); });
+    const int right = any_change ? change_width : 0;
     for (const Figure& f : figures_) {
         if (y + fm.height() > height()) break;
-        const QRect line(margin, y, inner, fm.height());
+        const QRect line(margin, y, width() - 2 * margin, fm.height());
         p.setPen(theme.muted());
-        const int change_width = fm.horizontalAdvance(QStringLiteral("  +0.00e-10")),
-                  value_width = fm.horizontalAdvance("0.00e-10 nat");
-        const bool any_change = !figures_[1].change.isEmpty();
-        const int right = any_change ? change_width : 0;
-        p.drawText(line, Qt::AlignLeft, fm.elidedText(f.name, Qt::ElideRight, inner - right - value_width));
+        p.drawText(line, Qt::AlignLeft,
+                   fm.elidedText(f.name, Qt::ElideRight, line.width() - right - value_width));
         p.setPen(palette().color(QPalette::Text));
         p.drawText(line.adjusted(0, 0, -right, 0), Qt::AlignRight, f.value);
         p.setPen(theme.muted());
@@ -233,15 +265,19 @@ void PredictionsView::paintEvent(QPaintEvent*) {
         tips_.push_back({line, f.definition});
         y += fm.height() + 3;
     }
-    if (worst_ < 0 || y + fm.height() > height()) return;
-    // Where to look next: as a link, since a click goes there.
+    return y;
+}
+
+// Where to look next: as a link, since a click goes there.
+void PredictionsView::paint_worst(QPainter& p, int y) {
+    const QFontMetrics fm(p.font());
+    const QRect line(margin, y, width() - 2 * margin, fm.height());
     const QString name = QStringLiteral("worst alone");
-    const int name_width = fm.horizontalAdvance(name) + 12;
-    p.setPen(theme.muted());
-    p.drawText(QRect(margin, y, inner, fm.height()), Qt::AlignLeft, name);
-    const QString link = fm.elidedText(worst_text_, Qt::ElideMiddle, inner - name_width);
-    worst_place_ =
-        QRect(margin + inner - fm.horizontalAdvance(link), y, fm.horizontalAdvance(link), fm.height());
+    p.setPen(Theme::instance().muted());
+    p.drawText(line, Qt::AlignLeft, name);
+    const QString link =
+        fm.elidedText(worst_text_, Qt::ElideMiddle, line.width() - fm.horizontalAdvance(name) - 12);
+    worst_place_ = line.adjusted(line.width() - fm.horizontalAdvance(link), 0, 0, 0);
     QFont underlined = p.font();
     underlined.setUnderline(true);
     p.setFont(underlined);

@@ -35,6 +35,17 @@ class PredictionsView : public View {
     struct Figure {
         QString name, value, change, definition;
     };
+    std::vector<Row> rows(const ivit::Trace* t, const ivit::Trace* before) const;
+    static std::vector<Figure> figures(const ivit::LogitError& now, const ivit::LogitError* ghost);
+    void find_worst(const ivit::Comparison* c);
+    void speak();
+    int paint_verdict(QPainter& p, int y);
+    int paint_rows(QPainter& p, int y);
+    int paint_column(QPainter& p, const QRect& place, const QString& title, const std::vector<Row>& rows,
+                     const QColor& colour);
+    int paint_figures(QPainter& p, int y);
+    void paint_worst(QPainter& p, int y);
+
     std::vector<std::string> labels_;
     std::vector<Row> float_rows_, integer_rows_;
     std::vector<Figure> figures_;

@@ -105,44 +105,64 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
     setWindowTitle(QStringLiteral("Two reports — I-ViT Explorer"));
     setAccessibleName(QStringLiteral("Two reports side by side"));
     setAttribute(Qt::WA_StyledBackground);
+    make_facts();
+    make_nodes();
+    make_plot();
+    problem_->setObjectName("comparison_problem");
+    problem_->setAccessibleName(QStringLiteral("What went wrong"));
+    problem_->hide();
+    auto* right = new QSplitter(Qt::Vertical);
+    right->addWidget(plot_);
+    right->addWidget(nodes_view_);
+    right->setSizes({300, 420});
+    auto* split = new QSplitter;
+    split->addWidget(facts_view_);
+    split->addWidget(right);
+    split->setSizes({560, 720});
     auto* top = new QGridLayout;
     top->setContentsMargins(8, 6, 8, 2);
-    for (int side = 0; side < 2; ++side) {
-        Side& s = sides_[static_cast<size_t>(side)];
-        const QString letter = QString::fromLatin1(letters[side]);
-        auto* open_button = new QPushButton(QStringLiteral("Open %1 …").arg(letter));
-        open_button->setObjectName("open_" + letter);
-        open_button->setToolTip(QStringLiteral("A report's JSON form"));
-        auto* current = new QPushButton(QStringLiteral("What is shown"));
-        current->setObjectName("current_" + letter);
-        current->setAccessibleName(QStringLiteral("What the window shows, as %1").arg(letter));
-        current->setToolTip(QStringLiteral("Takes what the window shows now as %1").arg(letter));
-        s.name = new ElidedLabel(Qt::ElideMiddle);
-        s.name->setAccessibleName(QStringLiteral("Report %1").arg(letter));
-        s.name->set_text(
-            QStringLiteral("%1: nothing yet — open a report (JSON), or take what the window shows")
-                .arg(letter));
-        s.picture = new QComboBox;
-        s.picture->setAccessibleName(QStringLiteral("Picture of report %1").arg(letter));
-        s.picture->setToolTip(QStringLiteral("Which of the report's pictures"));
-        s.picture->setMinimumContentsLength(16);
-        s.picture->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
-        top->addWidget(open_button, side, 0);
-        top->addWidget(current, side, 1);
-        top->addWidget(s.name, side, 2);
-        top->addWidget(s.picture, side, 3);
-        connect(open_button, &QPushButton::clicked, this, [this, side] {
-            const QString file =
-                QFileDialog::getOpenFileName(this, QStringLiteral("Open report"),
-                                             QSettings().value("export/folder", QDir::homePath()).toString(),
-                                             QStringLiteral("Reports (*.json);;All files (*)"));
-            if (!file.isEmpty()) open(side, file);
-        });
-        connect(current, &QPushButton::clicked, this, [this, side] { take_current(side); });
-        connect(s.picture, &QComboBox::activated, this, &ReportComparison::refresh);
-    }
     top->setColumnStretch(2, 1);
+    for (int side = 0; side < 2; ++side) add_side(top, side);
+    auto* layout = new QVBoxLayout(this);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->addLayout(top);
+    layout->addWidget(problem_);
+    layout->addWidget(split, 1);
+    resize(QSize(1280, 760).boundedTo(screen()->availableSize() * 0.9));
+    connect(&Theme::instance(), &Theme::changed, this, &ReportComparison::refresh);
+    refresh();
+}
 
+// A row on top: what takes a report as this side, and which of its pictures is compared.
+void ReportComparison::add_side(QGridLayout* top, int side) {
+    Side& s = sides_[static_cast<size_t>(side)];
+    const QString letter = QString::fromLatin1(letters[side]);
+    auto* file = new QPushButton(QStringLiteral("Open %1 …").arg(letter));
+    file->setObjectName("open_" + letter);
+    file->setToolTip(QStringLiteral("A report's JSON form"));
+    auto* current = new QPushButton(QStringLiteral("What is shown"));
+    current->setObjectName("current_" + letter);
+    current->setAccessibleName(QStringLiteral("What the window shows, as %1").arg(letter));
+    current->setToolTip(QStringLiteral("Takes what the window shows now as %1").arg(letter));
+    s.name = new ElidedLabel(Qt::ElideMiddle);
+    s.name->setAccessibleName(QStringLiteral("Report %1").arg(letter));
+    s.name->set_text(
+        QStringLiteral("%1: nothing yet — open a report (JSON), or take what the window shows").arg(letter));
+    s.picture = new QComboBox;
+    s.picture->setAccessibleName(QStringLiteral("Picture of report %1").arg(letter));
+    s.picture->setToolTip(QStringLiteral("Which of the report's pictures"));
+    s.picture->setMinimumContentsLength(16);
+    s.picture->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+    top->addWidget(file, side, 0);
+    top->addWidget(current, side, 1);
+    top->addWidget(s.name, side, 2);
+    top->addWidget(s.picture, side, 3);
+    connect(file, &QPushButton::clicked, this, [this, side] { choose(side); });
+    connect(current, &QPushButton::clicked, this, [this, side] { take_current(side); });
+    connect(s.picture, &QComboBox::activated, this, &ReportComparison::refresh);
+}
+
+void ReportComparison::make_facts() {
     facts_view_ =
         table(facts_, QStringLiteral("Configuration, predictions and evaluation of both"),
               QStringLiteral("What each was made of and with, and what came of it; bold where they differ"));
@@ -151,6 +171,9 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
     facts_view_->setVerticalScrollBarPolicy(Qt::ScrollBarAlwaysOn);
     connect(facts_view_->horizontalHeader(), &QHeaderView::sectionResized, facts_view_,
             &QTableView::resizeRowsToContents);
+}
+
+void ReportComparison::make_nodes() {
     auto* sorted = new QSortFilterProxyModel(this);
     sorted->setSourceModel(&nodes_);
     sorted->setSortRole(sort_role);
@@ -159,6 +182,9 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
         QStringLiteral("SQNR in dB of every node in both, and b minus a; a click on a column's head sorts"));
     nodes_view_->setObjectName("comparison_nodes");
     nodes_view_->setSortingEnabled(true);
+}
+
+void ReportComparison::make_plot() {
     plot_->setObjectName("comparison_plot");
     plot_->setAccessibleName(QStringLiteral("SQNR along depth of both"));
     plot_->setToolTip(QStringLiteral("SQNR along depth, in dB: cumulative as lines, isolated as dots"));
@@ -176,26 +202,13 @@ ReportComparison::ReportComparison(Workbench& bench, QWidget* parent)
     }
     plot_->legend->setVisible(true);
     plot_->axisRect()->insetLayout()->setInsetAlignment(0, Qt::AlignTop | Qt::AlignRight);
+}
 
-    problem_->setObjectName("comparison_problem");
-    problem_->setAccessibleName(QStringLiteral("What went wrong"));
-    problem_->hide();
-    auto* right = new QSplitter(Qt::Vertical);
-    right->addWidget(plot_);
-    right->addWidget(nodes_view_);
-    right->setSizes({300, 420});
-    auto* split = new QSplitter;
-    split->addWidget(facts_view_);
-    split->addWidget(right);
-    split->setSizes({560, 720});
-    auto* layout = new QVBoxLayout(this);
-    layout->setContentsMargins(0, 0, 0, 0);
-    layout->addLayout(top);
-    layout->addWidget(problem_);
-    layout->addWidget(split, 1);
-    resize(QSize(1280, 760).boundedTo(screen()->availableSize() * 0.9));
-    connect(&Theme::instance(), &Theme::changed, this, &ReportComparison::refresh);
-    refresh();
+void ReportComparison::choose(int side) {
+    const QString file = QFileDialog::getOpenFileName(
+        this, QStringLiteral("Open report"), QSettings().value("export/folder", QDir::homePath()).toString(),
+        QStringLiteral("Reports (*.json);;All files (*)"));
+    if (!file.isEmpty()) open(side, file);
 }
 
 bool ReportComparison::open(int side, const QString& file) {

@@ -14,6 +14,7 @@
 
 class QCPGraph;
 class QCustomPlot;
+class QGridLayout;
 
 class ReportComparison : public QWidget {
     Q_OBJECT
@@ -41,6 +42,11 @@ class ReportComparison : public QWidget {
         ElidedLabel* name;
         QComboBox* picture;
     };
+    void add_side(QGridLayout* top, int side);
+    void make_facts();
+    void make_nodes();
+    void make_plot();
+    void choose(int side);  // asks for a file
     void set(int side, Report report, const QString& name);
     void refresh();
     void refresh_facts();

@@ -15,8 +15,8 @@
 // A result and what to hold it against.
 struct Shown {
     std::shared_ptr<const ivit::Result> current;  // null: nothing has been run
-    std::shared_ptr<const ivit::Result>
-        ghost;  // the pinned, else the previous configuration on the same picture; or null
+    // The pinned, else the previous configuration on the same picture; or null.
+    std::shared_ptr<const ivit::Result> ghost;
     bool ghost_pinned = false;
     bool model_open = false;
     QImage picture;  // the part of the picture that the network saw, as sharp as the file has it

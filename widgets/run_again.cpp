@@ -3,13 +3,10 @@
 
 ivit::Calibration own_calibration(const ivit::Model& model, ivit::Network& floats, const ivit::Pixels& pixels,
                                   const ivit::Calibration& like, int threads, std::stop_token stop) {
-    const std::vector<ivit::Pixels> pictures = ivit::augmentations(pixels, model.graph->image_size);
-    ivit::Calibration own = ivit::calibrate(
-        model, static_cast<int64_t>(pictures.size()),
-        [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, like.method, threads,
-        [&](int64_t, int64_t) { return !stop.stop_requested(); }, &floats);
+    ivit::Calibration own = ivit::calibrate_on_picture(
+        model, pixels, threads, [&](int64_t, int64_t) { return !stop.stop_requested(); }, &floats);
+    own.method = like.method;
     own.source = like.source;
-    own.from_input = true;
     return own;
 }
 

@@ -3,8 +3,13 @@
 
 #include <QHeaderView>
 #include <QTableView>
+#include <QTableWidgetItem>
 
-void table_look::apply(QTableView* table) {
+#include "widgets/exporting.h"
+
+namespace table_look {
+
+void apply(QTableView* table) {
     table->setSelectionBehavior(QAbstractItemView::SelectRows);
     table->setFrameShape(QFrame::NoFrame);
     table->setWordWrap(false);
@@ -15,3 +20,18 @@ void table_look::apply(QTableView* table) {
     table->verticalHeader()->setDefaultSectionSize(22);
     table->horizontalHeader()->setHighlightSections(false);
 }
+
+QTableWidgetItem* text(const QString& shown) {
+    auto* item = new QTableWidgetItem(shown);
+    item->setTextAlignment(Qt::AlignLeft | Qt::AlignVCenter);
+    return item;
+}
+
+QTableWidgetItem* number(const QString& shown, const QVariant& exact) {
+    auto* item = new QTableWidgetItem(shown);
+    item->setTextAlignment(Qt::AlignRight | Qt::AlignVCenter);
+    if (exact.isValid()) item->setData(exporting::csv_role, exact);
+    return item;
+}
+
+}  // namespace table_look

@@ -135,7 +135,7 @@ void TensorCanvas::draw() {
         glBindTexture(GL_TEXTURE_2D, units[i].texture);
         program_->setUniformValue(units[i].name, i);
     }
-    program_->setUniformValue("what", look.what);
+    program_->setUniformValue("what", static_cast<int>(look.what));
     program_->setUniformValue("layout_", static_cast<int>(look.layout));
     program_->setUniformValue("side", slice.side);
     program_->setUniformValue("first", slice.first);

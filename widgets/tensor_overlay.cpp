@@ -42,7 +42,7 @@ QStringList cell_lines(const TensorScene& scene, Place p, float line_height) {
     const QSizeF c = scene.cell();
     const bool integers = !slice.integers.empty(), floats = !slice.floats.empty();
     if (c.width() < 74 || c.height() < 4 * line_height + 6) {
-        if (scene.look().what == 0 && integers) return {whole(integer_at(slice, p))};
+        if (scene.look().what == TensorSlice::integer && integers) return {whole(integer_at(slice, p))};
         return {numbers::significant(scene.shown(p), 2)};
     }
     const bool named = c.width() >= 112;
@@ -170,7 +170,7 @@ void draw_strips(ImDrawList* list, const TensorScene& scene) {
 // The real values between which the integers are clamped; nothing where there is no one limit.
 std::optional<std::pair<double, double>> clamps(const TensorScene& scene) {
     const ivit::Grid& grid = scene.slice().grid;
-    if (scene.look().what == 2 || grid.scale.size() != 1 || grid.bits >= 32) return {};
+    if (scene.look().what == TensorSlice::difference || grid.scale.size() != 1 || grid.bits >= 32) return {};
     return std::pair(static_cast<double>(grid.low()) * grid.scale[0],
                      static_cast<double>(grid.high()) * grid.scale[0]);
 }
@@ -184,7 +184,8 @@ void name_histogram(ImDrawList* list, const TensorScene& scene, float x, float y
         if (end < static_cast<float>(scene.width())) list->AddText(ImVec2(x, y), ink, s.c_str());
         x = end + 8;
     };
-    if (scene.look().what == 2) return name(QStringLiteral("errors, log count"), colour(theme.muted()));
+    if (scene.look().what == TensorSlice::difference)
+        return name(QStringLiteral("errors, log count"), colour(theme.muted()));
     if (!scene.slice().floats.empty()) name(QStringLiteral("float"), colour(theme.float_colour()));
     if (!scene.slice().integers.empty()) name(QStringLiteral("integer"), colour(theme.integer_colour()));
     if (const auto limits = clamps(scene))
@@ -207,7 +208,8 @@ void draw_histogram(ImDrawList* list, const TensorScene& scene, float x, float y
     constexpr float tall = static_cast<float>(TensorScene::histogram_height) - 6;
     const auto level = [&](int n) { return y - tall * static_cast<float>(std::log1p(n) / std::log1p(most)); };
     const auto edge = [&](int bin) { return x + w * static_cast<float>(bin) / bins; };
-    const ImU32 integer = colour(look.what == 2 ? theme.muted() : theme.integer_colour()),
+    const ImU32 integer =
+                    colour(look.what == TensorSlice::difference ? theme.muted() : theme.integer_colour()),
                 soft = colour(theme.float_colour(), 0.5f);
     float before = y;
     for (int i = 0; i < bins; ++i) {
@@ -235,8 +237,8 @@ void draw_histogram(ImDrawList* list, const TensorScene& scene, float x, float y
 // What is looked at, and in which unit.
 QString quantity(const TensorScene& scene) {
     const ivit::Grid& grid = scene.slice().grid;
-    if (scene.look().what == 1) return QStringLiteral("float");
-    if (scene.look().what == 2) return QStringLiteral("integer − float");
+    if (scene.look().what == TensorSlice::floating) return QStringLiteral("float");
+    if (scene.look().what == TensorSlice::difference) return QStringLiteral("integer − float");
     QString text = QStringLiteral("integer × scale");
     if (grid.scale.size() == 1 && grid.bits < 32)
         text += QStringLiteral(", %1 bits, one step is %2")

@@ -37,7 +37,7 @@ void TensorScene::count_values() {
     const bool both = !slice_.integers.empty() && !slice_.floats.empty();
     for (int r = 0; r < slice_.rows; ++r)
         for (int c = 0; c < slice_.cols; ++c) {
-            if (look_.what == 2) {
+            if (look_.what == TensorSlice::difference) {
                 if (both) count(counts_, slice_.real(r, c) - slice_.float_at(r, c));
                 continue;
             }
@@ -150,5 +150,5 @@ std::optional<TensorScene::Place> TensorScene::place_at(const QPointF& p) const 
 double TensorScene::shown(Place p) const {
     const double q = static_cast<double>(slice_.real(p.row, p.column)),
                  f = static_cast<double>(slice_.float_at(p.row, p.column));
-    return look_.what == 0 ? q : look_.what == 1 ? f : q - f;
+    return look_.what == TensorSlice::integer ? q : look_.what == TensorSlice::floating ? f : q - f;
 }

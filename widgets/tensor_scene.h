@@ -13,7 +13,7 @@
 
 struct TensorLook {
     enum Layout { matrix, patches_of_column, patches_of_row };
-    int what = 0;  // 0 integer, 1 float, 2 difference
+    TensorSlice::What what = TensorSlice::integer;
     Layout layout = matrix;
     int row = 0, column = 0;  // selected; the fixed one of a picture of patches
     const Colormap* colours = nullptr;

@@ -69,13 +69,13 @@ std::vector<float> TensorSlice::error_by_column() const {
     return errors(*this, cols, [](int, int c) { return c; });
 }
 
-double TensorSlice::magnitude(int what, double q) const {
+double TensorSlice::magnitude(What what, double q) const {
     std::vector<float> v;
     v.reserve(static_cast<size_t>(rows) * static_cast<size_t>(cols));
     for (int r = 0; r < rows; ++r) {
         for (int c = 0; c < cols; ++c) {
             const float a = real(r, c), b = float_at(r, c);
-            v.push_back(std::abs(what == 0 ? a : what == 1 ? b : a - b));
+            v.push_back(std::abs(what == integer ? a : what == floating ? b : a - b));
         }
     }
     if (v.empty()) return 0;

@@ -9,6 +9,8 @@
 
 // Values are copied out of the taps: at most a few megabytes, and the slice outlives any result.
 struct TensorSlice {
+    enum What { integer, floating, difference };  // as shaders/tensor.frag counts them
+
     int rows = 0, cols = 0;
     std::vector<int32_t> integers;  // [rows, cols]; empty when there is no integer network
     std::vector<float> floats;      // [rows, cols]; empty when there is no float network
@@ -30,8 +32,8 @@ struct TensorSlice {
     // Root mean square of integer - float, by row and by column; empty without both.
     std::vector<float> error_by_row() const;
     std::vector<float> error_by_column() const;
-    // The q-th quantile of |value|: 0 integers as reals, 1 floats, 2 differences.
-    double magnitude(int what, double q) const;
+    // The q-th quantile of |value|, q in 0..1; integers as reals.
+    double magnitude(What what, double q) const;
 };
 
 // head: which plane of [heads, tokens, tokens]; of the input [3, H, W]: plane = channel % 3.

@@ -10,13 +10,15 @@
 #include "widgets/view.h"
 
 class TensorCanvas;
+struct TensorLook;
 
 class TensorView : public View {
     Q_OBJECT
   public:
     explicit TensorView(Selection& selection, QWidget* parent = nullptr);
 
-    enum What { integer, floating, difference };
+    using What = TensorSlice::What;
+    using enum TensorSlice::What;
     void set_what(What what);
     What what() const;
     void flip() override;             // integer and float in place
@@ -30,7 +32,16 @@ class TensorView : public View {
     void refresh() override;
 
   private:
+    QLayout* make_bar();
+    QLayout* make_switch();
+    void set_up_layout();
+    void set_up_places();
+    QWidget* make_canvas();
     void update_canvas();
+    void update_bar();
+    bool as_picture() const;
+    TensorLook look() const;
+
     TensorCanvas* canvas_ = nullptr;  // null where OpenGL is missing
     QButtonGroup* what_;
     QComboBox *layout_, *colours_, *contrast_;
@@ -39,5 +50,4 @@ class TensorView : public View {
     QLabel *channel_label_, *token_label_;
     TensorSlice slice_;
     What before_difference_ = integer;
-    bool refreshing_ = false;
 };

@@ -28,7 +28,7 @@ class View : public QWidget {
   protected:
     virtual void refresh() = 0;  // shown() or the selection changed, and the view is visible
     const Shown& shown() const { return shown_; }
-    Selection& selection() { return selection_; }
+    Selection& selection() const { return selection_; }
     const ivit::Node* node() const;  // the selected one, or nullptr
     void touch();                    // refresh now, or when next visible
     void showEvent(QShowEvent* event) override;

@@ -17,6 +17,17 @@
 
 namespace fs = std::filesystem;
 
+namespace {
+
+Picture picture_of(const fs::path& file) {
+    Picture p;
+    p.name = QString::fromStdString(file.filename().string());
+    p.file = file;
+    return p;
+}
+
+}  // namespace
+
 class SettingsCommand : public QUndoCommand {
   public:
     SettingsCommand(Workbench& bench, Settings from, Settings to, const QString& what, int merge)
@@ -215,10 +226,7 @@ void Workbench::open_pictures(const QStringList& paths) {
         std::error_code error;
         if (fs::is_directory(file, error)) {
             try {
-                for (const fs::path& p : ivit::list_pictures(file)) {
-                    found.push_back(
-                        {0, QString::fromStdString(p.filename().string()), p, nullptr, {}, {}, {}, {}});
-                }
+                for (const fs::path& p : ivit::list_pictures(file)) found.push_back(picture_of(p));
                 opened << path;
             } catch (const ivit::Error& e) {
                 emit message(sentence(e), true);
@@ -226,8 +234,7 @@ void Workbench::open_pictures(const QStringList& paths) {
         } else if (!fs::exists(file, error)) {
             emit message(QStringLiteral("%1: there is no such file").arg(path), true);
         } else {
-            found.push_back(
-                {0, QString::fromStdString(file.filename().string()), file, nullptr, {}, {}, {}, {}});
+            found.push_back(picture_of(file));
             opened << path;
         }
     }

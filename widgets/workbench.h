@@ -145,6 +145,6 @@ class Workbench : public QObject {
     std::unique_ptr<StripClassifier> strip_;
     std::unique_ptr<FolderCalibrator> calibrator_;
     std::unique_ptr<CausesFinder> causes_;
-    std::unique_ptr<ivit::Session>
-        session_;  // last: it is joined first, so nothing posts to a half-destroyed object
+    // Last: it is joined first, so nothing posts to a half-destroyed object.
+    std::unique_ptr<ivit::Session> session_;
 };

@@ -94,9 +94,167 @@ void print_opponents(const Opponents& o, const BenchResult& r) {
     fmt::print("  {}\n", ink(Ink::bold, "integers, pixels to logits: " + ratios));
 }
 
-std::string nodes_of(const Graph& g, const BenchLayer& l) {
-    const std::string& first = g.nodes[static_cast<size_t>(l.first)].name;
-    return l.first == l.last ? first : fmt::format("{} +{}", first, l.last - l.first);
+struct Choice {
+    std::string image;
+    BenchOptions bench;
+};
+
+// What the integers are measured against. Where they run on a GPU, floats do too; the CPU's only where none
+// of those can.
+struct Baseline {
+    Network* network;  // null: none
+    std::string name;
+};
+
+Baseline baseline_of(const Setup& s, const Opponents& on_gpu) {
+    if (!on_gpu.networks.empty())
+        return {on_gpu.networks.front(),
+                on_gpu.entries[on_gpu.present.front()].what + ", " + cublas_kind + ", alternating"};
+    return {s.floats.get(), s.effective.backend.name == "cuda"
+                                ? "FP32, oneDNN, on the CPU, alternating"
+                                : "FP32, oneDNN, the same threads, alternating"};
+}
+
+// The picture, or seeded noise without one.
+Pixels one_picture(const std::string& image, const OpenedModel& m) {
+    const Graph& g = *m.graph();
+    if (!image.empty()) return load_pixels(image, g, m.info());
+    std::mt19937 noise(1);
+    Pixels pixels(static_cast<size_t>(3 * g.image_size * g.image_size));
+    for (auto& v : pixels) v = static_cast<uint8_t>(noise() >> 24);
+    return pixels;
+}
+
+double gmacs_per_s(const BenchLayer& l) {
+    return static_cast<double>(l.macs) * 1e-6 / std::max(1e-9, l.integer_ms);
+}
+
+// All that one call measured.
+struct Measurement {
+    Effective effective;
+    Opponents on_gpu;
+    Baseline baseline;
+    BenchOptions options;
+    BenchResult result;
+    double peak = 0;  // GMAC/s on registers alone, see Backend::measure_peak(); 0: not measured
+};
+
+Json layers_json(const Measurement& m) {
+    Json list = Json::array();
+    for (const BenchLayer& l : m.result.layers) {
+        const auto& nodes = m.effective.graph->nodes;
+        Json row = {{"name", nodes[static_cast<size_t>(l.first)].name},
+                    {"last", nodes[static_cast<size_t>(l.last)].name},
+                    {"integer_ms", l.integer_ms},
+                    {"macs", l.macs},
+                    {"integer_gmacs_per_s", gmacs_per_s(l)}};
+        if (m.peak > 0) row["share_of_peak"] = gmacs_per_s(l) / m.peak;
+        if (m.baseline.network) row["float_ms"] = l.float_ms;
+        list.push_back(row);
+    }
+    return list;
+}
+
+Json measurement_json(const Measurement& m) {
+    const BenchResult& r = m.result;
+    Json doc = document("bench", m.effective);
+    doc["batch"] = m.options.batch;
+    if (m.baseline.network) doc["float_ms"] = latency_json(r.floats);
+    doc["integer_ms"] = latency_json(r.integers);
+    if (m.baseline.network) doc["speedup"] = r.speedup;
+    doc["baseline"] = m.baseline.name;
+    doc["disturbed"] = disturbed(r);
+    if (r.processor_share) doc["processor_share"] = *r.processor_share;
+    if (r.integers_device.runs) doc["integer_device_ms"] = latency_json(r.integers_device);
+    if (!m.on_gpu.entries.empty()) doc["opponents"] = opponents_json(m.on_gpu, r);
+    if (m.options.per_layer) {
+        if (m.peak > 0) doc["peak_gmacs_per_s"] = m.peak;
+        doc["layers"] = layers_json(m);
+    }
+    return doc;
+}
+
+// Against the CPU's FP32, and why nothing on a GPU was measured.
+void print_times(const Measurement& m) {
+    const auto line = [](const std::string& what, const Latency& l) {
+        fmt::print("  {:<16} median {:>9.3f} ms   p95 {:>9.3f} ms   min {:>9.3f} ms\n", what, l.median, l.p95,
+                   l.min);
+    };
+    for (size_t i = 0; i < m.on_gpu.entries.size(); ++i)
+        fmt::print("  {}: not measured, {}\n", m.on_gpu.entries[i].what, m.on_gpu.absent[i]);
+    const bool gpu = m.effective.backend.name == "cuda";
+    if (m.baseline.network) line(gpu ? "FP32 on the CPU" : "FP32", m.result.floats);
+    line("integer", m.result.integers);
+    if (m.baseline.network)
+        fmt::print("  {}\n", ink(Ink::bold, fmt::format("integers{} are {:.2f} times as fast{}",
+                                                        gpu ? " on the GPU" : "", m.result.speedup,
+                                                        gpu ? " as FP32 on the CPU" : "")));
+}
+
+void print_layers(const Measurement& m) {
+    const auto share = [&](double gmacs) { return fmt::format("{:.0f} %", 100 * gmacs / m.peak); };
+    fmt::print("\n  {:<32} {:>10} {:>10} {:>7} {:>10} {:>8}\n", "nodes", "float ms", "integer ms", "ratio",
+               "GMAC/s", "of peak");
+    double macs = 0;
+    for (const BenchLayer& l : m.result.layers) {
+        const std::string& first = m.effective.graph->nodes[static_cast<size_t>(l.first)].name;
+        fmt::print("  {:<32} {:>10.4f} {:>10.4f} {:>7.2f} {:>10} {:>8}\n",
+                   l.first == l.last ? first : fmt::format("{} +{}", first, l.last - l.first), l.float_ms,
+                   l.integer_ms, l.float_ms / std::max(1e-9, l.integer_ms),
+                   l.macs ? fmt::format("{:.1f}", gmacs_per_s(l)) : "-",
+                   l.macs && m.peak > 0 ? share(gmacs_per_s(l)) : "-");
+        macs += static_cast<double>(l.macs);
+    }
+    const double whole = macs * 1e-6 / m.result.integers.median;
+    fmt::print("  the network, untimed inside: {:.1f} GMAC/s", whole);
+    if (m.peak > 0)
+        fmt::print(", {} of the {:.1f} GMAC/s measured here on registers alone", share(whole), m.peak);
+    fmt::print("\n");
+}
+
+void print_measurement(const Measurement& m) {
+    fmt::print("{}\n  batch {}, {} runs of each\n", summary(m.effective), m.options.batch,
+               m.result.integers.runs);
+    if (m.on_gpu.networks.empty())
+        print_times(m);
+    else
+        print_opponents(m.on_gpu, m.result);
+    const std::string why = disturbance(disturbed(m.result), m.result.processor_share);
+    if (!why.empty()) fmt::print("  {}\n", ink(Ink::bad, "disturbed: " + why + "; measure again"));
+    if (m.options.per_layer) print_layers(m);
+}
+
+int measure(const Options& o, const Choice& choice) {
+    const Pixels one = one_picture(choice.image, open(o));
+    Setup s = prepare(o, [&] { return one; });
+    Measurement m;
+    m.options = choice.bench;
+    m.options.stop = interrupted();
+    Pixels pixels;
+    for (int i = 0; i < m.options.batch; ++i) pixels.insert(pixels.end(), one.begin(), one.end());
+    s.integers->run(pixels, m.options.batch, {});  // takes its memory before the opponents take theirs
+    m.on_gpu = opponents(s, pixels, m.options.batch);
+    m.baseline = baseline_of(s, m.on_gpu);
+    const auto others = std::span(m.on_gpu.networks).subspan(m.on_gpu.networks.empty() ? 0 : 1);
+    {
+        ProgressBar bar("measuring", m.options.warm_up + m.options.runs * (m.options.per_layer ? 2 : 1));
+        BenchOptions options = m.options;
+        options.progress = [&](int done, int) { bar.step(done); };
+        m.result = ivit::bench(m.baseline.network, *s.integers, pixels, options, others);
+    }
+    if (!m.on_gpu.networks.empty())
+        m.result.others.insert(m.result.others.begin(), {m.result.floats, m.result.floats_device});
+    s.follow_backend();
+    m.effective = s.effective;
+    if (!m.effective.backend.gpu_lost.empty())
+        throw Error("the GPU was lost while it was measured: " + m.effective.backend.gpu_lost);
+    // In the same run, so that both know the same clock.
+    if (m.options.per_layer) m.peak = s.backend->measure_peak() * 1e-9;
+    if (o.json)
+        print_json(measurement_json(m));
+    else
+        print_measurement(m);
+    return 0;
 }
 
 }  // namespace
@@ -106,129 +264,20 @@ void add_bench(CLI::App& program, Run& run) {
         "bench",
         "latency of integers against floats (FP32; on a GPU TF32 and FP16 too), alternating in one process");
     auto o = std::make_shared<Options>();
-    auto b = std::make_shared<BenchOptions>();
-    auto image = std::make_shared<std::string>();
+    auto b = std::make_shared<Choice>();
     add_common(*c, *o);
-    c->add_option("image", *image, "picture (seeded noise without it)");
-    c->add_option("--batch", b->batch, "pictures a run")->check(CLI::Range(1, 4096))->capture_default_str();
-    c->add_option("--runs", b->runs, "measured runs of each")
+    c->add_option("image", b->image, "picture (seeded noise without it)");
+    c->add_option("--batch", b->bench.batch, "pictures a run")
+        ->check(CLI::Range(1, 4096))
+        ->capture_default_str();
+    c->add_option("--runs", b->bench.runs, "measured runs of each")
         ->check(CLI::Range(1, 1000000))
         ->capture_default_str();
-    c->add_option("--warm-up", b->warm_up, "runs of each before that")
+    c->add_option("--warm-up", b->bench.warm_up, "runs of each before that")
         ->check(CLI::Range(0, 100000))
         ->capture_default_str();
-    c->add_flag("--per-layer", b->per_layer, "step by step too");
-    c->callback([=, &run] {
-        run = [=] {
-            const OpenedModel probe = open(*o);
-            const Graph& g = *probe.graph();
-            Pixels one;
-            if (image->empty()) {
-                std::mt19937 noise(1);
-                one.resize(static_cast<size_t>(3 * g.image_size * g.image_size));
-                for (auto& v : one) v = static_cast<uint8_t>(noise() >> 24);
-            } else {
-                one = load_pixels(*image, g, probe.info());
-            }
-            Setup s = prepare(*o, [&] { return one; });
-            Pixels pixels;
-            for (int i = 0; i < b->batch; ++i) pixels.insert(pixels.end(), one.begin(), one.end());
-            BenchOptions options = *b;
-            options.stop = interrupted();
-            // Where the integers run on a GPU, floats do too; the CPU's only where none of those can.
-            s.integers->run(pixels, options.batch, {});  // takes its memory first
-            Opponents on_gpu = opponents(s, pixels, options.batch);
-            Network* baseline = s.floats.get();
-            std::string baseline_name = "FP32, oneDNN, the same threads, alternating";
-            if (s.effective.backend.name == "cuda") baseline_name = "FP32, oneDNN, on the CPU, alternating";
-            if (!on_gpu.networks.empty()) {
-                baseline = on_gpu.networks.front();
-                baseline_name =
-                    on_gpu.entries[on_gpu.present.front()].what + ", " + cublas_kind + ", alternating";
-            }
-            const auto others = std::span(on_gpu.networks).subspan(on_gpu.networks.empty() ? 0 : 1);
-            ProgressBar bar("measuring", options.warm_up + options.runs * (options.per_layer ? 2 : 1));
-            options.progress = [&](int done, int) { bar.step(done); };
-            BenchResult r = ivit::bench(baseline, *s.integers, pixels, options, others);
-            if (!on_gpu.networks.empty()) r.others.insert(r.others.begin(), {r.floats, r.floats_device});
-            s.follow_backend();
-            if (!s.effective.backend.gpu_lost.empty())
-                throw Error("the GPU was lost while it was measured: " + s.effective.backend.gpu_lost);
-
-            Json doc = document("bench", s.effective);
-            doc["batch"] = options.batch;
-            if (baseline) doc["float_ms"] = latency_json(r.floats);
-            doc["integer_ms"] = latency_json(r.integers);
-            if (baseline) doc["speedup"] = r.speedup;
-            doc["baseline"] = baseline_name;
-            const std::string why = disturbance(disturbed(r), r.processor_share);
-            doc["disturbed"] = disturbed(r);
-            if (r.processor_share) doc["processor_share"] = *r.processor_share;
-            if (r.integers_device.runs) doc["integer_device_ms"] = latency_json(r.integers_device);
-            if (!on_gpu.entries.empty()) doc["opponents"] = opponents_json(on_gpu, r);
-            // In the same run, so that both know the same clock.
-            const double peak = options.per_layer ? s.backend->measure_peak() : 0;
-            const auto gmacs = [](const BenchLayer& l) {
-                return static_cast<double>(l.macs) * 1e-6 / std::max(1e-9, l.integer_ms);
-            };
-            if (options.per_layer) {
-                if (peak > 0) doc["peak_gmacs_per_s"] = peak * 1e-9;
-                doc["layers"] = Json::array();
-                for (const auto& l : r.layers) {
-                    Json row = {{"name", g.nodes[static_cast<size_t>(l.first)].name},
-                                {"last", g.nodes[static_cast<size_t>(l.last)].name},
-                                {"integer_ms", l.integer_ms},
-                                {"macs", l.macs},
-                                {"integer_gmacs_per_s", gmacs(l)}};
-                    if (peak > 0) row["share_of_peak"] = gmacs(l) / (peak * 1e-9);
-                    if (baseline) row["float_ms"] = l.float_ms;
-                    doc["layers"].push_back(row);
-                }
-            }
-            if (o->json) {
-                print_json(doc);
-                return 0;
-            }
-            fmt::print("{}\n  batch {}, {} runs of each\n", summary(s.effective), options.batch,
-                       r.integers.runs);
-            const auto line = [](const std::string& what, const Latency& l) {
-                fmt::print("  {:<16} median {:>9.3f} ms   p95 {:>9.3f} ms   min {:>9.3f} ms\n", what,
-                           l.median, l.p95, l.min);
-            };
-            if (on_gpu.networks.empty()) {
-                for (size_t i = 0; i < on_gpu.entries.size(); ++i)
-                    fmt::print("  {}: not measured, {}\n", on_gpu.entries[i].what, on_gpu.absent[i]);
-                const bool gpu = s.effective.backend.name == "cuda";
-                if (baseline) line(gpu ? "FP32 on the CPU" : "FP32", r.floats);
-                line("integer", r.integers);
-                if (baseline)
-                    fmt::print("  {}\n", ink(Ink::bold, fmt::format("integers{} are {:.2f} times as fast{}",
-                                                                    gpu ? " on the GPU" : "", r.speedup,
-                                                                    gpu ? " as FP32 on the CPU" : "")));
-            } else {
-                print_opponents(on_gpu, r);
-            }
-            if (!why.empty()) fmt::print("  {}\n", ink(Ink::bad, "disturbed: " + why + "; measure again"));
-            if (options.per_layer) {
-                fmt::print("\n  {:<32} {:>10} {:>10} {:>7} {:>10} {:>8}\n", "nodes", "float ms", "integer ms",
-                           "ratio", "GMAC/s", "of peak");
-                for (const auto& l : r.layers)
-                    fmt::print("  {:<32} {:>10.4f} {:>10.4f} {:>7.2f} {:>10} {:>8}\n", nodes_of(g, l),
-                               l.float_ms, l.integer_ms, l.float_ms / std::max(1e-9, l.integer_ms),
-                               l.macs ? fmt::format("{:.1f}", gmacs(l)) : "-",
-                               l.macs && peak > 0 ? fmt::format("{:.0f} %", gmacs(l) / peak * 1e11) : "-");
-                double all = 0;
-                for (const auto& l : r.layers) all += static_cast<double>(l.macs);
-                const double whole = all * 1e-6 / r.integers.median;
-                fmt::print("  the network, untimed inside: {:.1f} GMAC/s", whole);
-                if (peak > 0)
-                    fmt::print(", {:.0f} % of the {:.1f} GMAC/s measured here on registers alone",
-                               whole / peak * 1e11, peak * 1e-9);
-                fmt::print("\n");
-            }
-            return 0;
-        };
-    });
+    c->add_flag("--per-layer", b->bench.per_layer, "step by step too");
+    c->callback([=, &run] { run = [=] { return measure(*o, *b); }; });
 }
 
 }  // namespace ivit::cli

@@ -144,12 +144,7 @@ Calibration choose_calibration(const Options& o, const OpenedModel& m, const std
     } else if (m.calibration) {
         c = *m.calibration;
     } else {
-        const auto pictures = augmentations(first(), m.graph()->image_size);
-        c = calibrate(
-            *m.model, static_cast<int64_t>(pictures.size()),
-            [&](int64_t i) { return pictures[static_cast<size_t>(i)]; }, RangeMethod::mse, o.threads);
-        c.source = "the picture at hand and augmentations of it";
-        c.from_input = true;
+        c = calibrate_on_picture(*m.model, first(), o.threads);
     }
     if (!o.method.empty()) c.method = range_method(o.method);
     return c;

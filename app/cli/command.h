@@ -103,8 +103,7 @@ std::string ink(Ink how, const std::string& text);
 // A file's name for people: control characters, which would move the terminal's cursor, as '?'.
 std::string one_line(std::string name);
 
-void print_json(const Json& j);                        // the one document on standard output
-std::string evaluation_table(const Json& evaluation);  // for people: accuracy, agreement, worst pictures
+void print_json(const Json& j);  // the one document on standard output
 
 // One function per command: adds it to the program; `run` is what main() calls when it was chosen.
 using Run = std::function<int()>;

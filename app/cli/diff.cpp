@@ -54,47 +54,34 @@ void print_facts(const Json& a, const Json& b) {
             fmt::print("  {:<20} a  {}\n  {:<20} b  {}\n", key, u, "", v);
 }
 
-}  // namespace
+// What was in effect: in both, or in the run that just was.
+Json document_of(const std::vector<Difference>& differences, const std::string& kind, const Json& a,
+                 const Json& b) {
+    Json doc = {{"format", "ivit-" + kind},
+                {"version", 1},
+                {"program", program_name()},
+                {"equal", differences.empty()}};
+    const auto effective = [](const Json& r) {
+        Json e;
+        for (const char* field : {"model", "quant", "preset", "config", "backend", "machine", "calibration"})
+            e[field] = r.value(field, Json());
+        return e;
+    };
+    if (kind == "diff") {
+        doc["a"] = effective(a);
+        doc["b"] = effective(b);
+    } else {
+        doc.update(effective(b));
+    }
+    doc["differences"] = Json::array();
+    for (const auto& d : differences)
+        doc["differences"].push_back({{"where", d.where}, {"a", d.a}, {"b", d.b}});
+    return doc;
+}
 
-int print_differences(const std::vector<Difference>& differences, bool json, const std::string& kind,
-                      const Json& a, const Json& b) {
-    if (json) {
-        Json doc = {{"format", "ivit-" + kind},
-                    {"version", 1},
-                    {"program", program_name()},
-                    {"equal", differences.empty()}};
-        // What was in effect: of both, or of the run that just was.
-        const auto effective = [](const Json& r) {
-            Json e;
-            for (const char* field :
-                 {"model", "quant", "preset", "config", "backend", "machine", "calibration"})
-                e[field] = r.value(field, Json());
-            return e;
-        };
-        if (kind == "diff") {
-            doc["a"] = effective(a);
-            doc["b"] = effective(b);
-        } else {
-            doc.update(effective(b));
-        }
-        doc["differences"] = Json::array();
-        for (const auto& d : differences)
-            doc["differences"].push_back({{"where", d.where}, {"a", d.a}, {"b", d.b}});
-        print_json(doc);
-        return differences.empty() ? 0 : 1;
-    }
-    if (kind == "diff")
-        print_facts(a, b);
-    else
-        for (const auto& [key, value] : report_facts(b))
-            if (key != "Made" && key != "Machine") fmt::print("  {:<20} {}\n", key, value);
-    if (differences.empty()) {
-        fmt::print("every value is the same\n");
-        return 0;
-    }
-    // The layers first, side by side: that is what a person compares.
-    const size_t n = std::min(a["images"].size(), b["images"].size());
-    for (size_t i = 0; kind == "diff" && i < n; ++i) {
+// The layers of every picture, side by side: that is what a person compares.
+void print_layers(const Json& a, const Json& b) {
+    for (size_t i = 0; i < std::min(a["images"].size(), b["images"].size()); ++i) {
         const Json &x = a["images"][i], &y = b["images"][i];
         const std::string f = x["file"], g = y["file"];
         fmt::print("\n{}\n  a  {}: {}\n  b  {}: {}\n\n",
@@ -110,17 +97,42 @@ int print_differences(const std::vector<Difference>& differences, bool json, con
                                r.name, r.cumulative_db, q.cumulative_db, q.cumulative_db - r.cumulative_db,
                                r.isolated_db, q.isolated_db, q.isolated_db - r.isolated_db);
     }
-    fmt::print("\n{}\n", differences.size() == 1 ? "1 value differs"
-                                                 : fmt::format("{} values differ", differences.size()));
-    if (const double most = greatest_change(differences); kind == "replay" && most > 0)
-        fmt::print("numbers only, the greatest relative change is {:.1e}\n", most);
+}
+
+void print_values(const std::vector<Difference>& differences) {
     constexpr size_t shown = 40;
     for (size_t i = 0; i < std::min(shown, differences.size()); ++i)
         fmt::print("  {}: {} -> {}\n", differences[i].where, value_text(differences[i].a),
                    value_text(differences[i].b));
     if (differences.size() > shown)
         fmt::print("  ... and {} more (--json lists all)\n", differences.size() - shown);
-    return 1;
+}
+
+}  // namespace
+
+int print_differences(const std::vector<Difference>& differences, bool json, const std::string& kind,
+                      const Json& a, const Json& b) {
+    const int status = differences.empty() ? 0 : 1;
+    if (json) {
+        print_json(document_of(differences, kind, a, b));
+        return status;
+    }
+    if (kind == "diff")
+        print_facts(a, b);
+    else
+        for (const auto& [key, value] : report_facts(b))
+            if (key != "Made" && key != "Machine") fmt::print("  {:<20} {}\n", key, value);
+    if (differences.empty()) {
+        fmt::print("every value is the same\n");
+        return status;
+    }
+    if (kind == "diff") print_layers(a, b);
+    fmt::print("\n{}\n", differences.size() == 1 ? "1 value differs"
+                                                 : fmt::format("{} values differ", differences.size()));
+    if (const double most = greatest_change(differences); kind == "replay" && most > 0)
+        fmt::print("numbers only, the greatest relative change is {:.1e}\n", most);
+    print_values(differences);
+    return status;
 }
 
 void add_diff(CLI::App& program, Run& run) {

@@ -107,45 +107,71 @@ std::string recorded_picture(const Json& image, const fs::path& folder,
     return found.string();
 }
 
-// Makes `report` again from what it records: the same model file by hash, the same ranges and configuration,
-// the same pictures by hash, on the backend and with the threads of then where nothing else is asked for.
-// A picture that is missing is null.
-Json replay(const Json& report, const fs::path& folder, const Options& o,
-            const std::vector<std::string>& replacements) {
-    for (const auto& r : replacements)
+// Per picture of the report: the file to run; empty where there is none. Throws Error when there is none at
+// all.
+std::vector<std::string> recorded_pictures(const Json& report, const fs::path& folder,
+                                           const std::vector<std::string>& given) {
+    for (const auto& r : given)
         if (!fs::is_regular_file(r)) throw Error("there is no such picture", r, "check --image");
     std::vector<std::string> files;
-    for (const auto& image : report["images"]) files.push_back(recorded_picture(image, folder, replacements));
-    for (const auto& r : replacements)
+    for (const auto& image : report["images"]) files.push_back(recorded_picture(image, folder, given));
+    for (const auto& r : given)
         if (std::find(files.begin(), files.end(), r) == files.end())
             note("not used, as its SHA-256 is that of no picture of the report that was missing: {}", r);
+    if (std::all_of(files.begin(), files.end(), [](const auto& f) { return f.empty(); }))
+        throw Error("no picture of the report is where it was",
+                    report["images"][0]["file"].get<std::string>(), "name it with --image FILE");
+    return files;
+}
+
+// The backend that is asked for, or the report's where it can run here.
+std::string chosen_backend(const Json& report, const std::string& asked) {
+    if (asked != "recorded") return asked;
+    const std::string recorded = report.value("backend", std::string("auto"));
+    for (const BackendEntry& b : backends())
+        if (b.name == recorded && b.unavailable && !b.unavailable().empty()) {
+            note("the report's backend {} is not available here: {}", recorded, b.unavailable());
+            return "auto";
+        }
+    return recorded;
+}
+
+// The same model file by hash, the same ranges and configuration, on the backend and with the threads of then
+// where nothing else is asked for.
+Setup recorded_setup(const Json& report, const fs::path& folder, const Options& o) {
+    Setup s;
+    s.opened = recorded_model(report, folder, o);
+    s.quantized = quantize(s.opened.model, Calibration::from_json(report["calibration_ranges"]),
+                           QuantConfig::from_json(report["config"]));
+    int threads = o.threads;
+    if (threads == 0 && report.contains("machine")) threads = report["machine"].value("threads", 0);
+    std::string gpu_absent;
+    s.backend = make_backend(chosen_backend(report, o.backend), threads, &gpu_absent);
+    s.integers = s.backend->load(s.quantized);
+    s.floats = make_float_network(s.opened.model, threads);
+    s.effective = effective(*s.quantized, s.backend->info(), gpu_absent);
+    return s;
+}
+
+// What may explain a difference that is nobody's fault.
+void note_other_makers(const Json& then, const Json& now) {
+    if (then.value("program", "") != now["program"])
+        note("the report is by {}, this is {}", then.value("program", "another program"),
+             now["program"].get<std::string>());
+    const Json machine = then.value("machine", Json::object());
+    if (machine.value("isa", Json()) != now["machine"]["isa"])
+        note("the report was made with isa {}, this is {}: the float network's last digits may differ",
+             machine.value("isa", Json()).dump(), now["machine"]["isa"].dump());
+}
+
+// Makes `report` again from what it records. A picture that is missing is null.
+Json replay(const Json& report, const fs::path& folder, const Options& o,
+            const std::vector<std::string>& replacements) {
+    const std::vector<std::string> files = recorded_pictures(report, folder, replacements);
+    Setup s = recorded_setup(report, folder, o);
     std::vector<std::string> found;
     std::copy_if(files.begin(), files.end(), std::back_inserter(found),
                  [](const auto& f) { return !f.empty(); });
-    if (found.empty())
-        throw Error("no picture of the report is where it was",
-                    report["images"][0]["file"].get<std::string>(), "name it with --image FILE");
-    Setup s;
-    s.opened = recorded_model(report, folder, o);
-    const auto& model = s.opened.model;
-    s.quantized = quantize(model, Calibration::from_json(report["calibration_ranges"]),
-                           QuantConfig::from_json(report["config"]));
-    std::string backend = o.backend, gpu_absent;
-    if (backend == "recorded") {
-        backend = report.value("backend", std::string("auto"));
-        for (const BackendEntry& b : backends())
-            if (b.name == backend && b.unavailable && !b.unavailable().empty()) {
-                note("the report's backend {} is not available here: {}", backend, b.unavailable());
-                backend = "auto";
-                break;
-            }
-    }
-    int threads = o.threads;
-    if (threads == 0 && report.contains("machine")) threads = report["machine"].value("threads", 0);
-    s.backend = make_backend(backend, threads, &gpu_absent);
-    s.integers = s.backend->load(s.quantized);
-    s.floats = make_float_network(model, threads);
-    s.effective = effective(*s.quantized, s.backend->info(), gpu_absent);
     Pictures pictures(found, s.opened);
     const auto inputs = compare_all(s, pictures);
     ReportOptions options;
@@ -159,13 +185,7 @@ Json replay(const Json& report, const fs::path& folder, const Options& o,
         images.push_back(run ? std::move(now["images"][k++]) : Json());
     }
     now["images"] = std::move(images);
-    if (report.value("program", "") != now["program"])
-        note("the report is by {}, this is {}", report.value("program", "another program"),
-             now["program"].get<std::string>());
-    const Json then = report.value("machine", Json::object());
-    if (then.value("isa", Json()) != now["machine"]["isa"])
-        note("the report was made with isa {}, this is {}: the float network's last digits may differ",
-             then.value("isa", Json()).dump(), now["machine"]["isa"].dump());
+    note_other_makers(report, now);
     return now;
 }
 

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "app/cli/command.h"
 #include "engine/cpu_info.h"
 #include "engine/error.h"
@@ -11,6 +13,40 @@
 #include "engine/version.h"
 
 namespace ivit::cli {
+
+namespace {
+
+Json selftest_json(const std::vector<SelftestResult>& results, const std::string& golden, bool passed) {
+    Json doc = {{"format", "ivit-selftest"},
+                {"version", 1},
+                {"program", program_name()},
+                {"golden", golden},
+                {"machine", cpu_name() + ", " + to_string(best_isa())}};
+    for (const auto& r : results) {
+        Json j = {{"backend", r.backend},
+                  {"checks", r.checks},
+                  {"passed", r.skipped.empty() && r.mismatch.empty()}};
+        if (!r.skipped.empty()) j["skipped"] = r.skipped;
+        if (!r.mismatch.empty()) j["mismatch"] = r.mismatch;
+        doc["results"].push_back(j);
+    }
+    doc["passed"] = passed;
+    return doc;
+}
+
+void print_selftest(const std::vector<SelftestResult>& results, const std::string& golden) {
+    fmt::print("{}, {}; expectations: {}\n", cpu_name(), to_string(best_isa()), golden);
+    for (const auto& r : results) {
+        if (!r.skipped.empty())
+            fmt::print("  {:<10} skipped: {}\n", r.backend, r.skipped);
+        else if (!r.mismatch.empty())
+            fmt::print("  {:<10} {}  {}\n", r.backend, ink(Ink::bad, "FAILED"), r.mismatch);
+        else
+            fmt::print("  {:<10} {}  {} values\n", r.backend, ink(Ink::good, "passed"), r.checks);
+    }
+}
+
+}  // namespace
 
 void add_selftest(CLI::App& program, Run& run) {
     auto* c = program.add_subcommand("selftest", "check the arithmetic of every backend on this machine");
@@ -21,44 +57,17 @@ void add_selftest(CLI::App& program, Run& run) {
     c->add_flag("--json", *json, "one JSON document on standard output");
     c->callback([=, &run] {
         run = [=] {
-            nlohmann::json golden;
-            if (file->empty()) {
-                golden = built_in_golden();
-            } else {
-                golden = read_json(*file, "the golden file");
-            }
-            const auto results = selftest(golden);
-            bool good = true;
-            Json doc = {{"format", "ivit-selftest"},
-                        {"version", 1},
-                        {"program", program_name()},
-                        {"golden", file->empty() ? "built-in" : *file},
-                        {"machine", cpu_name() + ", " + to_string(best_isa())}};
-            for (const auto& r : results) {
-                good = good && r.mismatch.empty();
-                Json j = {{"backend", r.backend},
-                          {"checks", r.checks},
-                          {"passed", r.skipped.empty() && r.mismatch.empty()}};
-                if (!r.skipped.empty()) j["skipped"] = r.skipped;
-                if (!r.mismatch.empty()) j["mismatch"] = r.mismatch;
-                doc["results"].push_back(j);
-            }
-            doc["passed"] = good;
-            if (*json) {
-                print_json(doc);
-                return good ? 0 : 1;
-            }
-            fmt::print("{}, {}; expectations: {}\n", cpu_name(), to_string(best_isa()),
-                       file->empty() ? "built-in" : *file);
-            for (const auto& r : results) {
-                if (!r.skipped.empty())
-                    fmt::print("  {:<10} skipped: {}\n", r.backend, r.skipped);
-                else if (!r.mismatch.empty())
-                    fmt::print("  {:<10} {}  {}\n", r.backend, ink(Ink::bad, "FAILED"), r.mismatch);
-                else
-                    fmt::print("  {:<10} {}  {} values\n", r.backend, ink(Ink::good, "passed"), r.checks);
-            }
-            return good ? 0 : 1;
+            const std::string golden = file->empty() ? "built-in" : *file;
+            const nlohmann::json expected =
+                file->empty() ? built_in_golden() : nlohmann::json(read_json(*file, "the golden file"));
+            const auto results = selftest(expected);
+            const bool passed =
+                std::all_of(results.begin(), results.end(), [](const auto& r) { return r.mismatch.empty(); });
+            if (*json)
+                print_json(selftest_json(results, golden, passed));
+            else
+                print_selftest(results, golden);
+            return passed ? 0 : 1;
         };
     });
 }

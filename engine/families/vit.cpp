@@ -32,6 +32,51 @@ void check(const Dims& d, const std::string& where) {
     within("the number of tokens", d.tokens(), 16385);
 }
 
+namespace {
+
+// Appends nodes; add() and its like return the new one's index.
+struct Builder {
+    Graph& g;
+    const Dims& d;
+    int block = -1;  // of the nodes to come
+
+    int add(std::string name, Op op, std::vector<int> inputs, Shape shape) {
+        Node n;
+        n.name = std::move(name);
+        n.op = op;
+        n.inputs = std::move(inputs);
+        n.shape = std::move(shape);
+        n.block = block;
+        if (has_weights(op) || op == Op::layernorm) {
+            n.weight = n.name + ".weight";
+            n.bias = n.name + ".bias";
+        }
+        if (op == Op::pos_embed) {
+            n.weight = "pos_embed";
+            n.bias = "cls_token";
+        }
+        if (op == Op::patch_embed) n.patch = d.patch_size;
+        if (op == Op::layernorm) n.eps = d.eps;
+        if (op == Op::attn_logits || op == Op::softmax || op == Op::attn_context) n.heads = d.heads;
+        g.nodes.push_back(std::move(n));
+        return static_cast<int>(g.nodes.size()) - 1;
+    }
+
+    int add_qkv(std::string name, int input, Shape shape) {
+        const int i = add(std::move(name), Op::linear, {input}, std::move(shape));
+        g.nodes.back().groups = 3;
+        return i;
+    }
+
+    int add_to_residual(std::string name, int input, Shape shape) {
+        const int i = add(std::move(name), Op::linear, {input}, std::move(shape));
+        g.nodes.back().to_residual = true;
+        return i;
+    }
+};
+
+}  // namespace
+
 std::shared_ptr<const Graph> make_graph(const Dims& d) {
     auto graph = std::make_shared<Graph>();
     Graph& g = *graph;
@@ -44,72 +89,28 @@ std::shared_ptr<const Graph> make_graph(const Dims& d) {
     g.depth = d.depth;
     g.classes = d.classes;
     const int64_t T = g.tokens, C = d.width;
-
-    int block = -1;
-    // Appends a node and returns its index.
-    const auto add = [&](std::string name, Op op, std::vector<int> inputs, Shape shape) {
-        Node n;
-        n.name = std::move(name);
-        n.op = op;
-        n.inputs = std::move(inputs);
-        n.shape = std::move(shape);
-        n.block = block;
-        switch (op) {
-            case Op::patch_embed:
-                n.patch = d.patch_size;
-                [[fallthrough]];
-            case Op::linear:
-            case Op::layernorm:
-            case Op::head:
-                n.weight = n.name + ".weight";
-                n.bias = n.name + ".bias";
-                if (op == Op::layernorm) n.eps = d.eps;
-                break;
-            case Op::pos_embed:
-                n.weight = "pos_embed";
-                n.bias = "cls_token";
-                break;
-            case Op::attn_logits:
-            case Op::softmax:
-            case Op::attn_context:
-                n.heads = d.heads;
-                break;
-            case Op::input:
-            case Op::gelu:
-            case Op::residual_add:
-                break;
-        }
-        g.nodes.push_back(std::move(n));
-        return static_cast<int>(g.nodes.size()) - 1;
-    };
-    const auto add_to_residual = [&](std::string name, int input) {
-        const int i = add(std::move(name), Op::linear, {input}, {T, C});
-        g.nodes[static_cast<size_t>(i)].to_residual = true;
-        return i;
-    };
-
-    const int input = add("input", Op::input, {}, {3, d.image_size, d.image_size});
-    const int patches = add("patch_embed.proj", Op::patch_embed, {input}, {T - 1, C});
-    int residual = add("pos_embed", Op::pos_embed, {patches}, {T, C});
-    for (block = 0; block < d.depth; ++block) {
-        const std::string b = "blocks." + std::to_string(block) + ".";
-        const int norm1 = add(b + "norm1", Op::layernorm, {residual}, {T, C});
-        const int qkv = add(b + "attn.qkv", Op::linear, {norm1}, {T, 3 * C});
-        g.nodes[static_cast<size_t>(qkv)].groups = 3;
-        const int logits = add(b + "attn.logits", Op::attn_logits, {qkv}, {d.heads, T, T});
-        const int softmax = add(b + "attn.softmax", Op::softmax, {logits}, {d.heads, T, T});
-        const int context = add(b + "attn.context", Op::attn_context, {softmax, qkv}, {T, C});
-        const int proj = add_to_residual(b + "attn.proj", context);
-        residual = add(b + "add1", Op::residual_add, {proj, residual}, {T, C});
-        const int norm2 = add(b + "norm2", Op::layernorm, {residual}, {T, C});
-        const int fc1 = add(b + "mlp.fc1", Op::linear, {norm2}, {T, d.hidden});
-        const int act = add(b + "mlp.act", Op::gelu, {fc1}, {T, d.hidden});
-        const int fc2 = add_to_residual(b + "mlp.fc2", act);
-        residual = add(b + "add2", Op::residual_add, {fc2, residual}, {T, C});
+    Builder make{g, d};
+    const int input = make.add("input", Op::input, {}, {3, d.image_size, d.image_size});
+    const int patches = make.add("patch_embed.proj", Op::patch_embed, {input}, {T - 1, C});
+    int residual = make.add("pos_embed", Op::pos_embed, {patches}, {T, C});
+    for (make.block = 0; make.block < d.depth; ++make.block) {
+        const std::string b = "blocks." + std::to_string(make.block) + ".";
+        const int norm1 = make.add(b + "norm1", Op::layernorm, {residual}, {T, C});
+        const int qkv = make.add_qkv(b + "attn.qkv", norm1, {T, 3 * C});
+        const int logits = make.add(b + "attn.logits", Op::attn_logits, {qkv}, {d.heads, T, T});
+        const int softmax = make.add(b + "attn.softmax", Op::softmax, {logits}, {d.heads, T, T});
+        const int context = make.add(b + "attn.context", Op::attn_context, {softmax, qkv}, {T, C});
+        const int proj = make.add_to_residual(b + "attn.proj", context, {T, C});
+        residual = make.add(b + "add1", Op::residual_add, {proj, residual}, {T, C});
+        const int norm2 = make.add(b + "norm2", Op::layernorm, {residual}, {T, C});
+        const int fc1 = make.add(b + "mlp.fc1", Op::linear, {norm2}, {T, d.hidden});
+        const int act = make.add(b + "mlp.act", Op::gelu, {fc1}, {T, d.hidden});
+        const int fc2 = make.add_to_residual(b + "mlp.fc2", act, {T, C});
+        residual = make.add(b + "add2", Op::residual_add, {fc2, residual}, {T, C});
     }
-    block = -1;
-    const int norm = add("norm", Op::layernorm, {residual}, {1, C});
-    add("head", Op::head, {norm}, {1, d.classes});
+    make.block = -1;
+    const int norm = make.add("norm", Op::layernorm, {residual}, {1, C});
+    make.add("head", Op::head, {norm}, {1, d.classes});
     return graph;
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/families/vit_names.h"
 
-#include <algorithm>
-
 #include "engine/checkpoint.h"
 #include "engine/error.h"
 

@@ -154,6 +154,33 @@ std::vector<size_t> noisiest(const QuantizedModel& model, const std::vector<Repo
     return order;
 }
 
+// What `network` makes of the first `pictures` inputs, whose pixels lie one after the other, against the
+// float network: the SQNR of all logits together, in dB, and how many answers agree.
+struct Answers {
+    double sqnr_db = 0;
+    int64_t agree = 0;
+};
+Answers answers(IntegerNetwork& network, const std::vector<ReportInput>& inputs, size_t pictures,
+                const Pixels& pixels, std::stop_token stop) {
+    RunOptions options;
+    options.stop = stop;
+    const auto trace = network.run(pixels, static_cast<int>(pictures), options);
+    const size_t classes = trace->logits.size() / pictures;
+    Answers a;
+    double signal = 0, noise = 0;
+    for (size_t k = 0; k < pictures; ++k) {
+        const Trace& floats = *inputs[k].comparison.float_trace;
+        for (size_t i = 0; i < classes; ++i) {
+            const double f = floats.logits[i], e = f - trace->logits[k * classes + i];
+            signal += f * f;
+            noise += e * e;
+        }
+        a.agree += top_k(floats, 0, 1) == top_k(*trace, static_cast<int>(k), 1);
+    }
+    a.sqnr_db = noise > 0 ? std::min(sqnr_cap, 10 * std::log10(signal / noise)) : sqnr_cap;
+    return a;
+}
+
 }  // namespace
 
 Causes find_causes(Backend& backend, const std::vector<ReportInput>& inputs, std::stop_token stop,
@@ -164,33 +191,11 @@ Causes find_causes(Backend& backend, const std::vector<ReportInput>& inputs, std
     Pixels pixels;
     for (size_t k = 0; k < pictures; ++k)
         pixels.insert(pixels.end(), inputs[k].pixels.begin(), inputs[k].pixels.end());
-
-    // The logits of `network` against the float network's.
-    const auto measure = [&](IntegerNetwork& network, Change& c) {
-        RunOptions options;
-        options.stop = stop;
-        const auto trace = network.run(pixels, static_cast<int>(pictures), options);
-        const size_t classes = trace->logits.size() / pictures;
-        double signal = 0, noise = 0;
-        c.agree = 0;
-        for (size_t k = 0; k < pictures; ++k) {
-            const Trace& floats = *inputs[k].comparison.float_trace;
-            for (size_t i = 0; i < classes; ++i) {
-                const double f = floats.logits[i], e = f - trace->logits[k * classes + i];
-                signal += f * f;
-                noise += e * e;
-            }
-            c.agree += top_k(floats, 0, 1) == top_k(*trace, static_cast<int>(k), 1);
-        }
-        c.logits_sqnr_db = noise > 0 ? std::min(sqnr_cap, 10 * std::log10(signal / noise)) : sqnr_cap;
-    };
-
     const auto base = backend.load(model);
-    Change as_it_is;
-    measure(*base, as_it_is);
+    const Answers as_it_is = answers(*base, inputs, pictures, pixels, stop);
     Causes causes;
     causes.pictures = static_cast<int64_t>(pictures);
-    causes.logits_sqnr_db = as_it_is.logits_sqnr_db;
+    causes.logits_sqnr_db = as_it_is.sqnr_db;
     causes.agree = as_it_is.agree;
 
     const auto network = of_network(*model), blocks = of_blocks(*model);
@@ -204,11 +209,13 @@ Causes find_causes(Backend& backend, const std::vector<ReportInput>& inputs, std
         if (stop.stop_requested()) throw Cancelled{};
         QuantConfig config = model->config;
         config.rules.insert(config.rules.end(), t.rules.begin(), t.rules.end());
+        const auto changed = quantize(model->source, model->calibration, config, model.get());
+        const Answers then = answers(*backend.load(changed, base.get()), inputs, pictures, pixels, stop);
         Change c{t.where, t.what};
         c.rules = t.rules;
-        const auto changed = quantize(model->source, model->calibration, config, model.get());
-        measure(*backend.load(changed, base.get()), c);
-        c.gain_db = c.logits_sqnr_db - causes.logits_sqnr_db;
+        c.logits_sqnr_db = then.sqnr_db;
+        c.gain_db = then.sqnr_db - causes.logits_sqnr_db;
+        c.agree = then.agree;
         if (progress) progress(++done, total);
         return c;
     };

@@ -147,6 +147,65 @@ std::string operating_system() {
     return uname(&u) == 0 ? std::string(u.sysname) + " " + u.release + " " + u.machine : "unknown";
 }
 
+// The nodes with the most error made so far, and where their values lie.
+Json worst_of(const Comparison& c) {
+    std::vector<const NodeError*> order;
+    for (const NodeError& n : c.cumulative) order.push_back(&n);
+    std::stable_sort(order.begin(), order.end(),
+                     [](const auto* a, const auto* b) { return a->sqnr_db < b->sqnr_db; });
+    order.resize(std::min(worst_nodes, order.size()));
+    Json worst = Json::array();
+    for (const NodeError* n : order)
+        worst.push_back({{"name", c.model->graph->nodes[static_cast<size_t>(n->node)].name},
+                         {"sqnr_db", n->sqnr_db},
+                         {"histogram", histogram(c, n->node)}});
+    return worst;
+}
+
+Json image_of(const ReportInput& in, const ReportOptions& o) {
+    const int size = in.comparison.model->graph->image_size;
+    Json image = comparison_json(in.comparison, in.file, o.top);
+    image["sha256"] = in.sha256;
+    image["pixels_sha256"] = sha256(std::as_bytes(std::span(in.pixels)));
+    image["thumbnail"] = "data:image/png;base64," + base64(encode_png(in.pixels, size, size));
+    image["worst"] = worst_of(in.comparison);
+    image["attention"] = attention(in.comparison, o.head);
+    return image;
+}
+
+Json latency_of(const BenchResult& r, int batch, const Effective& e) {
+    const bool gpu = e.backend.name == "cuda";
+    Json j = {
+        {"method", std::string("end to end, pixels to logits, alternating in one process after warm-up") +
+                       (gpu ? "" : ", same threads")},
+        {"baseline", gpu ? "FP32, oneDNN, on the CPU" : "FP32, oneDNN"},
+        {"batch", batch},
+        {"float_ms", latency_json(r.floats)},
+        {"integer_ms", latency_json(r.integers)},
+        {"speedup", r.speedup},
+        {"disturbed", disturbed(r)}};
+    if (r.processor_share) j["processor_share"] = *r.processor_share;
+    for (const BenchLayer& l : r.layers)
+        j["layers"].push_back({{"name", e.graph->nodes[static_cast<size_t>(l.first)].name},
+                               {"last", e.graph->nodes[static_cast<size_t>(l.last)].name},
+                               {"float_ms", l.float_ms},
+                               {"integer_ms", l.integer_ms}});
+    return j;
+}
+
+// Throws Error unless `evaluation` is whole and of this model.
+void check_evaluation_of(const ModelInfo& model, const Json& evaluation) {
+    try {
+        check_evaluation(evaluation);
+        evaluation.at("model").at("sha256").get<std::string>();
+    } catch (const Json::exception& e) {
+        throw Error("the evaluation is damaged: " + what_is_wrong(e));
+    }
+    if (evaluation.at("model").at("sha256") != model.sha256)
+        throw Error("the evaluation is of another model: " +
+                    evaluation.at("model").value("name", std::string("unknown")));
+}
+
 }  // namespace
 
 Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, const ReportOptions& o) {
@@ -162,58 +221,10 @@ Json build_report(const Effective& e, const std::vector<ReportInput>& inputs, co
     report["calibration_ranges"] = e.calibration.to_json();
     if (o.causes) report["causes"] = *o.causes;
     report["images"] = Json::array();
-    for (const ReportInput& in : inputs) {
-        const Comparison& c = in.comparison;
-        Json image = comparison_json(c, in.file, o.top);
-        image["sha256"] = in.sha256;
-        image["pixels_sha256"] = sha256(std::as_bytes(std::span(in.pixels)));
-        const int size = e.graph->image_size;
-        image["thumbnail"] = "data:image/png;base64," + base64(encode_png(in.pixels, size, size));
-
-        std::vector<const NodeError*> order;
-        for (const NodeError& n : c.cumulative) order.push_back(&n);
-        std::stable_sort(order.begin(), order.end(),
-                         [](const auto* a, const auto* b) { return a->sqnr_db < b->sqnr_db; });
-        image["worst"] = Json::array();
-        for (size_t i = 0; i < std::min(worst_nodes, order.size()); ++i)
-            image["worst"].push_back({{"name", e.graph->nodes[static_cast<size_t>(order[i]->node)].name},
-                                      {"sqnr_db", order[i]->sqnr_db},
-                                      {"histogram", histogram(c, order[i]->node)}});
-        image["attention"] = attention(c, o.head);
-        report["images"].push_back(std::move(image));
-    }
-    if (o.latency) {
-        const bool gpu = e.backend.name == "cuda";
-        report["latency"] = {
-            {"method", std::string("end to end, pixels to logits, alternating in one process after warm-up") +
-                           (gpu ? "" : ", same threads")},
-            {"baseline", gpu ? "FP32, oneDNN, on the CPU" : "FP32, oneDNN"},
-            {"batch", o.batch},
-            {"float_ms", latency_json(o.latency->floats)},
-            {"integer_ms", latency_json(o.latency->integers)},
-            {"speedup", o.latency->speedup},
-            {"disturbed", disturbed(*o.latency)}};
-        if (o.latency->processor_share) report["latency"]["processor_share"] = *o.latency->processor_share;
-        if (!o.latency->layers.empty()) {
-            report["latency"]["layers"] = Json::array();
-            for (const BenchLayer& l : o.latency->layers)
-                report["latency"]["layers"].push_back(
-                    {{"name", e.graph->nodes[static_cast<size_t>(l.first)].name},
-                     {"last", e.graph->nodes[static_cast<size_t>(l.last)].name},
-                     {"float_ms", l.float_ms},
-                     {"integer_ms", l.integer_ms}});
-        }
-    }
+    for (const ReportInput& in : inputs) report["images"].push_back(image_of(in, o));
+    if (o.latency) report["latency"] = latency_of(*o.latency, o.batch, e);
     if (o.evaluation) {
-        try {
-            check_evaluation(*o.evaluation);
-            o.evaluation->at("model").at("sha256").get<std::string>();
-        } catch (const Json::exception& e) {
-            throw Error("the evaluation is damaged: " + what_is_wrong(e));
-        }
-        if (o.evaluation->at("model").at("sha256") != e.model.sha256)
-            throw Error("the evaluation is of another model: " +
-                        o.evaluation->at("model").value("name", std::string("unknown")));
+        check_evaluation_of(e.model, *o.evaluation);
         report["evaluation"] = *o.evaluation;
     }
     // File names need not be UTF-8, and no form may depend on it: what every rendering reads is what the JSON

@@ -32,66 +32,83 @@ std::string esc(const std::string& s) {
     return out;
 }
 
-std::string sqnr_plot(const std::vector<LayerRow>& rows) {
-    const double W = 1000, H = 240, left = 44, bottom = 22, top = 8;
-    double most = 10;
-    for (const auto& r : rows)
-        for (const double v : {r.cumulative_db, r.isolated_db})
-            if (std::isfinite(v) && v < 149) most = std::max(most, v);
-    most = std::ceil(most / 10) * 10;
-    const auto x = [&](size_t i) {
-        return left + (W - left - 8) * static_cast<double>(i) /
-                          static_cast<double>(std::max<size_t>(1, rows.size() - 1));
-    };
-    const auto y = [&](double db) {
-        return top + (H - top - bottom) * (1 - std::clamp(db, 0.0, most) / most);
-    };
-    std::string s = fmt::format(
-        "<div class='scroll plot'><svg viewBox='0 0 {} {}' role='img' aria-label='SQNR along depth'>", W, H);
-    for (double db = 0; db <= most; db += most > 60 ? 20 : 10)
+namespace {
+
+// Where the plot's values lie, in the units of its viewBox.
+struct SqnrScale {
+    static constexpr double W = 1000, H = 240, left = 44, right = 8, bottom = 22, top = 8;
+    double most;  // dB, at the top
+    size_t nodes;
+
+    explicit SqnrScale(const std::vector<LayerRow>& rows) : most(sqnr_axis_end(rows)), nodes(rows.size()) {}
+    double x(size_t i) const {
+        return left + (W - left - right) * static_cast<double>(i) /
+                          static_cast<double>(std::max<size_t>(1, nodes - 1));
+    }
+    double y(double db) const { return top + (H - top - bottom) * (1 - std::clamp(db, 0.0, most) / most); }
+};
+
+std::string axes(const SqnrScale& at, const std::vector<LayerRow>& rows) {
+    std::string s;
+    for (double db = 0; db <= at.most; db += at.most > 60 ? 20 : 10)
         s += fmt::format(
             "<line x1='{}' x2='{}' y1='{:.1f}' y2='{:.1f}' stroke='var(--line)'/><text x='{}' y='{:.1f}' "
             "text-anchor='end'>{:.0f}</text>",
-            left, W - 8, y(db), y(db), left - 6, y(db) + 3, db);
-    s += fmt::format("<text x='4' y='{}' transform='rotate(-90 10 {})' text-anchor='middle'>SQNR dB</text>",
-                     H / 2, H / 2);
+            at.left, at.W - at.right, at.y(db), at.y(db), at.left - 6, at.y(db) + 3, db);
+    s += fmt::format("<text x='4' y='{0}' transform='rotate(-90 10 {0})' text-anchor='middle'>SQNR dB</text>",
+                     at.H / 2);
     for (const auto& [place, block] : block_marks(rows))
         s += fmt::format(
             "<line x1='{0:.1f}' x2='{0:.1f}' y1='{1}' y2='{2}' stroke='var(--line)' "
             "stroke-dasharray='1 3'/><text x='{0:.1f}' y='{3}'>{4}</text>",
-            x(place), top, H - bottom, H - 8, esc(block));
-    // Dots for what each node adds by itself: the residual additions add next to nothing, and a line through
-    // them all would only go up and down.
+            at.x(place), at.top, at.H - at.bottom, at.H - 8, esc(block));
+    return s;
+}
+
+// Dots for what each node adds by itself: the residual additions add next to nothing, and a line through them
+// all would only go up and down.
+std::string isolated_dots(const SqnrScale& at, const std::vector<LayerRow>& rows) {
+    std::string s;
     for (size_t i = 0; i < rows.size(); ++i)
         if (std::isfinite(rows[i].isolated_db))
-            s += fmt::format("<circle class='i' cx='{:.1f}' cy='{:.1f}' r='2.2'/>", x(i),
-                             y(rows[i].isolated_db));
-    const auto line = [&](const char* colour, const char* dash, auto value) {
-        s += fmt::format(
-            "<polyline fill='none' stroke='var({})' stroke-width='1.6' stroke-dasharray='{}' points='",
-            colour, dash);
-        for (size_t i = 0; i < rows.size(); ++i)
-            if (std::isfinite(value(rows[i]))) s += fmt::format("{:.1f},{:.1f} ", x(i), y(value(rows[i])));
-        s += "'/>";
-    };
-    line("--int", "", [](const LayerRow& r) { return r.cumulative_db; });
+            s += fmt::format("<circle class='i' cx='{:.1f}' cy='{:.1f}' r='2.2'/>", at.x(i),
+                             at.y(rows[i].isolated_db));
+    return s;
+}
+
+// The line, and over each of its points a disc nobody sees, whose tooltip names the node.
+std::string cumulative_line(const SqnrScale& at, const std::vector<LayerRow>& rows) {
+    std::string line, discs;
     for (size_t i = 0; i < rows.size(); ++i) {
         if (!std::isfinite(rows[i].cumulative_db)) continue;
-        s += fmt::format(
+        const double x = at.x(i), y = at.y(rows[i].cumulative_db);
+        line += fmt::format("{:.1f},{:.1f} ", x, y);
+        discs += fmt::format(
             "<circle cx='{:.1f}' cy='{:.1f}' r='5' fill='transparent'><title>{}: cumulative {} dB, isolated "
             "{} dB</title></circle>",
-            x(i), y(rows[i].cumulative_db), esc(rows[i].name), decibels(rows[i].cumulative_db),
-            decibels(rows[i].isolated_db));
+            x, y, esc(rows[i].name), decibels(rows[i].cumulative_db), decibels(rows[i].isolated_db));
     }
-    if (const auto worst = worst_first(rows); !worst.empty() && std::isfinite(worst[0].cumulative_db)) {
-        const double at = x(static_cast<size_t>(worst[0].place)), high = y(worst[0].cumulative_db);
-        s += fmt::format(
-            "<circle cx='{0:.1f}' cy='{1:.1f}' r='4' fill='none' stroke='var(--int)' "
-            "stroke-width='1.6'/><text "
-            "class='worst' x='{0:.1f}' y='{2:.1f}' text-anchor='{3}'>{4}</text>",
-            at, high, std::min(high + 15, H - bottom - 3), at > W / 2 ? "end" : "start", esc(worst[0].name));
-    }
-    return s +
+    return "<polyline fill='none' stroke='var(--int)' stroke-width='1.6' points='" + line + "'/>" + discs;
+}
+
+std::string worst_mark(const SqnrScale& at, const std::vector<LayerRow>& rows) {
+    const auto worst = worst_first(rows);
+    if (worst.empty() || !std::isfinite(worst[0].cumulative_db)) return {};
+    const double x = at.x(static_cast<size_t>(worst[0].place)), y = at.y(worst[0].cumulative_db);
+    return fmt::format(
+        "<circle cx='{0:.1f}' cy='{1:.1f}' r='4' fill='none' stroke='var(--int)' stroke-width='1.6'/><text "
+        "class='worst' x='{0:.1f}' y='{2:.1f}' text-anchor='{3}'>{4}</text>",
+        x, y, std::min(y + 15, at.H - at.bottom - 3), x > at.W / 2 ? "end" : "start", esc(worst[0].name));
+}
+
+}  // namespace
+
+std::string sqnr_plot(const std::vector<LayerRow>& rows) {
+    const SqnrScale at(rows);
+    return fmt::format(
+               "<div class='scroll plot'><svg viewBox='0 0 {} {}' role='img' aria-label='SQNR along depth'>",
+               at.W, at.H) +
+           axes(at, rows) + isolated_dots(at, rows) + cumulative_line(at, rows) + worst_mark(at, rows) +
            "</svg></div><div class='dim'>Nodes in execution order; the numbers below are blocks. <span "
            "style='color:var(--int)'>&#9473; cumulative</span> (integer network against float network), "
            "<span style='color:var(--float)'>&#9679; isolated</span> (the node alone, on the float network's "
@@ -150,8 +167,7 @@ std::string map_svg(const std::string& id, const Json& a, int kind, double most)
 std::string thumbnail_svg(const std::string& id, const Json& image) {
     return fmt::format(
         "<div class='thumb'><svg viewBox='0 0 {0} {0}' role='img' aria-label='the picture as the networks "
-        "take "
-        "it'><image id='{1}' class='px' width='{0}' height='{0}' href='{2}'/></svg></div>",
+        "take it'><image id='{1}' class='px' width='{0}' height='{0}' href='{2}'/></svg></div>",
         image["attention"]["grid"].get<int>(), id, esc(image["thumbnail"]));
 }
 

@@ -206,6 +206,14 @@ std::vector<LayerRow> worst_first(std::vector<LayerRow> rows) {
     return rows;
 }
 
+double sqnr_axis_end(const std::vector<LayerRow>& rows) {
+    double most = 10;
+    for (const auto& r : rows)
+        for (const double v : {r.cumulative_db, r.isolated_db})
+            if (std::isfinite(v) && v < sqnr_cap) most = std::max(most, v);
+    return std::ceil(most / 10) * 10;
+}
+
 std::vector<std::pair<size_t, std::string>> block_marks(const std::vector<LayerRow>& rows) {
     std::vector<std::pair<size_t, std::string>> marks;
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -215,102 +223,6 @@ std::vector<std::pair<size_t, std::string>> block_marks(const std::vector<LayerR
         if (marks.empty() || marks.back().second != number) marks.emplace_back(i, number);
     }
     return marks;
-}
-
-void check_parts(const Json& report) {
-    // at() throws where operator[] on a const document may not be asked.
-    for (const char* field : {"name", "family", "source", "sha256", "dtype"})
-        report.at("model").at(field).get<std::string>();
-    report.at("model").at("parameters").get<int64_t>();
-    for (const char* field : {"depth", "width", "tokens"})
-        report.at("model").at("architecture").at(field).get<int>();
-    for (const auto& s : report.at("model").at("assumptions")) s.get<std::string>();
-    for (const char* field : {"quant", "preset", "program", "created", "training", "backend"})
-        report.at(field).get<std::string>();
-    report.at("integer_only").get<bool>();
-    for (const char* field : {"device", "isa", "cpu", "system"})
-        report.at("machine").at(field).get<std::string>();
-    for (const char* field : {"threads", "cores"}) report.at("machine").at(field).get<int>();
-    if (report["machine"].contains("gpu_absent")) report["machine"]["gpu_absent"].get<std::string>();
-    report.at("versions").at("compiler").get<std::string>();
-    report.at("versions").at("report").get<int>();
-    for (const auto& c : report.at("reproduce")) c.get<std::string>();
-    if (report.contains("latency")) {
-        const Json& l = report["latency"];
-        for (const char* network : {"integer_ms", "float_ms"}) {
-            for (const char* field : {"median", "p95"}) real(l.at(network).at(field));
-            l.at(network).at("runs").get<int>();
-        }
-        real(l.at("speedup"));
-        l.at("batch").get<int>();
-        for (const char* field : {"method", "baseline"}) l.at(field).get<std::string>();
-        if (l.contains("disturbed")) l["disturbed"].get<bool>();
-        if (l.contains("processor_share")) real(l["processor_share"]);
-    }
-    report.at("calibration").at("summary").get<std::string>();
-    if (!report.at("config").is_object()) report.at("config").at("object");
-    report.at("options").at("top").get<int>();
-    report.at("options").at("head").get<std::string>();
-    report.at("images").at(0);
-    for (const auto& image : report["images"]) {
-        for (const char* field : {"file", "sha256", "pixels_sha256"}) image.at(field).get<std::string>();
-        for (const char* kind : {"float", "integer"}) {
-            image.at("predictions").at(kind).at(0);
-            for (const auto& p : image["predictions"][kind]) {
-                p.at("label").get<std::string>();
-                p.at("index").get<int>();
-                real(p.at("probability"));
-            }
-        }
-        image.at("logits").at("agree").get<bool>();
-        for (const char* field : {"sqnr_db", "kl", "margin_float", "margin_integer"})
-            real(image["logits"].at(field));
-        for (const auto& l : image.at("layers")) {
-            for (const char* field : {"name", "op", "scope"}) l.at(field).get<std::string>();
-            l.at("bits").get<int>();
-            for (const char* field :
-                 {"sqnr_db", "cosine", "mse", "max_abs_error", "saturation", "range_used"})
-                real(l.at(field));
-        }
-    }
-    if (report.contains("causes")) {
-        report["causes"].at("pictures").get<int64_t>();
-        for (const char* list : {"network", "blocks", "nodes"})
-            for (const auto& c : report["causes"].at(list)) {
-                c.at("what").get<std::string>();
-                real(c.at("gain_db"));
-            }
-    }
-    if (report.contains("evaluation")) check_evaluation(report["evaluation"]);
-}
-
-void check_evaluation(const Json& e) {
-    e.at("images").get<int64_t>();
-    for (const char* field : {"folder", "layout"}) e.at("dataset").at(field).get<std::string>();
-    if (e.contains("note")) e["note"].get<std::string>();
-    for (const auto& s : e.at("skipped"))
-        for (const char* field : {"file", "error"}) s.at(field).get<std::string>();
-    const auto numbers = [](const Json& j, std::initializer_list<const char*> fields) {
-        for (const char* field : fields) real(j.at(field));
-    };
-    numbers(e.at("float"), {"top1", "top5", "mean_margin"});
-    for (const auto& c : e.at("configurations")) {
-        for (const char* field : {"quant", "preset"}) c.at(field).get<std::string>();
-        c.at("flips").get<int64_t>();
-        numbers(c, {"top1", "top5", "agreement", "mean_kl", "mean_margin", "logits_sqnr_db"});
-        if (c.contains("p95_kl")) real(c["p95_kl"]);
-        if (c.contains("by_margin"))
-            for (const auto& m : c["by_margin"]) numbers(m, {"from", "to", "images", "flips"});
-        for (const auto& k : c.at("classes")) {
-            k.at("label").get<std::string>();
-            numbers(k, {"images", "float_top1", "top1", "agreement"});
-        }
-        for (const auto& w : c.at("worst")) {
-            for (const char* field : {"file", "float", "integer"}) w.at(field).get<std::string>();
-            if (w.contains("label")) w["label"].get<std::string>();
-            numbers(w, {"kl", "margin_float", "margin_integer"});
-        }
-    }
 }
 
 }  // namespace ivit

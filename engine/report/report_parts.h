@@ -81,6 +81,9 @@ struct LayerRow {
 };
 std::vector<LayerRow> layer_rows(const Json& image);            // in execution order, both scopes in one row
 std::vector<LayerRow> worst_first(std::vector<LayerRow> rows);  // by cumulative SQNR
+// Where the axis of a plot of their SQNRs ends, in dB: the multiple of 10 that none of them passes, 10 at
+// least. What is exact (sqnr_cap) lies beyond it.
+double sqnr_axis_end(const std::vector<LayerRow>& rows);
 // Where each block begins: place in execution order and the block's number.
 std::vector<std::pair<size_t, std::string>> block_marks(const std::vector<LayerRow>& rows);
 

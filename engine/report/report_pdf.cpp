@@ -66,11 +66,7 @@ void table(Pages& p, TextTable t, double first) {
 void sqnr_plot(Pages& p, const std::vector<LayerRow>& rows) {
     const double height = 150, left = margin + 28, right = page_w - margin;
     p.need(height + 34);
-    double most = 10;
-    for (const auto& r : rows)
-        for (const double v : {r.cumulative_db, r.isolated_db})
-            if (std::isfinite(v) && v < 149) most = std::max(most, v);
-    most = std::ceil(most / 10) * 10;
+    const double most = sqnr_axis_end(rows);
     const auto at = [&](size_t i, double db) {
         return std::pair(left + (right - left) * static_cast<double>(i) /
                                     static_cast<double>(std::max<size_t>(1, rows.size() - 1)),

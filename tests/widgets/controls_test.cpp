@@ -7,10 +7,12 @@
 #include <QClipboard>
 #include <QComboBox>
 #include <QDialog>
+#include <QFile>
 #include <QHeaderView>
 #include <QListView>
 #include <QMenuBar>
 #include <QOpenGLWidget>
+#include <QRegularExpression>
 #include <QSlider>
 #include <QSpinBox>
 #include <QTabBar>
@@ -96,6 +98,18 @@ TEST_CASE("controls: each has a name for screen readers and a tooltip", "[contro
                              "row_sum", "rollout", "latency", "speedup"}) {
         INFO(name);
         CHECK(metrics::define(name).contains("From "));
+    }
+    // Where a definition names a section of the specification, there is one that begins so.
+    QFile file(IVIT_SOURCE_DIR "/engine/arithmetic.md");
+    REQUIRE(file.open(QIODevice::ReadOnly));
+    const QString specification = QString::fromUtf8(file.readAll());
+    const QRegularExpression reference("engine/arithmetic\\.md, (\\w+)");
+    for (const char* name : {"weight", "activation", "residual", "operator_curve", "shiftmax.t",
+                             "shiftgelu.t", "shiftgelu.pivot"}) {
+        INFO(name);
+        const auto match = reference.match(metrics::define(name));
+        REQUIRE(match.hasMatch());
+        CHECK(specification.contains("\n## " + match.captured(1)));
     }
     QAbstractItemModel* table = w.layers()->table()->model();
     for (int c = 0; c < table->columnCount(); ++c) {
@@ -230,6 +244,25 @@ TEST_CASE("controls: what has the focus keeps the keys it needs, and a click tak
     QTest::mouseClick(difference, Qt::LeftButton);
     CHECK_FALSE(difference->hasFocus());
     CHECK((difference->focusPolicy() & Qt::TabFocus) != 0);
+}
+
+TEST_CASE("controls: a preset whose sliders were moved is named so, and choosing that name changes nothing",
+          "[controls]") {
+    Opened o(1);
+    auto* preset = o.window.findChild<QComboBox*>("operator_preset");
+    REQUIRE(preset->count() == 2);
+    auto* t = o.window.findChild<QSlider*>("shiftmax_t");
+    t->setValue(t->value() - 1);
+    REQUIRE(preset->currentText() == "refined, changed");
+    const ivit::QuantConfig changed = o.window.bench().settings().config;
+    emit preset->activated(preset->currentIndex());
+    CHECK(o.window.bench().settings().config == changed);
+    // The preset itself puts them back.
+    preset->setCurrentText("refined");
+    emit preset->activated(preset->currentIndex());
+    CHECK(o.window.bench().settings().config == ivit::QuantConfig());
+    CHECK(preset->count() == 2);
+    REQUIRE(o.settled());
 }
 
 TEST_CASE("controls: tables, plots and the tree are copied as CSV", "[controls]") {

@@ -3,7 +3,6 @@
 #include "tests/widgets/fixture.h"
 
 #include <QAbstractItemModelTester>
-#include <QSignalSpy>
 #include <catch2/catch.hpp>
 
 #include "widgets/config_edit.h"

@@ -4,8 +4,6 @@
 // like now lies in the build folder as reference_NAME.png.
 #include <qcustomplot.h>
 #include <QDir>
-#include <QOpenGLWidget>
-#include <QPainter>
 
 #include "tests/widgets/opened.h"
 #include "widgets/attention_view.h"
@@ -22,8 +20,8 @@
 
 namespace {
 
-constexpr int cell =
-    16;  // pixels of the original whose mean is compared: larger than a letter, smaller than a panel
+// Pixels of the original whose mean is compared: larger than a letter, smaller than a panel.
+constexpr int cell = 16;
 
 // Means of cell x cell pixels. Font rasterisation, hinting and antialiasing differ between machines and
 // vanish here; a panel that is missing, moved, empty or in other colours does not.
@@ -55,16 +53,6 @@ Difference difference(const QImage& a, const QImage& b, QSize original) {
     d.mean /= n;
     d.strong /= n;
     return d;
-}
-
-// The window with what the GPU draws in it, which QWidget::grab() leaves out.
-QImage window_image(MainWindow& w) {
-    QImage image = w.grab().toImage();
-    if (auto* gl = qobject_cast<QOpenGLWidget*>(w.tensor()->canvas()); gl && gl->isVisible()) {
-        QPainter p(&image);
-        p.drawImage(QRect(gl->mapTo(&w, QPoint(0, 0)), gl->size()), gl->grabFramebuffer());
-    }
-    return image;
 }
 
 QString file_of(const char* name) {
@@ -128,7 +116,7 @@ TEST_CASE("reference: the window and each canvas look as they did", "[reference]
             QTest::qWait(60);
         };
         show(w.attention());
-        check_against("window_light", window_image(w));
+        check_against("window_light", w.picture());
         check_against("attention", exporting::grab(w.attention()->canvas()));
         check_against("prediction", exporting::grab(w.predictions()));
         check_against("sqnr", exporting::grab(w.layers()->plot()));
@@ -151,7 +139,7 @@ TEST_CASE("reference: the window and each canvas look as they did", "[reference]
             w.tensor()->set_what(TensorView::integer);
             Theme::instance().set_choice(Theme::Choice::dark);
             QTest::qWait(60);
-            check_against("window_dark", window_image(w));
+            check_against("window_dark", w.picture());
         } else {
             WARN("the tensor's pictures were not compared: " << GlCanvas::problem().toStdString());
         }
@@ -169,7 +157,7 @@ TEST_CASE("reference: the comparison sees what a person would", "[reference]") {
         return !difference(a, b, a.size()).acceptable();
     };
     const QImage plot = exporting::grab(w.layers()->plot()),
-                 attention = exporting::grab(w.attention()->canvas()), window = window_image(w);
+                 attention = exporting::grab(w.attention()->canvas()), window = w.picture();
     CHECK_FALSE(differs(window, window));
     // The same letters drawn by another rasteriser: everything moved by a third of a pixel.
     const QImage moved =
@@ -185,5 +173,5 @@ TEST_CASE("reference: the comparison sees what a person would", "[reference]") {
     CHECK(differs(plot, exporting::grab(w.layers()->plot())));
     w.tabs()->setCurrentWidget(w.latency());
     QTest::qWait(60);
-    CHECK(differs(window, window_image(w)));
+    CHECK(differs(window, w.picture()));
 }

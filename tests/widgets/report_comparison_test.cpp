@@ -5,7 +5,6 @@
 #include <qcustomplot.h>
 
 #include <QFile>
-#include <QMenu>
 #include <QMenuBar>
 #include <QPushButton>
 #include <QScreen>

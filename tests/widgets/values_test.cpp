@@ -163,7 +163,7 @@ TEST_CASE("tensor_slice: every node of the network can be looked into", "[values
         CHECK(s.real(r, c) == Approx(tap->integers.real(from + static_cast<int64_t>(r) * s.cols + c)));
         CHECK(s.error_by_row().size() == size_t(s.rows));
         CHECK(s.error_by_column().size() == size_t(s.cols));
-        CHECK(s.magnitude(0, 1) >= s.magnitude(0, 0.5));
+        CHECK(s.magnitude(TensorSlice::integer, 1) >= s.magnitude(TensorSlice::integer, 0.5));
     }
     CHECK(tensor_slice(&q, &f, g.find("blocks.0.attn.softmax"), 2, 0).plane == 2);
     CHECK(tensor_slice(&q, &f, g.find("blocks.0.mlp.fc1"), 0, 0).side == 4);

@@ -11,6 +11,17 @@
 
 using metrics::Id;
 
+namespace {
+
+// Words begin at the left, numbers end at the right.
+int alignment(int column) {
+    const bool text = column == NodeTableModel::name_column || column == NodeTableModel::op_column ||
+                      column == NodeTableModel::shape_column;
+    return static_cast<int>((text ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
+}
+
+}  // namespace
+
 int NodeTableModel::rowCount(const QModelIndex& parent) const {
     const ivit::Graph* g = shown_.graph();
     return parent.isValid() || !g ? 0 : static_cast<int>(g->nodes.size());
@@ -35,84 +46,78 @@ std::optional<double> NodeTableModel::value(int row, Id id, bool ghost) const {
 QVariant NodeTableModel::data(const QModelIndex& index, int role) const {
     if (!index.isValid() || index.row() >= rowCount()) return {};
     const int row = index.row(), column = index.column();
+    if (role == Qt::TextAlignmentRole) return alignment(column);
+    if (column >= first_metric_column)
+        return metric(row, metrics::all()[static_cast<size_t>(column - first_metric_column)].id, role);
     const ivit::Node& node = shown_.graph()->nodes[static_cast<size_t>(row)];
-    if (role == Qt::TextAlignmentRole) {
-        const bool text = column == name_column || column == op_column || column == shape_column;
-        return static_cast<int>((text ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
-    }
-    if (column < first_metric_column) {
-        const ivit::QuantizedModel* model = shown_.current ? shown_.current->comparison.model.get() : nullptr;
-        const ivit::NodeQuant* q = model ? &model->nodes[static_cast<size_t>(row)]->quant : nullptr;
-        const bool display = role == Qt::DisplayRole,
-                   number = role == sort_role || role == exporting::csv_role;
-        switch (column) {
-            case index_column:
-                if (display || number) return row;
-                break;
-            case name_column:
-                if (display || role == sort_role || role == Qt::ToolTipRole)
-                    return QString::fromStdString(node.name);
-                break;
-            case op_column:
-                if (display || role == sort_role) return QString(ivit::to_string(node.op));
-                break;
-            case shape_column: {
-                QStringList sides;
-                for (const int64_t n : node.shape) sides << QString::number(n);
-                if (display) return sides.join(QStringLiteral(" × "));
-                if (role == sort_role) return static_cast<qlonglong>(ivit::elements(node.shape));
-                break;
-            }
-            case bits_column: {
-                if (!q) return {};
-                if (role == sort_role) return q->out_bits;
-                if (!display && role != Qt::ToolTipRole) break;
-                const bool weights = ivit::has_weights(node.op);
-                const QString mode = q->mode == ivit::Mode::integer ? QString()
-                                     : q->mode == ivit::Mode::exact ? QStringLiteral(" exact")
-                                                                    : QStringLiteral(" float");
-                const QString text = (weights ? QStringLiteral("W%1 ").arg(q->weight_bits) : QString()) +
-                                     QStringLiteral("A%1").arg(q->out_bits) + mode;
-                if (display) return text;
-                return QStringLiteral("%1%2-bit integers out%3")
-                    .arg(weights ? QStringLiteral("%1-bit weights, ").arg(q->weight_bits) : QString())
-                    .arg(q->out_bits)
-                    .arg(mode.isEmpty() ? QString() : QStringLiteral(", operator:") + mode);
-            }
+    const bool display = role == Qt::DisplayRole;
+    switch (column) {
+        case index_column:
+            return display || role == sort_role || role == exporting::csv_role ? row : QVariant();
+        case name_column:
+            return display || role == sort_role || role == Qt::ToolTipRole ? QString::fromStdString(node.name)
+                                                                           : QVariant();
+        case op_column:
+            return display || role == sort_role ? QString(ivit::to_string(node.op)) : QVariant();
+        case shape_column: {
+            if (role == sort_role) return static_cast<qlonglong>(ivit::elements(node.shape));
+            QStringList sides;
+            for (const int64_t n : node.shape) sides << QString::number(n);
+            return display ? sides.join(QStringLiteral(" × ")) : QVariant();
         }
-        return {};
+        default:
+            return bits(row, role);
     }
-    const Id id = metrics::all()[static_cast<size_t>(column - first_metric_column)].id;
+}
+
+QVariant NodeTableModel::bits(int row, int role) const {
+    const ivit::QuantizedModel* model = shown_.current ? shown_.current->comparison.model.get() : nullptr;
+    if (!model) return {};
+    const ivit::NodeQuant& q = model->nodes[static_cast<size_t>(row)]->quant;
+    const bool weights = ivit::has_weights(shown_.graph()->nodes[static_cast<size_t>(row)].op);
+    const QString mode = q.mode == ivit::Mode::integer ? QString() : QString(ivit::to_string(q.mode));
+    switch (role) {
+        case sort_role:
+            return q.out_bits;
+        case Qt::DisplayRole:
+            return (weights ? QStringLiteral("W%1 ").arg(q.weight_bits) : QString()) +
+                   QStringLiteral("A%1").arg(q.out_bits) +
+                   (mode.isEmpty() ? mode : QStringLiteral(" ") + mode);
+        case Qt::ToolTipRole:
+            return QStringLiteral("%1%2-bit integers out%3")
+                .arg(weights ? QStringLiteral("%1-bit weights, ").arg(q.weight_bits) : QString())
+                .arg(q.out_bits)
+                .arg(mode.isEmpty() ? mode : QStringLiteral(", operator: ") + mode);
+        default:
+            return {};
+    }
+}
+
+QVariant NodeTableModel::metric(int row, Id id, int role) const {
     const std::optional<double> v = value(row, id);
+    const QString text = v ? metrics::text(id, *v) : QStringLiteral("—");
     switch (role) {
         case Qt::DisplayRole:
-            return v ? metrics::text(id, *v) : QStringLiteral("—");
+            return text;
         case sort_role:
         case exporting::csv_role:
             return v ? QVariant(*v) : QVariant();
         case Qt::ToolTipRole: {
+            const QString now = metrics::metric(id).name + QStringLiteral(": ") + text;
             const std::optional<double> before = value(row, id, true);
-            QString text = metrics::metric(id).name + QStringLiteral(": ") +
-                           (v ? metrics::text(id, *v) : QStringLiteral("—"));
-            if (v && before) {
-                text += QStringLiteral("  (%1 %2)")
-                            .arg(shown_.ghost_pinned ? QStringLiteral("pinned") : QStringLiteral("before"),
-                                 metrics::text(id, *before));
-            }
-            return text;
+            if (!v || !before) return now;
+            return now + QStringLiteral("  (%1 %2)")
+                             .arg(shown_.ghost_pinned ? QStringLiteral("pinned") : QStringLiteral("before"),
+                                  metrics::text(id, *before));
         }
-        case Qt::BackgroundRole:
-            if (id == colour_by_) {
-                if (const QColor c = colour(row); c.isValid()) return c;
-            }
-            return {};
-        case Qt::ForegroundRole:
-            if (id == colour_by_) {
-                if (const QColor c = colour(row); c.isValid()) return readable_on(c);
-            }
-            return {};
         case colour_role:
             return colour(row);
+        case Qt::BackgroundRole:
+        case Qt::ForegroundRole: {
+            const QColor c = id == colour_by_ ? colour(row) : QColor();
+            if (!c.isValid()) return {};
+            return role == Qt::BackgroundRole ? c : readable_on(c);
+        }
         default:
             return {};
     }
@@ -120,10 +125,7 @@ QVariant NodeTableModel::data(const QModelIndex& index, int role) const {
 
 QVariant NodeTableModel::headerData(int section, Qt::Orientation orientation, int role) const {
     if (orientation != Qt::Horizontal) return {};
-    if (role == Qt::TextAlignmentRole) {
-        const bool text = section == name_column || section == op_column || section == shape_column;
-        return static_cast<int>((text ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter);
-    }
+    if (role == Qt::TextAlignmentRole) return alignment(section);
     static const QString names[] = {"#", "node", "operator", "output", "bits"};
     static const QString tips[] = {"Place in execution order", "Name as timm gives it",
                                    "Operator (engine/ops.h)", "Shape of the output, without the batch",

@@ -28,7 +28,10 @@ class NodeTableModel : public QAbstractTableModel {
     QColor colour(int row) const;  // by the metric chosen; invalid where there is none
 
   private:
+    QVariant bits(int row, int role) const;
+    QVariant metric(int row, metrics::Id id, int role) const;
     void rebuild_range();
+
     Shown shown_;
     LatencySamples latency_;
     metrics::Id colour_by_ = metrics::Id::sqnr_cumulative;

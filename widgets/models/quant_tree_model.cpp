@@ -130,80 +130,25 @@ bool QuantTreeModel::applies(const QModelIndex& index) const {
 
 QVariant QuantTreeModel::data(const QModelIndex& index, int role) const {
     if (!index.isValid() || !graph_) return {};
-    const int node = node_of(index);
     const int column = index.column();
-    const ivit::QuantRule* rule = config_edit::find(config_, glob(index));
-    const bool overridden = rule && (column == weight_column       ? rule->bits.weight.has_value()
-                                     : column == activation_column ? rule->bits.activation.has_value()
-                                     : column == mode_column       ? rule->mode.has_value()
-                                                                   : true);
-    // A block's cell shows what all its nodes have in common, or "mixed".
-    const auto common = [&](const auto& value_of, const auto& counts) -> QString {
-        QString text;
-        const std::vector<int> own = {node};
-        for (const int i : node >= 0 ? own : rows_[static_cast<size_t>(index.row())].nodes) {
-            if (!counts(i)) continue;
-            const QString v = value_of(resolved_[static_cast<size_t>(i)]);
-            if (!text.isEmpty() && text != v) return QStringLiteral("mixed");
-            text = v;
-        }
-        return text;
-    };
     switch (role) {
         case Qt::DisplayRole:
-        case Qt::EditRole: {
-            if (column == name_column) {
-                if (node < 0)
-                    return QStringLiteral("blocks.%1").arg(rows_[static_cast<size_t>(index.row())].block);
-                QString name = QString::fromStdString(graph_->nodes[static_cast<size_t>(node)].name);
-                return index.internalId() ? name.section(QLatin1Char('.'), 2) : name;
-            }
-            if (!applies(index)) return QString();
-            if (column == weight_column) {
-                return common([](const ivit::NodeQuant& q) { return QString::number(q.weight_bits); },
-                              [this](int i) { return has_weights(i); });
-            }
-            if (column == activation_column) {
-                return common([](const ivit::NodeQuant& q) { return QString::number(q.out_bits); },
-                              [&](int i) {
-                                  const Op op = graph_->nodes[static_cast<size_t>(i)].op;
-                                  return has_width(i) && (node >= 0 || op != Op::softmax);
-                              });
-            }
-            return common([](const ivit::NodeQuant& q) { return mode_name(q.mode); },
-                          [](int) { return true; });
-        }
-        case choices_role: {
-            QStringList choices;
-            if (overridden) choices << QStringLiteral("inherit");
-            if (column == weight_column) {
-                for (int b = 8; b >= 2; --b) choices << QString::number(b);
-            } else if (column == activation_column) {
-                const bool softmax = node >= 0 && graph_->nodes[static_cast<size_t>(node)].op == Op::softmax;
-                const bool logits =
-                    node >= 0 && graph_->nodes[static_cast<size_t>(node)].op == Op::attn_logits;
-                for (int b = softmax || logits ? 16 : 8; b >= 4; --b) choices << QString::number(b);
-            } else if (column == mode_column) {
-                choices << QStringLiteral("integer");
-                if (node < 0 || can_be_exact(node)) choices << QStringLiteral("exact");
-                choices << QStringLiteral("float");
-            }
-            return choices;
-        }
+        case Qt::EditRole:
+            return text(index);
+        case choices_role:
+            return choices(index);
         case overridden_role:
-            return overridden;
+            return overridden(index);
         case glob_role:
             return QString::fromStdString(glob(index));
-        case Qt::FontRole:
-            if (overridden) {
-                QFont bold;
-                bold.setBold(true);
-                return bold;
-            }
-            return {};
+        case Qt::FontRole: {
+            QFont bold;
+            bold.setBold(true);
+            return overridden(index) ? bold : QVariant();
+        }
         case Qt::ForegroundRole:
-            if (overridden && column != name_column) return QBrush(Theme::instance().integer_colour());
-            return {};
+            return overridden(index) && column != name_column ? QBrush(Theme::instance().integer_colour())
+                                                              : QVariant();
         case Qt::TextAlignmentRole:
             return static_cast<int>((column == name_column ? Qt::AlignLeft : Qt::AlignHCenter) |
                                     Qt::AlignVCenter);
@@ -215,6 +160,73 @@ QVariant QuantTreeModel::data(const QModelIndex& index, int role) const {
         default:
             return {};
     }
+}
+
+// A rule of its own says what stands in this cell; in the first column: there is one at all.
+bool QuantTreeModel::overridden(const QModelIndex& index) const {
+    const ivit::QuantRule* rule = config_edit::find(config_, glob(index));
+    if (!rule) return false;
+    switch (index.column()) {
+        case weight_column:
+            return rule->bits.weight.has_value();
+        case activation_column:
+            return rule->bits.activation.has_value();
+        case mode_column:
+            return rule->mode.has_value();
+        default:
+            return true;
+    }
+}
+
+QString QuantTreeModel::text(const QModelIndex& index) const {
+    const int node = node_of(index);
+    const bool name = index.column() == name_column;
+    if (name && node >= 0) {
+        const QString full = QString::fromStdString(graph_->nodes[static_cast<size_t>(node)].name);
+        return index.internalId() ? full.section(QLatin1Char('.'), 2) : full;
+    }
+    if (name) return QStringLiteral("blocks.%1").arg(rows_[static_cast<size_t>(index.row())].block);
+    if (!applies(index)) return {};
+    const std::vector<int> nodes =
+        node >= 0 ? std::vector<int>{node} : rows_[static_cast<size_t>(index.row())].nodes;
+    // A block's cell shows what all its nodes have in common, or "mixed".
+    QString common;
+    for (const int i : nodes) {
+        const ivit::NodeQuant& q = resolved_[static_cast<size_t>(i)];
+        QString own;
+        if (index.column() == mode_column) {
+            own = mode_name(q.mode);
+        } else if (index.column() == weight_column) {
+            if (!has_weights(i)) continue;
+            own = QString::number(q.weight_bits);
+        } else {
+            // A block's activation width leaves its softmax alone (QuantConfig).
+            const bool softmax = graph_->nodes[static_cast<size_t>(i)].op == Op::softmax;
+            if (!has_width(i) || (node < 0 && softmax)) continue;
+            own = QString::number(q.out_bits);
+        }
+        if (!common.isEmpty() && common != own) return QStringLiteral("mixed");
+        common = own;
+    }
+    return common;
+}
+
+QStringList QuantTreeModel::choices(const QModelIndex& index) const {
+    const int node = node_of(index);
+    QStringList choices;
+    if (overridden(index)) choices << QStringLiteral("inherit");
+    if (index.column() == weight_column) {
+        for (int b = 8; b >= 2; --b) choices << QString::number(b);
+    } else if (index.column() == activation_column) {
+        const Op op = node >= 0 ? graph_->nodes[static_cast<size_t>(node)].op : Op::linear;
+        for (int b = op == Op::softmax || op == Op::attn_logits ? 16 : 8; b >= 4; --b)
+            choices << QString::number(b);
+    } else if (index.column() == mode_column) {
+        choices << mode_name(Mode::integer);
+        if (node < 0 || can_be_exact(node)) choices << mode_name(Mode::exact);
+        choices << mode_name(Mode::float_ops);
+    }
+    return choices;
 }
 
 bool QuantTreeModel::setData(const QModelIndex& index, const QVariant& value, int role) {

@@ -46,6 +46,9 @@ class QuantTreeModel : public QAbstractItemModel {
     bool has_width(int node) const;  // its output's width can be chosen
     bool can_be_exact(int node) const;
     bool applies(const QModelIndex& index) const;
+    bool overridden(const QModelIndex& index) const;
+    QString text(const QModelIndex& index) const;
+    QStringList choices(const QModelIndex& index) const;
 
     std::shared_ptr<const ivit::Graph> graph_;
     ivit::QuantConfig config_;

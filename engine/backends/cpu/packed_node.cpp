@@ -68,6 +68,13 @@ void pack_gelu_rows(const QuantNode& q, PackedNode* p) {
         }
 }
 
+// With the zero pivot each input has one output.
+void pack_gelu_table(const QuantNode& q, PackedNode* p) {
+    p->table = Buffer<uint8_t>(256);
+    for (int64_t x = 0; x < 256; ++x)
+        p->table[x] = static_cast<uint8_t>(q.table[static_cast<size_t>(x)] + 128);
+}
+
 void pack_constant(const std::vector<int32_t>& constant, PackedNode* p) {
     const auto count = static_cast<int64_t>(constant.size());
     const bool narrow =
@@ -186,6 +193,25 @@ ShiftmaxView PackedNode::shiftmax() const {
     return {e.data(), planes.view(), quant->quant.shift.M, quant->quant.shift.k};
 }
 
+namespace {
+
+void pack_linear(const Node& n, const QuantNode& q, const PackedNode* previous,
+                 const std::shared_ptr<Arena>& arena, PackedNode* p) {
+    const int64_t N = n.cols(), K = static_cast<int64_t>(q.weight.size()) / N;
+    if (previous && previous->panels && previous->quant->weight == q.weight)
+        p->panels = previous->panels;
+    else
+        p->panels = std::make_shared<Panels>(pack_weights(q.weight.data(), N, K, &q.weight, arena));
+    q.weight.let_go();
+    p->init = Buffer<int32_t>(rounded(N, tile_cols));
+    for (int64_t c = 0; c < N; ++c)
+        p->init[c] = without_bias_128(q.bias[static_cast<size_t>(c)], p->panels->sums[c]);
+    if (!n.to_residual)
+        p->requant = Requantizer(q.m.data(), q.s.data(), q.m.size(), N, q.out.low(), q.out.high());
+}
+
+}  // namespace
+
 std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int node,
                                             const std::shared_ptr<const PackedNode>& previous,
                                             const std::shared_ptr<Arena>& arena) {
@@ -203,20 +229,9 @@ std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int nod
     switch (n.op) {
         case Op::linear:
         case Op::patch_embed:
-        case Op::head: {
-            const int64_t K = static_cast<int64_t>(q.weight.size()) / N;
-            if (previous && previous->panels && previous->quant->weight == q.weight)
-                p->panels = previous->panels;
-            else
-                p->panels = std::make_shared<Panels>(pack_weights(q.weight.data(), N, K, &q.weight, arena));
-            q.weight.let_go();
-            p->init = Buffer<int32_t>(rounded(N, tile_cols));
-            for (int64_t c = 0; c < N; ++c)
-                p->init[c] = without_bias_128(q.bias[static_cast<size_t>(c)], p->panels->sums[c]);
-            if (!n.to_residual)
-                p->requant = Requantizer(q.m.data(), q.s.data(), q.m.size(), N, q.out.low(), q.out.high());
+        case Op::head:
+            pack_linear(n, q, previous.get(), arena, p.get());
             break;
-        }
         case Op::attn_logits:
         case Op::attn_context:
             // One ratio for every column of a tile.
@@ -234,13 +249,10 @@ std::shared_ptr<const PackedNode> pack_node(const QuantizedModel& model, int nod
             pack_softmax(q, p.get());
             break;
         case Op::gelu:
-            if (q.quant.shift.row_pivot) {
+            if (q.quant.shift.row_pivot)
                 pack_gelu_rows(q, p.get());
-            } else {
-                p->table = Buffer<uint8_t>(256);
-                for (int64_t x = 0; x < 256; ++x)
-                    p->table[x] = static_cast<uint8_t>(q.table[static_cast<size_t>(x)] + 128);
-            }
+            else
+                pack_gelu_table(q, p.get());
             break;
         case Op::pos_embed:
             pack_constant(q.constant, p.get());

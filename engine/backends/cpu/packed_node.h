@@ -76,8 +76,8 @@ struct PackedNode {
     Buffer<int32_t> init;                  // [N rounded up to 64]: bias - 128 * sums
     Requantizer requant;                   // also of residual_add, attn_logits and attn_context
 
-    Buffer<uint8_t>
-        table;  // gelu: [256], or with the row pivot [128][256] by the row's pivot; on x + 128 both ways
+    // gelu: [256], or with the row pivot [128][256] by the row's pivot; on x + 128 both ways.
+    Buffer<uint8_t> table;
     Buffer<uint64_t> e;  // softmax: by distance from the maximum, [2^logit bits], where that is at most 2^12
     struct Planes {
         Buffer<uint8_t> bytes;
