@@ -76,7 +76,7 @@ int evaluate_folder(Options o, const Choice& e) {
     EvaluateOptions options = options_of(e);
     if (!e.output.empty()) {
         std::vector<std::string> read = e.quants;
-        read.insert(read.end(), {e.labels, e.journal});
+        read.insert(read.end(), {e.labels, e.evaluate.journal.string()});
         check_output(e.output, o, read);
     }
     const OpenedModel probe = open(o);

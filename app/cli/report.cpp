@@ -85,11 +85,11 @@ std::vector<std::string> more_options(const Options& o, const Choice& r) {
 }
 
 int report(const Options& o, const Choice& r) {
-    std::vector<std::string> read = r.images;
-    read.push_back(r.evaluation);
+    std::vector<std::string> given = r.images;
+    given.push_back(r.evaluation);
     for (const auto& file : r.outputs) {
         check_report_name(file);
-        check_output(file, o, read);
+        check_output(file, o, given);
     }
     ReportOptions options;
     if (!r.evaluation.empty()) options.evaluation = read_evaluation(r.evaluation);
