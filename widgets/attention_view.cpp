@@ -52,13 +52,12 @@ QLayout* AttentionView::make_bar() {
     set_up_choices();
     auto* label = new QLabel(QStringLiteral("against"));
     label->setBuddy(against_);
-    auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
+    QHBoxLayout* const bar = new_bar();
     bar->addWidget(title_);
     bar->addStretch();
     bar->addWidget(label);
     bar->addWidget(against_);
-    bar->addSpacing(8);
+    bar->addSpacing(4);
     bar->addWidget(rollout_);
     bar->addWidget(fusion_);
     bar->addWidget(discard_);

@@ -30,8 +30,7 @@ CausesView::CausesView(Workbench& bench, QWidget* parent)
     set_up_table();
     apply_->setAccessibleName(QStringLiteral("Make the selected change"));
     apply_->setToolTip(QStringLiteral("Makes the selected change; it can be undone"));
-    auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
+    QHBoxLayout* const bar = new_bar();
     bar->addWidget(title_, 1);
     bar->addWidget(apply_);
     auto* layout = new QVBoxLayout(this);

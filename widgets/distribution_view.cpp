@@ -38,8 +38,7 @@ DistributionView::DistributionView(Selection& selection, QWidget* parent)
     logarithmic_->setToolTip(
         QStringLiteral("Count on a logarithmic axis: the few values at the limits become visible"));
     connect(logarithmic_, &QCheckBox::toggled, this, &DistributionView::touch);
-    auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
+    QHBoxLayout* const bar = new_bar();
     bar->addWidget(title_, 1);
     bar->addWidget(logarithmic_);
     auto* layout = new QVBoxLayout(this);

@@ -72,8 +72,7 @@ QLayout* LatencyView::make_bar() {
     threads_->setAccessibleName(QStringLiteral("Threads"));
     threads_->setToolTip(QStringLiteral("Kernel threads, the same number for both networks"));
     threads_->setKeyboardTracking(false);
-    auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
+    QHBoxLayout* const bar = new_bar();
     const auto labelled = [bar](const QString& text, QWidget* box) {
         auto* label = new QLabel(text);
         label->setBuddy(box);

@@ -154,8 +154,7 @@ QLayout* LayersView::make_bar() {
     auto* order = new QPushButton(QStringLiteral("In order"));
     order->setToolTip(QStringLiteral("Back to the order in which the network runs"));
     order->setAccessibleName(QStringLiteral("Execution order"));
-    auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
+    QHBoxLayout* const bar = new_bar();
     for (QWidget* w : std::initializer_list<QWidget*>{label, colour_by_, worst, order}) bar->addWidget(w);
     bar->addStretch();
     connect(colour_by_, &QComboBox::currentIndexChanged, this,

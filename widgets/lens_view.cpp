@@ -48,8 +48,7 @@ LensView::LensView(Selection& selection, QWidget* parent)
     title_->setAccessibleName(QStringLiteral("From which block on both networks agree"));
     set_up_plot();
     set_up_table();
-    auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
+    QHBoxLayout* const bar = new_bar();
     bar->addWidget(title_, 1);
     auto* splitter = new QSplitter;
     splitter->addWidget(plot_);

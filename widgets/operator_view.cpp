@@ -31,8 +31,7 @@ OperatorView::OperatorView(Selection& selection, QWidget* parent)
     title_->set_definition(metrics::define("operator_curve"));
     title_->setAccessibleName(QStringLiteral("Operator shown, and its error"));
     set_up_plot();
-    auto* bar = new QHBoxLayout;
-    bar->setContentsMargins(8, 4, 8, 4);
+    QHBoxLayout* const bar = new_bar();
     bar->addWidget(title_, 1);
     auto* layout = new QVBoxLayout(this);
     layout->setContentsMargins(0, 0, 0, 0);

@@ -102,3 +102,10 @@ void View::resizeEvent(QResizeEvent* event) {
     QWidget::resizeEvent(event);
     veil_->setGeometry(rect());
 }
+
+QHBoxLayout* View::new_bar() {
+    auto* bar = new QHBoxLayout;
+    bar->setContentsMargins(8, 4, 4, 4);
+    bar->setSpacing(4);  // else the view's own, which is 0
+    return bar;
+}

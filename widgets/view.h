@@ -31,6 +31,8 @@ class View : public QWidget {
     Selection& selection() const { return selection_; }
     const ivit::Node* node() const;  // the selected one, or nullptr
     void touch();                    // refresh now, or when next visible
+    // An empty row for what stands above a view's canvas: its title and its controls.
+    static QHBoxLayout* new_bar();
     void showEvent(QShowEvent* event) override;
     void resizeEvent(QResizeEvent* event) override;
 
