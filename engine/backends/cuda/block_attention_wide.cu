@@ -39,6 +39,7 @@ struct Args {
     BlockAttention p;
 };
 
+// C: width / 64. bytes: all_bytes.
 template <int C, bool bytes>
 __global__ void __launch_bounds__(threads, 1) block_attention_wide_kernel(const __grid_constant__ Args args) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
