@@ -33,11 +33,7 @@ CausesView::CausesView(Workbench& bench, QWidget* parent)
     QHBoxLayout* const bar = new_bar();
     bar->addWidget(title_, 1);
     bar->addWidget(apply_);
-    auto* layout = new QVBoxLayout(this);
-    layout->setContentsMargins(0, 0, 0, 0);
-    layout->setSpacing(0);
-    layout->addLayout(bar);
-    layout->addWidget(table_, 1);
+    lay_out(bar, table_);
 
     connect(&bench, &Workbench::causes_changed, this, &CausesView::touch);
     connect(&bench, &Workbench::causes_progress, this, [this](qint64 done, qint64 total) {

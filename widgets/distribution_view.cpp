@@ -41,11 +41,7 @@ DistributionView::DistributionView(Selection& selection, QWidget* parent)
     QHBoxLayout* const bar = new_bar();
     bar->addWidget(title_, 1);
     bar->addWidget(logarithmic_);
-    auto* layout = new QVBoxLayout(this);
-    layout->setContentsMargins(0, 0, 0, 0);
-    layout->setSpacing(0);
-    layout->addLayout(bar);
-    layout->addWidget(plot_, 1);
+    lay_out(bar, plot_);
 }
 
 QWidget* DistributionView::canvas() { return plot_; }

@@ -54,11 +54,7 @@ LensView::LensView(Selection& selection, QWidget* parent)
     splitter->addWidget(plot_);
     splitter->addWidget(table_);
     splitter->setSizes({380, 500});
-    auto* layout = new QVBoxLayout(this);
-    layout->setContentsMargins(0, 0, 0, 0);
-    layout->setSpacing(0);
-    layout->addLayout(bar);
-    layout->addWidget(splitter, 1);
+    lay_out(bar, splitter);
 }
 
 void LensView::set_up_plot() {

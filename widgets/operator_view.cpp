@@ -33,11 +33,7 @@ OperatorView::OperatorView(Selection& selection, QWidget* parent)
     set_up_plot();
     QHBoxLayout* const bar = new_bar();
     bar->addWidget(title_, 1);
-    auto* layout = new QVBoxLayout(this);
-    layout->setContentsMargins(0, 0, 0, 0);
-    layout->setSpacing(0);
-    layout->addLayout(bar);
-    layout->addWidget(plot_, 1);
+    lay_out(bar, plot_);
 }
 
 // The curves over the inputs' histogram; beneath, on the same inputs, their difference.

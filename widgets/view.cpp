@@ -109,3 +109,11 @@ QHBoxLayout* View::new_bar() {
     bar->setSpacing(4);  // else the view's own, which is 0
     return bar;
 }
+
+void View::lay_out(QHBoxLayout* bar, QWidget* body) {
+    auto* layout = new QVBoxLayout(this);
+    layout->setContentsMargins(0, 0, 0, 0);
+    layout->setSpacing(0);
+    layout->addLayout(bar);
+    layout->addWidget(body, 1);
+}

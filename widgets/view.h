@@ -33,6 +33,8 @@ class View : public QWidget {
     void touch();                    // refresh now, or when next visible
     // An empty row for what stands above a view's canvas: its title and its controls.
     static QHBoxLayout* new_bar();
+    // The view is such a row and, in the room that is left, `body`.
+    void lay_out(QHBoxLayout* bar, QWidget* body);
     void showEvent(QShowEvent* event) override;
     void resizeEvent(QResizeEvent* event) override;
 

@@ -7,6 +7,7 @@
 
 #include "app/cli/command.h"
 #include "app/cli/tables.h"
+#include "engine/report/report_parts.h"
 
 namespace ivit::cli {
 
@@ -16,13 +17,7 @@ std::string percent(const Json& v) { return v.is_null() ? "-" : fmt::format("{:.
 std::string small(const Json& v) { return v.is_null() ? "-" : fmt::format("{:.3g}", v.get<double>()); }
 
 std::string pictures(const Json& e) {
-    const Json& d = e["dataset"];
-    std::string s = fmt::format("\n{} pictures ({}), {} skipped", e["images"].get<int64_t>(),
-                                d["layout"].get<std::string>(), e["skipped"].size());
-    if (const int64_t n = d.value("without_label", int64_t{0})) s += fmt::format(", {} without a label", n);
-    if (const int64_t n = d.value("without_picture", int64_t{0}))
-        s += fmt::format(", {} lines of the labels file name no picture", n);
-    s += "\n";
+    std::string s = fmt::format("\n{} pictures {}\n", e["images"].get<int64_t>(), evaluation_coverage(e));
     if (e.contains("note")) s += "note: " + e["note"].get<std::string>() + "\n";
     return s;
 }

@@ -120,6 +120,7 @@ TextTable margin_table(const Json& evaluation, size_t configuration);  // how ma
 TextTable class_table(const Json& evaluation, size_t configuration);
 TextTable worst_table(const Json& evaluation, size_t configuration, size_t most);
 std::string evaluation_sentence(const Json& evaluation);  // of which pictures
+std::string evaluation_coverage(const Json& evaluation);  // "(layout), 3 skipped" and what else was missing
 
 // Walks all of the above and throws Json::exception where something is missing or of another type.
 void check_parts(const Json& report);

@@ -121,15 +121,18 @@ TextTable worst_table(const Json& e, size_t configuration, size_t most) {
     return t;
 }
 
-std::string evaluation_sentence(const Json& e) {
+std::string evaluation_coverage(const Json& e) {
     const Json& d = e["dataset"];
-    std::string s =
-        fmt::format("{} pictures of {} ({}), {} skipped", e["images"].get<int64_t>(),
-                    d["folder"].get<std::string>(), d["layout"].get<std::string>(), e["skipped"].size());
+    std::string s = fmt::format("({}), {} skipped", d["layout"].get<std::string>(), e["skipped"].size());
     if (const auto n = d.value("without_label", int64_t{0})) s += fmt::format(", {} without a label", n);
     if (const auto n = d.value("without_picture", int64_t{0}))
         s += fmt::format(", {} lines of the labels file name no picture", n);
-    s += ".";
+    return s;
+}
+
+std::string evaluation_sentence(const Json& e) {
+    std::string s = fmt::format("{} pictures of {} {}.", e["images"].get<int64_t>(),
+                                e["dataset"]["folder"].get<std::string>(), evaluation_coverage(e));
     if (e.contains("note")) s += " Note: " + e["note"].get<std::string>() + ".";
     return s;
 }
