@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "engine/backends/cuda/capture.h"
+#include "engine/backends/cuda/copy_engine.h"
 #include "engine/backends/cuda/kernels.h"
 #include "engine/backends/cuda/pack.h"
 #include "engine/backends/cuda/plan.h"
@@ -609,12 +610,13 @@ class CudaBackend : public Backend {
         IVIT_CUDA_CHECK(cudaSetDevice(0));
         IVIT_CUDA_CHECK(cudaGetDeviceProperties(&device_, 0));
         prepare_kernels(describe(device_));
+        const int arch = 10 * device_.major + device_.minor, code = compiled_for();
+        isa_ = "sm_" + std::to_string(arch) + (copy_engine_ready() ? "a" : "");
+        // A GPU may be newer than the code that runs on it.
+        if (code != arch) isa_ += " (code for sm_" + std::to_string(code) + ")";
     }
 
-    BackendInfo info() const override {
-        const int arch = 10 * device_.major + device_.minor;
-        return {"cuda", device_.name, "sm_" + std::to_string(arch) + (arch == 90 ? "a" : ""), 1};
-    }
+    BackendInfo info() const override { return {"cuda", device_.name, isa_, 1}; }
 
     std::unique_ptr<IntegerNetwork> load(std::shared_ptr<const QuantizedModel> model,
                                          IntegerNetwork* previous) override {
@@ -624,6 +626,7 @@ class CudaBackend : public Backend {
 
   private:
     cudaDeviceProp device_{};
+    std::string isa_;
 };
 
 CudaNetwork& ours(IntegerNetwork& network) {

@@ -477,6 +477,9 @@ std::string unavailable(Precision precision) {
         IVIT_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
         if (precision == Precision::tf32 && major < 8)
             return "this GPU has no TF32: compute capability 8.0 is the least";
+        if (precision == Precision::tf32 && cuda::compiled_for() < 80)
+            return "the code for this GPU has no TF32: it was compiled for sm_" +
+                   std::to_string(cuda::compiled_for());
     } catch (const Error& e) {
         return e.sentence();
     }
