@@ -10,6 +10,7 @@
 #include "engine/backends/cuda/capture.h"
 #include "engine/backends/cuda/copy_engine.h"
 #include "engine/backends/cuda/kernels.h"
+#include "engine/backends/cuda/one_node.h"
 #include "engine/backends/cuda/pack.h"
 #include "engine/backends/cuda/plan.h"
 #include "engine/backends/cuda/prepared.h"
@@ -94,17 +95,13 @@ class CudaNetwork : public IntegerNetwork {
         std::vector<Wide> wide;
         std::vector<const int32_t*> in;
         for (const IntTensor* t : inputs) {
-            wide.push_back(wide_buffer(t->data.size()));
-            IVIT_CUDA_CHECK(cudaMemcpyAsync(wide.back().data(), t->data.data(),
-                                            t->data.size() * sizeof(int32_t), cudaMemcpyHostToDevice,
-                                            stream_));
+            wide.push_back(one_node_.send(*t));
             in.push_back(wide.back().data());
         }
         IntTensor out{n.shape, std::vector<int32_t>(static_cast<size_t>(elements(n.shape))), q.out};
-        wide.push_back(wide_buffer(out.data.size()));
-        run_plain(node, in, wide.back().data());
-        fetch(wide.back().data(), out.data.data(), out.data.size());
-        for (Wide& w : wide) release(std::move(w));
+        wide.push_back(one_node_.output_of(node));
+        one_node_.run(node, in, {}, nullptr, wide.back().data());
+        one_node_.fetch(wide.back().data(), out.data.data(), out.data.size());
         return out;
     }
 
@@ -412,82 +409,22 @@ class CudaNetwork : public IntegerNetwork {
         }
     }
 
-    // ---- Plain kernels
+    // ---- Step by step
 
-    // int32 buffers of the plain kernels; kept for the next step that needs one of the size.
-    struct Wide {
-        DeviceBuffer buffer;
-        int32_t* data() const { return buffer.as<int32_t>(); }
-    };
-    Wide wide_buffer(size_t count) {
-        const size_t bytes = std::max<size_t>(4, count * sizeof(int32_t));
-        const auto found = wide_.find(bytes);
-        if (found == wide_.end()) return {DeviceBuffer(bytes)};
-        Wide wide{std::move(found->second)};
-        wide_.erase(found);
-        return wide;
-    }
-    void release(Wide&& wide) {
-        const size_t bytes = wide.buffer.bytes();
-        wide_.emplace(bytes, std::move(wide.buffer));
-    }
-
-    void fetch(const int32_t* from, int32_t* to, size_t count) const {
-        IVIT_CUDA_CHECK(cudaMemcpyAsync(to, from, count * sizeof(int32_t), cudaMemcpyDeviceToHost, stream_));
-        stream_.wait();
-    }
-
-    // Node i alone, all tensors int32 as in ops.h. The input node reads pixels_.
-    void run_plain(int i, const std::vector<const int32_t*>& in, int32_t* out) const {
-        const Node& n = node(i);
-        const QuantNode& q = quant(i);
-        const PackedNode& d = packed(i);
-        const int32_t rows = static_cast<int32_t>(n.rows()), cols = static_cast<int32_t>(n.cols());
-        const auto side = [&](int of) { return static_cast<int32_t>(node(of).shape.back()); };
-        const auto channels = [&](int of) { return static_cast<int32_t>(node(of).cols()); };
-        switch (n.op) {
-            case Op::input:
-                return plain::input(pixels_.as<const uint8_t>(), d.table, side(i), out, at_);
-            case Op::patch_embed:
-            case Op::linear:
-            case Op::head: {
-                plain::Product p;
-                p.in = in[0];
-                p.out = out;
-                p.w = d.w;
-                p.ldw = d.ldw;
-                p.rows = rows;
-                p.layout_in = d.in;
-                p.layout_out = d.out;
-                p.bias = d.bias;
-                p.m = d.m;
-                p.s = d.s;
-                p.bits = n.op == Op::head ? 32 : q.out.bits;
-                p.to_residual = n.to_residual;
-                p.patch = n.op == Op::patch_embed ? n.patch : 0;
-                if (p.patch) p.side = side(n.inputs[0]);
-                return plain::product(p, at_);
-            }
-            case Op::pos_embed:
-                return plain::pos_embed(in[0], d.constant, d.out.stride, rows, cols, q.out.bits, out, at_);
-            case Op::layernorm:
-                return plain::layernorm(in[0], rows, cols, d.m, d.B, d.s, q.out.bits, out, at_);
-            case Op::attn_logits:
-                return plain::attn_logits(in[0], rows, channels(n.inputs[0]) / 3, n.heads, q.m[0], q.s[0],
-                                          q.out.bits, out, at_);
-            case Op::softmax:
-                return plain::softmax(in[0], static_cast<int32_t>(elements(n.shape)) / cols, cols,
-                                      {q.i0, q.quant.shift}, out, at_);
-            case Op::attn_context:
-                return plain::attn_context(in[0], in[1], rows, cols, n.heads, q.m[0], q.s[0], q.out.bits, out,
-                                           at_);
-            case Op::gelu:
-                return plain::gelu(in[0], static_cast<int32_t>(elements(n.shape)) / cols, cols,
-                                   {q.i0, q.quant.shift}, q.m[0], q.s[0], q.out.bits, out, at_);
-            case Op::residual_add:
-                return plain::residual_add(in[0], in[1], rows, cols, d.m, d.s, q.mt, q.st, q.out.bits, out,
-                                           at_);
+    // What node i made of picture b of a batch, to its tap, if it has one; taps come in the nodes' order.
+    void keep(int i, const int32_t* from, int b, int batch, Trace& trace) const {
+        const size_t count = static_cast<size_t>(elements(node(i).shape));
+        auto tap =
+            std::find_if(trace.taps.begin(), trace.taps.end(), [&](const Tap& t) { return t.node == i; });
+        if (tap == trace.taps.end()) {
+            tap = trace.taps.emplace(tap);
+            tap->node = i;
+            tap->integers.grid = quant(i).out;
+            tap->integers.shape = node(i).shape;
+            tap->integers.shape.insert(tap->integers.shape.begin(), batch);
+            tap->integers.data.resize(count * static_cast<size_t>(batch));
         }
+        one_node_.fetch(from, tap->integers.data.data() + static_cast<size_t>(b) * count, count);
     }
 
     // One picture, step by step; b: its place in the batch. Fused steps run fused unless one of their inner
@@ -498,63 +435,19 @@ class CudaNetwork : public IntegerNetwork {
             return !options.taps.empty() && options.taps[static_cast<size_t>(i)];
         };
         upload(pixels, 1);
-        size_t next_tap = 0;
-        const auto keep = [&](int i, const int32_t* from) {
-            const size_t count = static_cast<size_t>(elements(node(i).shape));
-            if (b == 0) {
-                Tap tap;
-                tap.node = i;
-                tap.integers.grid = quant(i).out;
-                tap.integers.shape = node(i).shape;
-                tap.integers.shape.insert(tap.integers.shape.begin(), batch);
-                tap.integers.data.resize(count * static_cast<size_t>(batch));
-                trace.taps.push_back(std::move(tap));
-            }
-            fetch(from, trace.taps[next_tap++].integers.data.data() + static_cast<size_t>(b) * count, count);
-        };
         for (size_t k = 0; k < plan_.steps.size(); ++k) {
             if (options.stop.stop_requested()) throw Cancelled{};
             const Step& step = plan_.steps[k];
             const double start = now_ms();
             bool fused = prepared_.steps[k].fast;
             for (int i = step.first; i < step.last; ++i) fused = fused && !tapped(i);
-            void* const out = slots_[static_cast<size_t>(step.slot)].as<>();
             if (fused) {
-                enqueue_step(k, 1, pixels_.as<const uint8_t>(), out);
-                if (tapped(step.last)) {
-                    Wide wide = wide_buffer(static_cast<size_t>(elements(node(step.last).shape)));
-                    plain::widen(out, step.out.bytes, static_cast<int32_t>(step.out.rows), step.out.layout,
-                                 wide.data(), at_);
-                    keep(step.last, wide.data());
-                    release(std::move(wide));
-                }
+                enqueue_step(k, 1, pixels_.as<const uint8_t>(), slot_of(step.last));
+                if (tapped(step.last)) keep(step.last, widened(step.last).data(), b, batch, trace);
             } else {
-                std::map<int, Wide> wide;  // by node: what this step made, and its inputs from earlier ones
-                for (int i = step.first; i <= step.last; ++i) {
-                    std::vector<const int32_t*> in;
-                    for (const int from : node(i).inputs) {
-                        auto found = wide.find(from);
-                        if (found == wide.end()) {
-                            found = wide.emplace(from,
-                                                 wide_buffer(static_cast<size_t>(elements(node(from).shape))))
-                                        .first;
-                            const Form form = form_of(graph(), from);
-                            plain::widen(slot_of(from), form.bytes, static_cast<int32_t>(form.rows),
-                                         form.layout, found->second.data(), at_);
-                        }
-                        in.push_back(found->second.data());
-                    }
-                    const size_t count = static_cast<size_t>(elements(node(i).shape));
-                    const int32_t* made = wide.emplace(i, wide_buffer(count)).first->second.data();
-                    if (quant(i).quant.mode == Mode::integer)
-                        run_plain(i, in, wide.at(i).data());
-                    else
-                        run_on_host(i, in, pixels, wide.at(i).data());
-                    if (tapped(i)) keep(i, made);
-                }
-                plain::narrow(wide.at(step.last).data(), static_cast<int32_t>(step.out.rows), step.out.layout,
-                              step.out.bytes, out, at_);
-                for (auto& [i, w] : wide) release(std::move(w));
+                run_by_nodes(step, pixels, [&](int i, const int32_t* made) {
+                    if (tapped(i)) keep(i, made, b, batch, trace);
+                });
             }
             if (options.time_nodes) {
                 stream_.wait();
@@ -563,28 +456,35 @@ class CudaNetwork : public IntegerNetwork {
         }
         const Form form = plan_.steps.back().out;
         std::vector<int32_t> logits(static_cast<size_t>(form.layout.cols));
-        fetch(static_cast<const int32_t*>(slot_of(size() - 1)), logits.data(), logits.size());
+        one_node_.fetch(static_cast<const int32_t*>(slot_of(size() - 1)), logits.data(), logits.size());
         trace.integer_logits.insert(trace.integer_logits.end(), logits.begin(), logits.end());
     }
 
-    // A node that is not Mode::integer: to the host, through the shared helper, and back.
-    void run_on_host(int i, const std::vector<const int32_t*>& in, std::span<const uint8_t> pixels,
-                     int32_t* out) const {
-        std::vector<IntTensor> tensors;
-        for (size_t j = 0; j < in.size(); ++j) {
-            const int from = node(i).inputs[j];
-            IntTensor t{node(from).shape,
-                        std::vector<int32_t>(static_cast<size_t>(elements(node(from).shape))),
-                        quant(from).out};
-            fetch(in[j], t.data.data(), t.data.size());
-            tensors.push_back(std::move(t));
+    // What a step ending in node i has left of one picture, as int32.
+    Wide widened(int i) {
+        const Form form = form_of(graph(), i);
+        Wide wide = one_node_.output_of(i);
+        plain::widen(slot_of(i), form.bytes, static_cast<int32_t>(form.rows), form.layout, wide.data(), at_);
+        return wide;
+    }
+
+    // A step of one picture, node by node. made(node, int32 on the GPU) sees what each makes.
+    template <class F>
+    void run_by_nodes(const Step& step, std::span<const uint8_t> pixels, const F& made) {
+        std::map<int, Wide> wide;  // by node: what this step made, and its inputs from earlier ones
+        for (int i = step.first; i <= step.last; ++i) {
+            std::vector<const int32_t*> in;
+            for (const int from : node(i).inputs) {
+                auto found = wide.find(from);
+                if (found == wide.end()) found = wide.emplace(from, widened(from)).first;
+                in.push_back(found->second.data());
+            }
+            int32_t* const out = wide.emplace(i, one_node_.output_of(i)).first->second.data();
+            one_node_.run(i, in, pixels, pixels_.as<const uint8_t>(), out);
+            made(i, out);
         }
-        std::vector<const IntTensor*> pointers;
-        for (const IntTensor& t : tensors) pointers.push_back(&t);
-        const IntTensor result = run_non_integer(*model_, i, pointers, pixels);
-        IVIT_CUDA_CHECK(cudaMemcpyAsync(out, result.data.data(), result.data.size() * sizeof(int32_t),
-                                        cudaMemcpyHostToDevice, stream_));
-        stream_.wait();
+        plain::narrow(wide.at(step.last).data(), static_cast<int32_t>(step.out.rows), step.out.layout,
+                      step.out.bytes, slot_of(step.last), at_);
     }
 
     std::shared_ptr<const QuantizedModel> model_;
@@ -600,7 +500,7 @@ class CudaNetwork : public IntegerNetwork {
     std::vector<DeviceBuffer> slots_;
     std::optional<Tile> forced_;
     std::map<int, GraphExec> graphs_;  // by batch size
-    std::multimap<size_t, DeviceBuffer> wide_;
+    OneNode one_node_{*model_, packed_, at_};
     Event start_, end_;
 };
 
