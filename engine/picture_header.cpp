@@ -203,6 +203,9 @@ std::string_view other_format(const Reader& r) {
     if (r.has(0, "%PDF"sv)) return "a PDF";
     if (r.has(0, "8BPS"sv)) return "a Photoshop";
     if (r.has(0, "<svg"sv)) return "an SVG";
+    if (r.has(0, "\0\0\1\0"sv)) return "an ICO";
+    if (r.has(0, "\x76\x2F\x31\1"sv)) return "an OpenEXR";
+    if (r.has(0, "P5\n"sv) || r.has(0, "P6\n"sv)) return "a PNM";
     return {};
 }
 

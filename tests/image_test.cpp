@@ -335,7 +335,7 @@ TEST_CASE("what is not a picture is told apart") {
                            "ftypheic",
                            12)) == "this is a HEIC file, which is not read");
     CHECK(text("\xFF\xD8\xFF") == "this JPEG picture ends early: it is truncated");
-    CHECK(text("P6\n1 1\n255\nabc") == "this is not a picture");  // OpenCV would read it
+    CHECK(text("P6\n1 1\n255\nabc") == "this is a PNM file, which is not read");  // OpenCV would
     Bytes hollow = {0xFF, 0xD8, 0xFF, 0xD9};
     CHECK(sentence(hollow) == "this picture has no pixels");
 }

@@ -15,7 +15,6 @@ int classify(const Options& o, const std::vector<std::string>& images) {
     Setup s = prepare(o, [&] { return pictures.first(); });
     Json doc = document("classify", s.effective);
     doc["images"] = Json::array();
-    if (!o.json) fmt::print("{}", summary(s.effective));
     RunOptions options;
     options.stop = interrupted();
     for (const auto& file : images) {
@@ -29,6 +28,7 @@ int classify(const Options& o, const std::vector<std::string>& images) {
             const auto floats = s.floats->run(*pixels, 1, options);
             predictions["float"] = predictions_json(*floats, 0, o.top, s.effective.model);
         }
+        if (!o.json && doc["images"].empty()) fmt::print("{}", summary(s.effective));
         if (!o.json) fmt::print("\n{}\n{}", ink(Ink::bold, one_line(file)), predictions_table(predictions));
         doc["images"].push_back({{"file", file}, {"predictions", std::move(predictions)}});
     }
@@ -48,6 +48,7 @@ void add_classify(CLI::App& program, Run& run) {
     auto o = std::make_shared<Options>();
     auto images = std::make_shared<std::vector<std::string>>();
     add_common(*c, *o);
+    add_top(*c, *o);
     c->add_option("image", *images, "picture files")->required();
     c->callback([=, &run] { run = [=] { return classify(*o, *images); }; });
 }

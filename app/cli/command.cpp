@@ -33,9 +33,10 @@ double now() {
 void add_common(CLI::App& c, Options& o) {
     c.add_option("--model,-m", o.model,
                  "checkpoint (timm or Hugging Face names) or quantized model; the bundled one without it");
-    c.add_option("--arch", o.arch,
-                 "a named architecture with seeded random weights instead, e.g. deit_small_patch16_224");
-    c.add_option("--seed", o.seed, "of the random weights")->capture_default_str();
+    auto* arch =
+        c.add_option("--arch", o.arch,
+                     "a named architecture with seeded random weights instead, e.g. deit_small_patch16_224");
+    c.add_option("--seed", o.seed, "of the random weights")->needs(arch)->capture_default_str();
     c.add_option("--quant,-q", o.quant,
                  "W8A8, W4A8, W8A8/8 ... or a configuration as JSON file (default W8A8)");
     c.add_option("--preset", o.preset, "operators: paper or refined (default refined)")
@@ -48,10 +49,13 @@ void add_common(CLI::App& c, Options& o) {
                  "folder of pictures, or a .calibration.json, to take the ranges from");
     c.add_option("--method", o.method, "ranges: minmax, percentile or mse (default mse)")
         ->check(CLI::IsMember({"minmax", "percentile", "mse"}));
+    c.add_flag("--json", o.json, "one JSON document on standard output");
+}
+
+void add_top(CLI::App& c, Options& o) {
     c.add_option("--top", o.top, "how many predictions to show")
         ->check(CLI::Range(1, 1000000))
         ->capture_default_str();
-    c.add_flag("--json", o.json, "one JSON document on standard output");
 }
 
 void check_output(const fs::path& output, const Options& o, const std::vector<std::string>& inputs) {
@@ -85,7 +89,7 @@ std::optional<Pixels> Pictures::read(const std::string& file) {
     try {
         return load_pixels(file, *of_.graph(), of_.info());
     } catch (const Error& e) {
-        fmt::print(stderr, "ivit: {}\n", one_line(e.what()));
+        say(one_line(e.what()));
         broken_.insert(file);
         skipped_.push_back({{"file", file}, {"error", e.sentence()}});
         return std::nullopt;
@@ -127,9 +131,8 @@ Calibration calibrate_folder(const Options& o, const Model& m, const fs::path& f
     c.source += " of " + (fs::absolute(folder) / "").lexically_normal().parent_path().filename().string();
     constexpr size_t shown = 10;
     for (size_t i = 0; i < std::min(shown, left_out.size()); ++i)
-        fmt::print(stderr, "ivit: note: left out of the calibration: {}\n", why(i));
-    if (left_out.size() > shown)
-        fmt::print(stderr, "ivit: note: ... and {} more pictures\n", left_out.size() - shown);
+        say("note: left out of the calibration: " + why(i));
+    if (left_out.size() > shown) say(fmt::format("note: ... and {} more pictures", left_out.size() - shown));
     if (skipped) *skipped = std::move(left_out);
     return c;
 }
@@ -150,10 +153,20 @@ Calibration choose_calibration(const Options& o, const OpenedModel& m, const std
     return c;
 }
 
+QuantConfig choose_config(const Options& o, const OpenedModel& m) {
+    QuantConfig config;
+    if (!o.quant.empty())
+        config = QuantConfig::from_spec(o.quant);
+    else if (m.quantized)
+        config = m.quantized->config;
+    if (!o.preset.empty()) config.set_preset(o.preset);
+    return config;
+}
+
 Setup prepare(const Options& o, const std::function<Pixels()>& first) {
     Setup s;
     s.opened = open(o);
-    if (!s.opened.note.empty()) fmt::print(stderr, "ivit: note: {}\n", s.opened.note);
+    if (!s.opened.note.empty()) say("note: " + s.opened.note);
     const bool as_it_is = s.opened.quantized && o.quant.empty() && o.preset.empty() &&
                           o.calibration.empty() && o.method.empty();
     if (s.opened.quantized && !as_it_is && !s.opened.model)
@@ -168,10 +181,7 @@ Setup prepare(const Options& o, const std::function<Pixels()>& first) {
             s.quantized = with_source;
         }
     } else {
-        QuantConfig config = o.quant.empty()
-                                 ? (s.opened.quantized ? s.opened.quantized->config : QuantConfig())
-                                 : QuantConfig::from_spec(o.quant);
-        if (!o.preset.empty()) config.set_preset(o.preset);
+        const QuantConfig config = choose_config(o, s.opened);
         s.quantized = quantize(s.opened.model, choose_calibration(o, s.opened, first), config);
     }
     std::string gpu_absent;
@@ -186,7 +196,7 @@ ProgressBar::ProgressBar(std::string what, int64_t total, int64_t already)
     : what_(std::move(what)), total_(total), already_(already), start_(now()), terminal_(isatty(2) == 1) {}
 
 ProgressBar::~ProgressBar() {
-    if (terminal_ && shown_ > 0) fmt::print(stderr, "\r\033[K");
+    if (terminal_ && shown_ > 0) std::fputs("\r\033[K", stderr);
 }
 
 void ProgressBar::step(int64_t done) {
@@ -215,9 +225,10 @@ void ProgressBar::step(int64_t done) {
     }
     line += behind;
     if (static_cast<int>(line.size()) >= columns) line.resize(static_cast<size_t>(columns - 1));
-    fmt::print(stderr, "\r\033[K{}", line);
-    std::fflush(stderr);
+    std::fputs(("\r\033[K" + line).c_str(), stderr);
 }
+
+void say(const std::string& line) { std::fputs(("ivit: " + line + "\n").c_str(), stderr); }
 
 std::stop_token interrupted() { return interrupt().get_token(); }
 

@@ -18,13 +18,15 @@
 
 namespace ivit::cli {
 
-// The options every command has.
+// The options of the commands that open a model.
 struct Options {
     std::string model, arch, quant, preset, backend = "auto", calibration, method;
     int threads = 0, top = 5, seed = 1;
     bool json = false;
 };
+// All of them but --top.
 void add_common(CLI::App& command, Options& o);
+void add_top(CLI::App& command, Options& o);  // where predictions are shown
 
 // A network ready to run, integers and (where there are float weights) float.
 struct Setup {
@@ -49,6 +51,8 @@ OpenedModel open(const Options& o);
 // Ranges by the options: --calibration (a folder, or a .calibration.json), what lies beside the model, else
 // the pictures at hand with augmentations. `first` yields the first picture, for that last case.
 Calibration choose_calibration(const Options& o, const OpenedModel& m, const std::function<Pixels()>& first);
+// What --quant says, else what a quantized model has, else W8A8; on the operators of --preset.
+QuantConfig choose_config(const Options& o, const OpenedModel& m);
 Setup prepare(const Options& o, const std::function<Pixels()>& first);
 // Calibrates on a folder of pictures, with a progress bar. Those that cannot be read are left out, named on
 // standard error and in `skipped` ([{"file", "error"}]).
@@ -91,6 +95,10 @@ class ProgressBar {
     double start_, shown_ = 0;
     bool terminal_;
 };
+
+// One line on standard error, after "ivit: ". Where nobody hears it (a closed terminal, a full disk), the
+// exit status still tells.
+void say(const std::string& line);
 
 // Set by Ctrl-C.
 std::stop_token interrupted();

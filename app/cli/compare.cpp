@@ -27,13 +27,13 @@ int compare_pictures(const Options& o, const std::vector<std::string>& images) {
         throw Error("nothing to compare with: a quantized model without its float checkpoint", o.model,
                     "keep the checkpoint where it was when the model was quantized");
     Json doc = document("compare", s.effective);
-    if (!o.json) fmt::print("{}", summary(s.effective));
     Json list = Json::array();
     for (const auto& file : images) {
         const auto pixels = pictures.read(file);
         if (!pixels) continue;
         const Comparison r = ivit::compare(*s.floats, *s.integers, *pixels, nullptr, true, interrupted());
         Json entry = comparison_json(r, file, o.top);
+        if (!o.json && list.empty()) fmt::print("{}", summary(s.effective));
         if (!o.json) print_comparison(file, entry);
         list.push_back(std::move(entry));
     }
@@ -56,6 +56,7 @@ void add_compare(CLI::App& program, Run& run) {
     auto o = std::make_shared<Options>();
     auto images = std::make_shared<std::vector<std::string>>();
     add_common(*c, *o);
+    add_top(*c, *o);
     c->add_option("image", *images, "picture files")->required();
     c->callback([=, &run] { run = [=] { return compare_pictures(*o, *images); }; });
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // ivit: the engine on the command line.
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <new>
 #include <system_error>
+#include <utility>
 
 #include "app/cli/command.h"
 #include "app/lost_file.h"
@@ -14,6 +17,15 @@
 #include "engine/version.h"
 
 namespace {
+
+using namespace ivit;
+
+// A caller may have closed them; then the next file that is opened, a model or a report, would stand in for
+// one. Standard output so that writing fails, which is told; the other two so that nobody notices.
+void occupy_standard_files() {
+    for (const auto& [file, mode] : {std::pair(0, O_RDONLY), std::pair(1, O_RDONLY), std::pair(2, O_WRONLY)})
+        if (fcntl(file, F_GETFD) < 0 && open("/dev/null", mode) < 0) std::_Exit(1);
+}
 
 // What was wrong with the words given, in one sentence, and where to read on.
 int wrong_words(const CLI::App& program, const CLI::ParseError& e, int argc, char** argv) {
@@ -25,8 +37,8 @@ int wrong_words(const CLI::App& program, const CLI::ParseError& e, int argc, cha
         what = fmt::format("there is no command '{}'", argv[1]);
     else if (argc == 1)
         what = "a command is needed";
-    fmt::print(stderr, "ivit: {}\n      `{} --help` lists {}\n", what, command,
-               chosen.empty() ? "the commands" : "its options");
+    cli::say(fmt::format("{}\n      `{} --help` lists {}", what, command,
+                         chosen.empty() ? "the commands" : "its options"));
     return 2;
 }
 
@@ -41,7 +53,7 @@ void refuse_empty_words(CLI::App& program) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    using namespace ivit;
+    occupy_standard_files();
     cli::install_interrupt_handler();
     say_when_a_mapped_file_is_lost("ivit");
     std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails; our own words go to stderr
@@ -78,22 +90,21 @@ int main(int argc, char** argv) {
         }
         return code;
     } catch (const Cancelled&) {
-        fmt::print(stderr, "ivit: interrupted\n");
+        cli::say("interrupted");
         return 130;
     } catch (const Error& e) {
-        fmt::print(stderr, "ivit: {}\n", cli::one_line(e.what()));
-        if (!e.hint().empty()) fmt::print(stderr, "      {}\n", e.hint());
+        cli::say(cli::one_line(e.what()) + (e.hint().empty() ? "" : "\n      " + e.hint()));
         return 1;
     } catch (const std::system_error& e) {
         // Whoever read has read enough (`| head`); 141 is what a shell says of that.
         if (e.code() == std::errc::broken_pipe) return 141;
-        fmt::print(stderr, "ivit: {}\n", e.what());
+        cli::say(e.what());
         return 1;
     } catch (const std::bad_alloc&) {
-        fmt::print(stderr, "ivit: out of memory\n");
+        cli::say("out of memory");
         return 1;
     } catch (const std::exception& e) {
-        fmt::print(stderr, "ivit: {}\n", e.what());
+        cli::say(e.what());
         return 1;
     }
 }

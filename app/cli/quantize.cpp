@@ -14,6 +14,7 @@ void add_quantize(CLI::App& program, Run& run) {
     auto o = std::make_shared<Options>();
     auto out = std::make_shared<std::string>();
     add_common(*c, *o);
+    c->remove_option(c->get_option("--backend"));  // nothing is run
     c->add_option("--output,-o", *out, "file to write")->required();
     c->callback([=, &run] {
         run = [=] {
@@ -24,8 +25,7 @@ void add_quantize(CLI::App& program, Run& run) {
                 throw Error("no ranges are saved beside the model", {},
                             "name a folder of pictures with --calibration DIR");
             };
-            QuantConfig config = o->quant.empty() ? QuantConfig() : QuantConfig::from_spec(o->quant);
-            if (!o->preset.empty()) config.set_preset(o->preset);
+            const QuantConfig config = choose_config(*o, m);
             const auto q = quantize(m.model, choose_calibration(*o, m, no_picture), config);
             save(*q, *out);
             const double mb = 1e-6 * static_cast<double>(q->weight_bytes());

@@ -16,7 +16,7 @@ namespace {
 
 template <class... T>
 void note(fmt::format_string<T...> text, T&&... values) {
-    fmt::print(stderr, "ivit: note: {}\n", fmt::format(text, std::forward<T>(values)...));
+    say("note: " + fmt::format(text, std::forward<T>(values)...));
 }
 
 // The paths on this machine that a recorded one may stand for. A report is UTF-8: where a name is not, each

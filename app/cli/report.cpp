@@ -124,6 +124,7 @@ void add_report(CLI::App& program, Run& run) {
     auto o = std::make_shared<Options>();
     auto r = std::make_shared<Choice>();
     add_common(*c, *o);
+    add_top(*c, *o);
     c->add_option("image", r->images, "picture files")->required();
     c->add_option("--output,-o", r->outputs, "file to write, by its extension; may be given several times")
         ->required()

@@ -94,6 +94,7 @@ void add_run(CLI::App& program, Run& run) {
     auto r = std::make_shared<Choice>();
     // The model is named first here, so not as --model.
     add_common(*c, *o);
+    add_top(*c, *o);
     c->remove_option(c->get_option("--model"));
     c->add_option("model", o->model, "checkpoint or quantized model; none with --arch");
     c->add_option("image", r->image, "picture file");

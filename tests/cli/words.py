@@ -48,6 +48,33 @@ class Words(Case):
             self.refused(word, *arguments)
         self.assertEqual(os.listdir(self.dir), [])
 
+    def test_standard_files_may_be_closed(self):
+        """What cannot be said is told by the exit status, and no file that is opened takes the place of one of them."""
+        for words, redirections, code in ((["classify", "none.jpg"], "2>&-", 1), (["classify", "none.jpg"], "2>/dev/full", 1),
+                                          (["clasify"], "2>&-", 2), (["classify", self.picture], "<&- 2>&-", 0),
+                                          (["classify", self.picture], ">&-", 1), (["selftest"], ">/dev/full", 1),
+                                          (["report", self.picture, "--runs", "0", "-o", "r.json"], ">&- 2>&-", 1)):
+            with self.subTest(words=words, redirections=redirections):
+                p = subprocess.run(["sh", "-c", 'exec "$@" ' + redirections, "sh", IVIT, *words], cwd=self.dir, timeout=300,
+                                   capture_output=True)
+                self.assertEqual(p.returncode, code, p.stderr)
+                if code == 1 and "2>" not in redirections:
+                    self.assertEqual(p.stderr, b"ivit: could not write to standard output\n")
+        self.assertEqual(json.loads(read(self.at("r.json")))["format"], "ivit-report")
+
+    def test_no_option_is_without_effect(self):
+        """Those that all commands share are offered where they do something."""
+        for command, option in (("quantize", "--top"), ("quantize", "--backend"), ("bench", "--top"), ("evaluate", "--top")):
+            self.assertNotIn(option, self.ivit(command, "--help").decode())
+        self.assertEqual(self.ivit("classify", self.picture, "--seed", "3", code=2), b"")
+        self.assertIn("--seed requires --arch", self.stderr)
+
+    def test_a_quantized_model_is_quantized_again_as_it_was(self):
+        bundled = os.path.join(SOURCE, "assets", "vit_tiny_cifar10.safetensors")
+        self.ivit("quantize", "-m", bundled, "-q", "W4A8", "-o", "a.safetensors")
+        self.assertIn(b": W4A8, ", self.ivit("quantize", "-m", "a.safetensors", "-o", "b.safetensors"))
+        self.assertEqual(read(self.at("a.safetensors"), "rb"), read(self.at("b.safetensors"), "rb"))
+
     def test_output_is_looked_at_before_the_work(self):
         for arguments in (["evaluate", "nowhere", "-o"], ["quantize", "--model", "nowhere", "-o"], ["run", "nowhere", "nowhere", "--dump"],
                           ["report", "nowhere.jpg", "-o"]):
