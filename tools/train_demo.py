@@ -27,6 +27,7 @@ import os
 import random
 import time
 import zipfile
+from dataclasses import dataclass
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -312,7 +313,7 @@ def accuracy(model, pictures, labels, bfloat16: bool) -> float:
         return (logits_of(model, pictures).argmax(1) == labels).double().mean().item() * 100
 
 
-def main() -> None:
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--out", type=Path, default=Path("build/train"))
@@ -340,89 +341,104 @@ def main() -> None:
     parser.add_argument("--drop-path", type=float, default=0.1)
     parser.add_argument("--limit", type=int, default=0, help="use only so many pictures: for trying the script out")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    return parser
 
-    random.seed(args.seed)
-    np.random.seed(args.seed)
-    torch.manual_seed(args.seed)
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@dataclass
+class Pictures:
+    """Both splits, each (N x 3 x 32 x 32 bytes, labels); the training pictures lie where the training runs."""
+    train: tuple
+    test: tuple
+    device: torch.device
+
+    @property
+    def cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+
+def read_pictures(args) -> Pictures:
     # Decoding forks, so it comes before anything touches the GPU.
-    train_x, train_y = read_split(args.data / "cifar10-train.zip", args.limit, args.workers)
-    test_x, test_y = read_split(args.data / "cifar10-test.zip", args.limit, args.workers)
-    log(f"{len(train_x)} training and {len(test_x)} test pictures")
-
+    train = read_split(args.data / "cifar10-train.zip", args.limit, args.workers)
+    test = read_split(args.data / "cifar10-test.zip", args.limit, args.workers)
+    log(f"{len(train[0])} training and {len(test[0])} test pictures")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cuda = device.type == "cuda"
-    log(f"PyTorch {torch.__version__} on {torch.cuda.get_device_name() if cuda else 'CPU'}")
-    data = train_x.to(device), train_y.to(device)
+    log(f"PyTorch {torch.__version__} on {torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}")
+    return Pictures(tuple(part.to(device) for part in train), test, device)
 
-    def run(trainer: Trainer, what: str, epochs, budget, each=lambda i, steps: None, progress=lambda i, steps: ""):
-        """Trains for so many epochs, or for the seconds that budget() gives, and returns the epochs."""
-        seconds = trainer.probe()
-        steps = max(1, round(epochs * trainer.per_epoch) if epochs else int(budget() * 0.95 / seconds))
-        log(f"{what}: {trainer.batch / seconds:.0f} pictures/s, {steps} steps, {steps / trainer.per_epoch:.2f} epochs")
-        every = max(1, steps // 12)
-        last = time.perf_counter()
-        for i in range(steps):
-            trainer.schedule(i, steps)
-            trainer.step()
-            each(i, steps)
-            if (i + 1) % every == 0 or i + 1 == steps:
-                trainer.synchronize()
-                speed = ((i + 1) % every or every) * trainer.batch / (time.perf_counter() - last)
-                log(
-                    f"{what} step {i + 1} loss {trainer.loss.item():.4f} norm {trainer.norm.item():.3f} lr "
-                    f"{trainer.rate.item():.2e} {speed:.0f} pictures/s", progress(i + 1, steps))
-                last = time.perf_counter()
-        return steps / trainer.per_epoch
 
-    # A teacher that sees the same augmented pictures passes on what convolutions know about pictures from the start and a
-    # transformer would need far more of them to find out.
-    teacher, teacher_epochs, lesson = None, 0.0, ""
-    if args.teacher_epochs or (not args.epochs and args.teacher_share > 0):
-        teacher = teacher_network(args.teacher_width).to(device, memory_format=torch.channels_last)
+def train(trainer: Trainer, what: str, epochs, budget, each=lambda i, steps: None, progress=lambda i, steps: ""):
+    """Trains for so many epochs, or for the seconds that budget() gives, and returns the epochs. each(i, steps) is called
+    after every step, progress(i, steps) twelve times, for what it adds to the log."""
+    seconds = trainer.probe()
+    steps = max(1, round(epochs * trainer.per_epoch) if epochs else int(budget() * 0.95 / seconds))
+    log(f"{what}: {trainer.batch / seconds:.0f} pictures/s, {steps} steps, {steps / trainer.per_epoch:.2f} epochs")
+    every = max(1, steps // 12)
+    last = time.perf_counter()
+    for i in range(steps):
+        trainer.schedule(i, steps)
+        trainer.step()
+        each(i, steps)
+        if (i + 1) % every == 0 or i + 1 == steps:
+            trainer.synchronize()
+            speed = ((i + 1) % every or every) * trainer.batch / (time.perf_counter() - last)
+            log(
+                f"{what} step {i + 1} loss {trainer.loss.item():.4f} norm {trainer.norm.item():.3f} lr "
+                f"{trainer.rate.item():.2e} {speed:.0f} pictures/s", progress(i + 1, steps))
+            last = time.perf_counter()
+    return steps / trainer.per_epoch
 
-        def teacher_loss(x, target):
-            out = teacher(x.contiguous(memory_format=torch.channels_last))
-            return -(target * F.log_softmax(out.float(), 1)).sum(1).mean()
 
-        trainer = Trainer(teacher, teacher_loss, data, args, [{
-            "params": list(teacher.parameters()),
-            "weight_decay": 0.1
-        }], 2e-3, 0.0)
-        teacher_epochs = run(trainer, "teacher", args.teacher_epochs, lambda: args.minutes * 60 * args.teacher_share)
-        teacher.eval().requires_grad_(False)
-        top1 = accuracy(teacher, test_x, test_y, cuda)
-        log(f"teacher: {top1:.2f} % top-1 after {teacher_epochs:.2f} epochs")
-        lesson = f", taught by a nine-layer residual network of {top1:.2f} % top-1 ({teacher_epochs:.2f} epochs)"
-        del trainer
+def trained_teacher(args, pictures: Pictures):
+    """(network, what it is in words): one that sees the same augmented pictures passes on what convolutions know about
+    pictures from the start and a transformer would need far more of them to find out. (None, "") where none is asked
+    for."""
+    if not args.teacher_epochs and (args.epochs or args.teacher_share <= 0):
+        return None, ""
+    teacher = teacher_network(args.teacher_width).to(pictures.device, memory_format=torch.channels_last)
 
+    def loss_of(x, target):
+        out = teacher(x.contiguous(memory_format=torch.channels_last))
+        return -(target * F.log_softmax(out.float(), 1)).sum(1).mean()
+
+    groups = [{"params": list(teacher.parameters()), "weight_decay": 0.1}]
+    trainer = Trainer(teacher, loss_of, pictures.train, args, groups, 2e-3, 0.0)
+    epochs = train(trainer, "teacher", args.teacher_epochs, lambda: args.minutes * 60 * args.teacher_share)
+    teacher.eval().requires_grad_(False)
+    top1 = accuracy(teacher, *pictures.test, pictures.cuda)
+    log(f"teacher: {top1:.2f} % top-1 after {epochs:.2f} epochs")
+    return teacher, f", taught by a nine-layer residual network of {top1:.2f} % top-1 ({epochs:.2f} epochs)"
+
+
+def new_model(args, device: torch.device):
+    """(network, the weights of --start it begins with, by name; none without)"""
     model = VisionTransformer(32, 4, args.width, args.depth, args.heads, drop_path=args.drop_path)
     model.init_weights()
     start = {}
     if args.start:
         start = {name: tensor.float().to(device) for name, tensor in load_safetensors(args.start)[0].items()}
         model.load_state_dict(start)
-    model.to(device)
-    parameters = sum(p.numel() for p in model.parameters())
-    log(f"{parameters} parameters")
-    ema = copy.deepcopy(model).eval().requires_grad_(False)
-    averages, weights = list(ema.parameters()), list(model.parameters())
-    # Decay on every matrix and some on the gains keeps weights and activations without outliers, which is what low
-    # bit-widths want; biases, the class token and the position embedding are left alone, as usual.
+    return model.to(device), start
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list:
+    """Decay on every matrix and some on the gains keeps weights and activations without outliers, which is what low
+    bit-widths want; biases, the class token and the position embedding are left alone, as usual."""
     decayed = [p for n, p in model.named_parameters() if p.ndim >= 2 and n not in ("cls_token", "pos_embed")]
     gains = [p for n, p in model.named_parameters() if "norm" in n and n.endswith("weight")]
     chosen = {id(p) for p in decayed + gains}
-    groups = [{
-        "params": decayed,
-        "weight_decay": args.weight_decay
-    }, {
-        "params": gains,
-        "weight_decay": args.weight_decay / 10
-    }, {
-        "params": [p for p in weights if id(p) not in chosen],
-        "weight_decay": 0.0
-    }]
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": gains, "weight_decay": weight_decay / 10},
+            {"params": rest, "weight_decay": 0.0}]
+
+
+def student_loss(model: nn.Module, teacher):
+    """loss(x, target): cross-entropy; with a teacher a fifth of it, and four fifths of the divergence from him."""
 
     def loss_of(x, target):
         out = model(x).float()
@@ -439,67 +455,97 @@ def main() -> None:
                               reduction="batchmean")
         return 0.2 * loss + 0.8 * 4 * divergence
 
-    metadata = {
-        "architecture": "vit",
-        "num_heads": args.heads,
-        "patch_size": 4,
-        "image_size": 32,
-        "mean": ",".join(map(str, MEAN)),
-        "std": ",".join(map(str, STD)),
-        "crop_pct": "1.0",
-        "interpolation": "bicubic",
-        "labels": ",".join(LABELS),
-        "layer_norm_eps": "1e-06",
-        "license": "Apache-2.0"
-    }
+    return loss_of
 
-    def save(path: Path, note: str) -> None:
-        save_safetensors(path, ema.state_dict(), metadata | {"note": note})
 
-    def average(i, steps):
+def save(path: Path, model: nn.Module, heads: int, note: str) -> None:
+    """The checkpoint, with everything in its metadata that tensors cannot tell."""
+    save_safetensors(
+        path, model.state_dict(), {
+            "architecture": "vit",
+            "num_heads": heads,
+            "patch_size": 4,
+            "image_size": 32,
+            "mean": ",".join(map(str, MEAN)),
+            "std": ",".join(map(str, STD)),
+            "crop_pct": "1.0",
+            "interpolation": "bicubic",
+            "labels": ",".join(LABELS),
+            "layer_norm_eps": "1e-06",
+            "license": "Apache-2.0",
+            "note": note
+        })
+
+
+def train_student(args, pictures: Pictures, model: nn.Module, teacher):
+    """(the moving average of the weights, as a network; the epochs it took)"""
+    average = copy.deepcopy(model).eval().requires_grad_(False)
+    averages, weights = list(average.parameters()), list(model.parameters())
+
+    def each(i, steps):
         decay = min(1 - 1 / max(1, steps // 40), (i + 1) / (i + 10))
         torch._foreach_lerp_(averages, weights, 1 - decay)
 
     def progress(i, steps):
         # A run that is cut off leaves its last twelfth behind.
         if i < steps:
-            save(args.out / "checkpoint.safetensors", f"unfinished, step {i} of {steps}")
-        return f"moving average: {accuracy(ema, test_x, test_y, cuda):.2f} % top-1"
+            save(args.out / "checkpoint.safetensors", average, args.heads, f"unfinished, step {i} of {steps}")
+        return f"moving average: {accuracy(average, *pictures.test, pictures.cuda):.2f} % top-1"
 
-    begin = time.perf_counter()
-    trainer = Trainer(model, loss_of, data, args, groups, args.lr, 0.1 if teacher is None else 0.0)
+    trainer = Trainer(model, student_loss(model, teacher), pictures.train, args, decay_groups(model, args.weight_decay),
+                      args.lr, 0.1 if teacher is None else 0.0)
     # Some seconds are kept back for testing.
-    epochs = run(trainer, "ViT", args.epochs, lambda: args.minutes * 60 - (time.perf_counter() - START) - 8, average,
-                 progress)
-    trained = time.perf_counter() - begin
+    epochs = train(trainer, "ViT", args.epochs, lambda: args.minutes * 60 - (time.perf_counter() - START) - 8, each,
+                   progress)
+    return average, epochs
 
+
+def save_measured(args, pictures: Pictures, model: nn.Module, lesson: str, epochs: float) -> nn.Module:
+    """Writes the checkpoint with its accuracy in its note. The network as it was saved, in float16."""
+    # From here in float32 proper, without bfloat16.
+    float_top1 = accuracy(model, *pictures.test, False)
+    path = args.out / "vit_tiny_cifar10.safetensors"
+    save(path, model, args.heads, "unmeasured")
+    rounded = build(*load_safetensors(path)).to(pictures.device)
+    top1 = accuracy(rounded, *pictures.test, False)
+    parameters = sum(p.numel() for p in model.parameters())
+    save(
+        path, model, args.heads, f"ViT with {parameters} parameters, trained on CIFAR-10 only{lesson}; {top1:.2f} % "
+        f"top-1 on its {len(pictures.test[1])} test pictures in float32 with these float16 weights; {epochs:.2f} epochs, "
+        f"seed {args.seed}")
+    log(f"test top-1 {float_top1:.2f} % in float32, {top1:.2f} % after rounding the weights to float16")
+    return rounded
+
+
+def look_at_photos(folder: Path, model: nn.Module) -> None:
+    for crop in (1.0, 32 / 36):
+        names, pictures, labels = labelled_pictures(folder, 32, crop)
+        p = logits_of(model, pictures).softmax(1)
+        right = p.argmax(1) == labels
+        log(f"photos, crop_pct {crop:.3f}: {int(right.sum())}/{len(names)} right;",
+            ", ".join(f"{n} as {LABELS[int(q.argmax())]} ({q.max():.2f})" for n, q, r in zip(names, p, right) if not r))
+
+
+def main() -> None:
+    args = argument_parser().parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    seed_everything(args.seed)
+    pictures = read_pictures(args)
+    teacher, lesson = trained_teacher(args, pictures)
+    model, start = new_model(args, pictures.device)
+    log(f"{sum(p.numel() for p in model.parameters())} parameters")
+    begin = time.perf_counter()
+    average, epochs = train_student(args, pictures, model, teacher)
+    log(f"trained {time.perf_counter() - begin:.1f} s, {epochs:.2f} epochs")
     # What was learnt twice from one start lies in one basin: the average is better than either end, on pictures like the
     # training pictures and on others (robust fine-tuning, arXiv 2109.01903).
     if start and args.keep > 0:
-        for name, tensor in ema.state_dict().items():
+        for name, tensor in average.state_dict().items():
             tensor.lerp_(start[name], args.keep)
-
-    # From here in float32 proper, without bfloat16.
-    float_top1 = accuracy(ema, test_x, test_y, False)
-    path = args.out / "vit_tiny_cifar10.safetensors"
-    save(path, "unmeasured")
-    rounded = build(*load_safetensors(path)).to(device)
-    top1 = accuracy(rounded, test_x, test_y, False)
-    save(
-        path, f"ViT with {parameters} parameters, trained on CIFAR-10 only{lesson}; {top1:.2f} % top-1 on its "
-        f"{len(test_y)} test pictures in float32 with these float16 weights; {epochs:.2f} epochs, seed {args.seed}")
-    log(f"trained {trained:.1f} s, {epochs:.2f} epochs; test top-1 {float_top1:.2f} % in float32, "
-        f"{top1:.2f} % after rounding the weights to float16")
+    rounded = save_measured(args, pictures, average, lesson, epochs)
     if (args.data / "photos").is_dir():
-        for crop in (1.0, 32 / 36):
-            names, pictures, labels = labelled_pictures(args.data / "photos", 32, crop)
-            p = logits_of(rounded, pictures).softmax(1)
-            right = p.argmax(1) == labels
-            log(
-                f"photos, crop_pct {crop:.3f}: {int(right.sum())}/{len(names)} right;",
-                ", ".join(f"{n} as {LABELS[int(q.argmax())]} ({q.max():.2f})" for n, q, r in zip(names, p, right)
-                          if not r))
-    if cuda:
+        look_at_photos(args.data / "photos", rounded)
+    if pictures.cuda:
         log(f"peak GPU memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
 
 
