@@ -17,7 +17,8 @@ std::string percent(const Json& v) { return v.is_null() ? "-" : fmt::format("{:.
 std::string small(const Json& v) { return v.is_null() ? "-" : fmt::format("{:.3g}", v.get<double>()); }
 
 std::string pictures(const Json& e) {
-    std::string s = fmt::format("\n{} pictures {}\n", e["images"].get<int64_t>(), evaluation_coverage(e));
+    const auto n = e["images"].get<int64_t>();
+    std::string s = fmt::format("\n{} picture{} {}\n", n, n == 1 ? "" : "s", evaluation_coverage(e));
     if (e.contains("note")) s += "note: " + e["note"].get<std::string>() + "\n";
     return s;
 }

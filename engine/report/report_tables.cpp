@@ -126,12 +126,14 @@ std::string evaluation_coverage(const Json& e) {
     std::string s = fmt::format("({}), {} skipped", d["layout"].get<std::string>(), e["skipped"].size());
     if (const auto n = d.value("without_label", int64_t{0})) s += fmt::format(", {} without a label", n);
     if (const auto n = d.value("without_picture", int64_t{0}))
-        s += fmt::format(", {} lines of the labels file name no picture", n);
+        s += fmt::format(", {} of the labels file name{} no picture",
+                         n == 1 ? "1 line" : fmt::format("{} lines", n), n == 1 ? "s" : "");
     return s;
 }
 
 std::string evaluation_sentence(const Json& e) {
-    std::string s = fmt::format("{} pictures of {} {}.", e["images"].get<int64_t>(),
+    const auto n = e["images"].get<int64_t>();
+    std::string s = fmt::format("{} picture{} of {} {}.", n, n == 1 ? "" : "s",
                                 e["dataset"]["folder"].get<std::string>(), evaluation_coverage(e));
     if (e.contains("note")) s += " Note: " + e["note"].get<std::string>() + ".";
     return s;

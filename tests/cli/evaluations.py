@@ -34,7 +34,7 @@ class Evaluate(Case):
         self.ivit("report", os.path.join(SAMPLES, "cat_1.jpg"), "--runs", "0", "--evaluation", "e.json", "-o", "r.md")
         report = read(self.at("r.md")).replace("\\", "")
         for text in (table, report):
-            self.assertIn("0 skipped, 7 without a label, 1 lines of the labels file name no picture", text)
+            self.assertIn("0 skipped, 7 without a label, 1 line of the labels file names no picture", text)
         self.assertIn("Top-1 66.67 % instead of 66.67 %", report)
         self.assertIn("+0.00 points over 3 pictures with a label; the same top-1 for 100.0 % of all 10.", report)
 

@@ -173,7 +173,7 @@ void Product::enqueue(const Operands& o, void* workspace, cudaStream_t stream) c
     IVIT_LT_CHECK(run(o, algorithm_, workspace, stream));
 }
 
-void Product::tune(const Operands& o, void* workspace, cudaStream_t stream) {
+std::vector<Algorithm> Product::proposals(const Operands& o) const {
     const Library& l = library();
     constexpr int most = 16;
     Heuristic found[most] = {};
@@ -194,10 +194,19 @@ void Product::tune(const Operands& o, void* workspace, cudaStream_t stream) {
         status = l.heuristic(lt_.handle(), operation_, w_, x_, y_, y_, preference, most, found, &count);
     l.preference_destroy(preference);
     if (status != success) fail(status, "cublasLtMatmulAlgoGetHeuristic", __LINE__);
+    std::vector<Algorithm> algorithms;
+    for (int i = 0; i < count; ++i)
+        if (found[i].status == success) algorithms.push_back(found[i].algorithm);
+    return algorithms;
+}
 
-    // The first run loads the kernel and says how long it takes. Short ones are repeated in a graph, as the
-    // network runs them: a loop of calls would measure the calls.
+double Product::median_ms(const Operands& o, const Algorithm& algorithm, double best, void* workspace,
+                          cudaStream_t stream) const {
     Event begin, end;
+    int failed = success;
+    const auto once = [&] {
+        if (failed == success) failed = run(o, algorithm, workspace, stream);
+    };
     const auto timed = [&](const auto& work) {
         begin.record(stream);
         work();
@@ -205,32 +214,34 @@ void Product::tune(const Operands& o, void* workspace, cudaStream_t stream) {
         IVIT_CUDA_CHECK(cudaStreamSynchronize(stream));
         return end.since(begin);
     };
+    // The first run loads the kernel, the second says how long it takes.
+    once();
+    if (failed != success) return 0;
+    const double rough = timed(once);
+    if (failed != success || (best > 0 && rough > 3 * best && rough > 0.1)) return 0;
+    // Short ones are repeated in a graph, as the network runs them: a loop of calls would measure the calls.
+    constexpr int rounds = 5;
+    const int repeats = rough > 0.5 ? 1 : 20;
+    std::vector<double> ms;
+    if (repeats == 1) {
+        for (int r = 0; r < rounds; ++r) ms.push_back(timed(once));
+    } else {
+        const auto graph = cuda::capture(stream, [&] {
+            for (int r = 0; r < repeats; ++r) once();
+        });
+        graph.launch(stream);
+        for (int r = 0; r < rounds; ++r) ms.push_back(timed([&] { graph.launch(stream); }) / repeats);
+    }
+    std::nth_element(ms.begin(), ms.begin() + rounds / 2, ms.end());
+    return failed == success ? ms[rounds / 2] : 0;
+}
+
+void Product::tune(const Operands& o, void* workspace, cudaStream_t stream) {
     double best = 0;
-    for (int i = 0; i < count; ++i) {
-        const Algorithm& algorithm = found[i].algorithm;
-        int failed = found[i].status;
-        const auto once = [&] {
-            if (failed == success) failed = run(o, algorithm, workspace, stream);
-        };
-        once();
-        if (failed != success) continue;
-        const double rough = timed(once);
-        if (failed != success || (best > 0 && rough > 3 * best && rough > 0.1)) continue;
-        constexpr int rounds = 5;
-        const int repeats = rough > 0.5 ? 1 : 20;
-        std::vector<double> ms;
-        if (repeats == 1) {
-            for (int r = 0; r < rounds; ++r) ms.push_back(timed(once));
-        } else {
-            const auto graph = cuda::capture(stream, [&] {
-                for (int r = 0; r < repeats; ++r) once();
-            });
-            graph.launch(stream);
-            for (int r = 0; r < rounds; ++r) ms.push_back(timed([&] { graph.launch(stream); }) / repeats);
-        }
-        std::nth_element(ms.begin(), ms.begin() + rounds / 2, ms.end());
-        if (failed == success && (best == 0 || ms[rounds / 2] < best)) {
-            best = ms[rounds / 2];
+    for (const Algorithm& algorithm : proposals(o)) {
+        const double ms = median_ms(o, algorithm, best, workspace, stream);
+        if (ms > 0 && (best == 0 || ms < best)) {
+            best = ms;
             algorithm_ = algorithm;
         }
     }

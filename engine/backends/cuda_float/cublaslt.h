@@ -65,6 +65,10 @@ class Product {
 
   private:
     int run(const Operands& o, const Algorithm& algorithm, void* workspace, cudaStream_t stream) const;
+    std::vector<Algorithm> proposals(const Operands& o) const;  // cuBLASLt's, the likeliest first
+    // 0 where it fails, or where its first run is so far from `best` (0: none yet) that it is not measured.
+    double median_ms(const Operands& o, const Algorithm& algorithm, double best, void* workspace,
+                     cudaStream_t stream) const;
 
     const CublasLt& lt_;
     ProductShape shape_;

@@ -10,6 +10,7 @@
 #include "engine/backends/cuda/network.h"
 #include "engine/backends/cuda_float/cublaslt.h"
 #include "engine/backends/cuda_float/kernels.h"
+#include "engine/backends/cuda_float/steps.h"
 #include "engine/clock.h"
 #include "engine/error.h"
 
@@ -29,20 +30,6 @@ const char* name_of(Precision p) {
     return p == Precision::fp32 ? "cuda-fp32" : p == Precision::tf32 ? "cuda-tf32" : "cuda-fp16";
 }
 
-// What one step computes: nodes first .. last, of which only the last one's output leaves it.
-enum class StepKind {
-    patch_embed,  // input, patch_embed, pos_embed
-    layernorm,
-    linear,     // linear or head, with gelu or residual_add where they follow
-    attention,  // attn_logits, softmax, attn_context
-};
-struct Step {
-    StepKind kind{};
-    int first = 0, last = 0;
-    bool gelu = false, residual = false;
-    int slot = 0;  // buffer of the output
-};
-
 class CudaFloatNetwork : public Network {
   public:
     CudaFloatNetwork(std::shared_ptr<const Model> model, Precision precision)
@@ -59,8 +46,8 @@ class CudaFloatNetwork : public Network {
         at_.overlap = device.major >= 9 && cuda::compiled_for() >= 90;
         load_kernels(at_);
         workspace_ = DeviceBuffer(cublaslt_workspace);
-        cut_into_steps();
-        assign_slots();
+        steps_ = cut_into_steps(graph(), type_, at_);
+        slots_of_ = assign_slots(graph(), steps_);
         upload_weights();
     }
 
@@ -124,73 +111,6 @@ class CudaFloatNetwork : public Network {
                         std::to_string(batch) + ", expected " + std::to_string(picture) + " each");
     }
 
-    void cut_into_steps() {
-        const int count = static_cast<int>(graph().nodes.size());
-        // Node `at` is `op`, reads the node before it, and is the only one that does.
-        const auto follows = [&](int at, Op op) {
-            return at < count && node(at).op == op && !node(at).inputs.empty() &&
-                   node(at).inputs[0] == at - 1 && graph().readers(at - 1) == std::vector<int>{at};
-        };
-        for (int i = 0; i < count;) {
-            Step step{StepKind::layernorm, i, i};
-            const Node& n = node(i);
-            bool known = n.op == Op::layernorm;
-            if (n.op == Op::input && follows(i + 1, Op::patch_embed) && follows(i + 2, Op::pos_embed)) {
-                step = {StepKind::patch_embed, i, i + 2};
-                known = true;
-            } else if (n.op == Op::linear || n.op == Op::head) {
-                step.kind = StepKind::linear;
-                step.gelu = follows(i + 1, Op::gelu);
-                step.residual = follows(i + 1, Op::residual_add);
-                step.last = i + (step.gelu || step.residual ? 1 : 0);
-                known = true;
-            } else if (n.op == Op::attn_logits && follows(i + 1, Op::softmax) &&
-                       follows(i + 2, Op::attn_context) && node(i + 2).inputs.back() == n.inputs[0]) {
-                step = {StepKind::attention, i, i + 2};
-                Attention a;
-                a.dim = static_cast<int32_t>(node(i + 2).cols() / n.heads);
-                a.tokens = static_cast<int32_t>(n.rows());
-                a.heads = n.heads;
-                known = true;
-                if (!attention_fits(a, type_, at_))
-                    throw Error("the float opponents on the GPU take heads of at most 128 channels, not " +
-                                    std::to_string(a.dim),
-                                "cuda");
-            }
-            if (!known)
-                throw Error("the float opponents on the GPU do not know this order of operators", n.name);
-            steps_.push_back(step);
-            i = step.last + 1;
-        }
-    }
-
-    // Outputs share memory once their last reader is done.
-    void assign_slots() {
-        const auto step_of = [&](int node) {
-            size_t k = 0;
-            while (steps_[k].last < node) ++k;
-            return static_cast<int>(k);
-        };
-        std::vector<int> busy_until;
-        for (size_t k = 0; k < steps_.size(); ++k) {
-            Step& step = steps_[k];
-            const int64_t size = elements(node(step.last).shape);
-            int until = static_cast<int>(k);
-            for (const int reader : graph().readers(step.last)) until = std::max(until, step_of(reader));
-            size_t slot = 0;
-            while (slot < slot_elements_.size() &&
-                   (slot_elements_[slot] != size || busy_until[slot] >= static_cast<int>(k)))
-                ++slot;
-            if (slot == slot_elements_.size()) {
-                slot_elements_.push_back(size);
-                busy_until.push_back(0);
-            }
-            busy_until[slot] = until;
-            step.slot = static_cast<int>(slot);
-            slot_of_[step.last] = step.slot;
-        }
-    }
-
     DeviceBuffer to_device(const std::vector<float>& values) const {
         DeviceBuffer buffer(values.size() * sizeof(float));
         IVIT_CUDA_CHECK(cudaMemcpyAsync(buffer.as<>(), values.data(), values.size() * sizeof(float),
@@ -215,48 +135,59 @@ class CudaFloatNetwork : public Network {
         return out;
     }
 
+    // What the product of the patches is added to: the position, and the bias or the class token. [tokens,
+    // cols]
+    std::vector<float> positions(const Node& embed, const Node& pos) const {
+        std::vector<float> position = model_->weight(pos.weight).data;
+        const auto& class_token = model_->weight(pos.bias).data;
+        const auto cols = static_cast<size_t>(embed.cols());
+        for (size_t i = 0; i < position.size(); ++i) {
+            if (i < cols)
+                position[i] += class_token[i];
+            else if (!embed.bias.empty())
+                position[i] += model_->weight(embed.bias).data[i % cols];
+        }
+        return position;
+    }
+
+    // [3, 256]: a colour's byte, normalized.
+    std::vector<float> pixel_table() const {
+        std::vector<float> table(3 * 256);
+        for (size_t c = 0; c < 3; ++c)
+            for (size_t u = 0; u < 256; ++u)
+                table[c * 256 + u] = static_cast<float>(
+                    (static_cast<double>(u) / 255.0 - model_->info.mean[c]) / model_->info.std[c]);
+        return table;
+    }
+
+    void upload_patch_embed(size_t k) {
+        const Node &embed = node(steps_[k].first + 1), &pos = node(steps_[k].last);
+        const int64_t inner = int64_t{3} * embed.patch * embed.patch;
+        patch_ld_ = (inner + 7) / 8 * 8;
+        weights_[k] =
+            to_device(padded(model_->weight(embed.weight).data, embed.cols(), inner, patch_ld_), type_);
+        biases_[k] = to_device(positions(embed, pos), type_);
+        table_ = to_device(pixel_table());
+    }
+
     void upload_weights() {
         weights_.resize(steps_.size());
         biases_.resize(steps_.size());
         for (size_t k = 0; k < steps_.size(); ++k) {
             const Step& step = steps_[k];
+            const Node& n = node(step.first);
             switch (step.kind) {
-                case StepKind::patch_embed: {
-                    const Node &embed = node(step.first + 1), &pos = node(step.last);
-                    const int64_t cols = embed.cols(), inner = int64_t{3} * embed.patch * embed.patch;
-                    patch_ld_ = (inner + 7) / 8 * 8;
-                    weights_[k] =
-                        to_device(padded(model_->weight(embed.weight).data, cols, inner, patch_ld_), type_);
-                    // What the product is added to: the position, and the bias or the class token.
-                    std::vector<float> position = model_->weight(pos.weight).data;
-                    const auto& class_token = model_->weight(pos.bias).data;
-                    for (size_t i = 0; i < position.size(); ++i) {
-                        const size_t c = i % static_cast<size_t>(cols);
-                        if (i < static_cast<size_t>(cols))
-                            position[i] += class_token[c];
-                        else if (!embed.bias.empty())
-                            position[i] += model_->weight(embed.bias).data[c];
-                    }
-                    biases_[k] = to_device(position, type_);
-                    std::vector<float> table(3 * 256);
-                    for (size_t c = 0; c < 3; ++c)
-                        for (size_t u = 0; u < 256; ++u)
-                            table[c * 256 + u] =
-                                static_cast<float>((static_cast<double>(u) / 255.0 - model_->info.mean[c]) /
-                                                   model_->info.std[c]);
-                    table_ = to_device(table);
+                case StepKind::patch_embed:
+                    upload_patch_embed(k);
                     break;
-                }
                 case StepKind::layernorm:
-                    weights_[k] = to_device(model_->weight(node(step.first).weight).data, type_);
-                    biases_[k] = to_device(model_->weight(node(step.first).bias).data, type_);
+                    weights_[k] = to_device(model_->weight(n.weight).data, type_);
+                    biases_[k] = to_device(model_->weight(n.bias).data, type_);
                     break;
-                case StepKind::linear: {
-                    const Node& n = node(step.first);
+                case StepKind::linear:
                     weights_[k] = to_device(model_->weight(n.weight).data, type_);
                     if (!n.bias.empty()) biases_[k] = to_device(model_->weight(n.bias).data, out_type(step));
                     break;
-                }
                 case StepKind::attention:
                     break;
             }
@@ -279,7 +210,7 @@ class CudaFloatNetwork : public Network {
         host_logits_ =
             PinnedBuffer(static_cast<size_t>(n) * static_cast<size_t>(graph().classes) * sizeof(float));
         patches_ = DeviceBuffer(static_cast<size_t>(n * graph().tokens * patch_ld_ * bytes_of(type_)));
-        for (const int64_t size : slot_elements_)
+        for (const int64_t size : slots_of_.elements)
             slots_.emplace_back(static_cast<size_t>(n * size) * sizeof(float));
         capacity_ = n;
     }
@@ -287,7 +218,7 @@ class CudaFloatNetwork : public Network {
     void* slot(const Step& step) const { return slots_[static_cast<size_t>(step.slot)].as<>(); }
     const void* input(int node_index, size_t which = 0) const {
         const int from = node(node_index).inputs.at(which);
-        return slots_[static_cast<size_t>(slot_of_.at(from))].as<>();
+        return slots_[static_cast<size_t>(slots_of_.of_node.at(from))].as<>();
     }
 
     ProductShape shape_of(const Step& step, int n) const {
@@ -327,72 +258,85 @@ class CudaFloatNetwork : public Network {
         return o;
     }
 
-    // Step k on n pictures. tune: chooses the product's kernel first, when its shape is new.
+    void enqueue_patches(size_t k, int n) {
+        const Step& step = steps_[k];
+        Patches p;
+        p.pixels = pixels_.as<const uint8_t>();
+        p.table = table_.as<const float>();
+        p.out = patches_.as<>();
+        p.position = biases_[k].as<>();
+        p.stream = slot(step);
+        p.size = graph().image_size;
+        p.patch = node(step.first + 1).patch;
+        p.tokens = graph().tokens;
+        p.ld = static_cast<int32_t>(patch_ld_);
+        p.width = static_cast<int32_t>(node(step.last).cols());
+        p.batch = n;
+        patches(p, type_, at_);
+    }
+
+    void enqueue_layernorm(size_t k, int n) {
+        const Step& step = steps_[k];
+        const Node& norm = node(step.first);
+        LayerNorm p;
+        p.in = input(step.first);
+        p.out = slot(step);
+        p.gamma = weights_[k].as<>();
+        p.beta = biases_[k].as<>();
+        p.eps = norm.eps;
+        p.cols = static_cast<int32_t>(norm.cols());
+        p.rows = static_cast<int32_t>(norm.rows());
+        p.tokens = static_cast<int32_t>(node(norm.inputs[0]).rows());
+        p.batch = n;
+        layernorm(p, type_, at_);
+    }
+
+    void enqueue_attention(const Step& step, int n) {
+        Attention p;
+        p.qkv = input(step.first);
+        p.out = slot(step);
+        p.tokens = static_cast<int32_t>(node(step.first).rows());
+        p.heads = node(step.first).heads;
+        p.dim = static_cast<int32_t>(node(step.last).cols() / p.heads);
+        p.batch = n;
+        p.scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(p.dim)));
+        attention(p, type_, precision_ != Precision::fp32, at_);
+    }
+
+    // The matrix product of step k. tune: chooses its kernel first, when its shape is new.
+    void enqueue_product(size_t k, int n, bool tune) {
+        const ProductShape shape = shape_of(steps_[k], n);
+        auto& product = products_[shape];
+        if (!product) {
+            if (!tune) throw Error("a product was not tuned before its graph was captured", "cuda");
+            auto made = std::make_unique<Product>(lt_, shape, precision_);
+            made->tune(operands_of(k), workspace_.as<>(), stream_);
+            product = std::move(made);
+            // Its output is its input, and tuning has written there.
+            if (steps_[k].kind == StepKind::patch_embed) enqueue_patches(k, n);
+        }
+        product->enqueue(operands_of(k), workspace_.as<>(), stream_);
+    }
+
+    // Step k on n pictures. tune: as of enqueue_product().
     void enqueue_step(size_t k, int n, bool tune) {
         const Step& step = steps_[k];
-        const auto product = [&] {
-            const ProductShape shape = shape_of(step, n);
-            auto& product = products_[shape];
-            if (!product) {
-                if (!tune) throw Error("a product was not tuned before its graph was captured", "cuda");
-                auto made = std::make_unique<Product>(lt_, shape, precision_);
-                made->tune(operands_of(k), workspace_.as<>(), stream_);
-                product = std::move(made);
-                if (step.kind == StepKind::patch_embed)
-                    return enqueue_step(k, n, tune);  // its output is its input
-            }
-            product->enqueue(operands_of(k), workspace_.as<>(), stream_);
-        };
         switch (step.kind) {
-            case StepKind::patch_embed: {
-                Patches p;
-                p.pixels = pixels_.as<const uint8_t>();
-                p.table = table_.as<const float>();
-                p.out = patches_.as<>();
-                p.position = biases_[k].as<>();
-                p.stream = slot(step);
-                p.size = graph().image_size;
-                p.patch = node(step.first + 1).patch;
-                p.tokens = graph().tokens;
-                p.ld = static_cast<int32_t>(patch_ld_);
-                p.width = static_cast<int32_t>(node(step.last).cols());
-                p.batch = n;
-                patches(p, type_, at_);
-                product();
+            case StepKind::patch_embed:
+                enqueue_patches(k, n);
+                enqueue_product(k, n, tune);
                 break;
-            }
-            case StepKind::layernorm: {
-                const Node& norm = node(step.first);
-                LayerNorm p;
-                p.in = input(step.first);
-                p.out = slot(step);
-                p.gamma = weights_[k].as<>();
-                p.beta = biases_[k].as<>();
-                p.eps = norm.eps;
-                p.cols = static_cast<int32_t>(norm.cols());
-                p.rows = static_cast<int32_t>(norm.rows());
-                p.tokens = static_cast<int32_t>(node(norm.inputs[0]).rows());
-                p.batch = n;
-                layernorm(p, type_, at_);
+            case StepKind::layernorm:
+                enqueue_layernorm(k, n);
                 break;
-            }
             case StepKind::linear:
-                product();
+                enqueue_product(k, n, tune);
                 if (step.gelu && !shape_of(step, n).tanh_gelu)
                     gelu(slot(step), n * elements(node(step.last).shape), type_, at_);
                 break;
-            case StepKind::attention: {
-                Attention p;
-                p.qkv = input(step.first);
-                p.out = slot(step);
-                p.tokens = static_cast<int32_t>(node(step.first).rows());
-                p.heads = node(step.first).heads;
-                p.dim = static_cast<int32_t>(node(step.last).cols() / p.heads);
-                p.batch = n;
-                p.scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(p.dim)));
-                attention(p, type_, precision_ != Precision::fp32, at_);
+            case StepKind::attention:
+                enqueue_attention(step, n);
                 break;
-            }
         }
     }
 
@@ -448,8 +392,7 @@ class CudaFloatNetwork : public Network {
     Launch at_;
     bool tanh_gelu_ = false;
     std::vector<Step> steps_;
-    std::vector<int64_t> slot_elements_;          // per picture
-    std::map<int, int> slot_of_;                  // by node: where its output lies
+    Slots slots_of_;
     std::vector<DeviceBuffer> weights_, biases_;  // per step; of patch_embed the bias is the position
     DeviceBuffer table_, workspace_;
     int64_t patch_ld_ = 0;

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/backends/cuda_float/steps.h"
+
+#include <algorithm>
+#include <string>
+
+#include "engine/error.h"
+
+namespace ivit::cuda_float {
+namespace {
+
+const Node& node(const Graph& g, int i) { return g.nodes[static_cast<size_t>(i)]; }
+
+// Node `at` is `op`, reads the node before it, and is the only one that does.
+bool follows(const Graph& g, int at, Op op) {
+    return at < static_cast<int>(g.nodes.size()) && node(g, at).op == op && !node(g, at).inputs.empty() &&
+           node(g, at).inputs[0] == at - 1 && g.readers(at - 1) == std::vector<int>{at};
+}
+
+void check_head(const Node& logits, const Node& context, Type type, const Launch& launch) {
+    Attention a;
+    a.dim = static_cast<int32_t>(context.cols() / logits.heads);
+    a.tokens = static_cast<int32_t>(logits.rows());
+    a.heads = logits.heads;
+    if (!attention_fits(a, type, launch))
+        throw Error(
+            "the float opponents on the GPU take heads of at most 128 channels, not " + std::to_string(a.dim),
+            "cuda");
+}
+
+// The step that begins with node i.
+Step step_at(const Graph& g, int i, Type type, const Launch& launch) {
+    const Node& n = node(g, i);
+    if (n.op == Op::layernorm) return {StepKind::layernorm, i, i};
+    if (n.op == Op::input && follows(g, i + 1, Op::patch_embed) && follows(g, i + 2, Op::pos_embed))
+        return {StepKind::patch_embed, i, i + 2};
+    if (n.op == Op::linear || n.op == Op::head) {
+        Step step{StepKind::linear, i, i};
+        step.gelu = follows(g, i + 1, Op::gelu);
+        step.residual = follows(g, i + 1, Op::residual_add);
+        if (step.gelu || step.residual) ++step.last;
+        return step;
+    }
+    if (n.op == Op::attn_logits && follows(g, i + 1, Op::softmax) && follows(g, i + 2, Op::attn_context) &&
+        node(g, i + 2).inputs.back() == n.inputs[0]) {
+        check_head(n, node(g, i + 2), type, launch);
+        return {StepKind::attention, i, i + 2};
+    }
+    throw Error("the float opponents on the GPU do not know this order of operators", n.name);
+}
+
+}  // namespace
+
+std::vector<Step> cut_into_steps(const Graph& g, Type type, const Launch& at) {
+    std::vector<Step> steps;
+    for (int i = 0; i < static_cast<int>(g.nodes.size()); i = steps.back().last + 1)
+        steps.push_back(step_at(g, i, type, at));
+    return steps;
+}
+
+Slots assign_slots(const Graph& g, std::vector<Step>& steps) {
+    const auto step_of = [&](int node) {
+        size_t k = 0;
+        while (steps[k].last < node) ++k;
+        return static_cast<int>(k);
+    };
+    Slots slots;
+    std::vector<int> busy_until;
+    for (size_t k = 0; k < steps.size(); ++k) {
+        Step& step = steps[k];
+        const int64_t size = elements(node(g, step.last).shape);
+        int until = static_cast<int>(k);
+        for (const int reader : g.readers(step.last)) until = std::max(until, step_of(reader));
+        size_t slot = 0;
+        while (slot < slots.elements.size() &&
+               (slots.elements[slot] != size || busy_until[slot] >= static_cast<int>(k)))
+            ++slot;
+        if (slot == slots.elements.size()) {
+            slots.elements.push_back(size);
+            busy_until.push_back(0);
+        }
+        busy_until[slot] = until;
+        step.slot = static_cast<int>(slot);
+        slots.of_node[step.last] = step.slot;
+    }
+    return slots;
+}
+
+}  // namespace ivit::cuda_float
