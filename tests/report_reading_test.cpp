@@ -41,7 +41,8 @@ TEST_CASE("what is no report is refused in a sentence", "[report]") {
     for (const char* pointer :
          {"/images", "/images/0/layers/3/sqnr_db", "/images/0/predictions/float/0/label",
           "/images/1/logits/agree", "/model/architecture/depth", "/images/0/file", "/options/top",
-          "/calibration/summary", "/causes/blocks/0/gain_db", "/causes/nodes/0/what", "/machine/device",
+          "/calibration/summary", "/causes/blocks/0/gain_db", "/causes/nodes/0/what",
+          "/causes/blocks/0/where", "/causes/nodes/0/where", "/causes/logits_sqnr_db", "/machine/device",
           "/versions/compiler", "/latency/speedup", "/training"}) {
         CAPTURE(pointer);
         Json broken = r;

@@ -51,7 +51,7 @@ struct Choice {
 
 Json read_evaluation(const std::string& file) {
     Json e = read_json(file, "the evaluation");
-    if (!e.is_object() || e.value("format", "") != "ivit-evaluate")
+    if (!e.is_object() || e.value("format", Json()) != "ivit-evaluate")
         throw Error("this is not a document of `ivit evaluate`", file);
     return e;
 }

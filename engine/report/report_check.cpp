@@ -75,8 +75,10 @@ void check_image(const Json& image) {
 
 void check_causes(const Json& causes) {
     wholes(causes, {"pictures"});
+    numbers(causes, {"logits_sqnr_db"});
     for (const char* list : {"network", "blocks", "nodes"})
         for (const auto& c : causes.at(list)) {
+            if (list != std::string("network")) texts(c, {"where"});
             texts(c, {"what"});
             numbers(c, {"gain_db"});
         }
@@ -95,7 +97,10 @@ void check_parts(const Json& report) {
 
 void check_evaluation(const Json& e) {
     wholes(e, {"images"});
-    texts(e.at("dataset"), {"folder", "layout"});
+    const Json& dataset = e.at("dataset");
+    texts(dataset, {"folder", "layout"});
+    for (const char* field : {"without_label", "without_picture"})
+        if (dataset.contains(field)) wholes(dataset, {field});
     if (e.contains("note")) texts(e, {"note"});
     for (const auto& s : e.at("skipped")) texts(s, {"file", "error"});
     numbers(e.at("float"), {"top1", "top5", "mean_margin"});
@@ -105,10 +110,14 @@ void check_evaluation(const Json& e) {
         numbers(c, {"top1", "top5", "agreement", "mean_kl", "mean_margin", "logits_sqnr_db"});
         if (c.contains("p95_kl")) numbers(c, {"p95_kl"});
         if (c.contains("by_margin"))
-            for (const auto& m : c["by_margin"]) numbers(m, {"from", "to", "images", "flips"});
+            for (const auto& m : c["by_margin"]) {
+                numbers(m, {"from", "to"});
+                wholes(m, {"images", "flips"});
+            }
         for (const auto& k : c.at("classes")) {
             texts(k, {"label"});
-            numbers(k, {"images", "float_top1", "top1", "agreement"});
+            wholes(k, {"images"});
+            numbers(k, {"float_top1", "top1", "agreement"});
         }
         for (const auto& w : c.at("worst")) {
             texts(w, {"file", "float", "integer"});
