@@ -65,7 +65,7 @@ def main():
     parser.add_argument("--arch", nargs="+", default=["deit_tiny_patch16_224"])
     parser.add_argument("--runs", type=int, default=30, help="of batch 1; a batch has as many less, but five")
     parser.add_argument("--passes", type=int, default=3)
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2], help="the other tables take the most")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="the other tables take the most")
     parser.add_argument("--batches", type=int, nargs="*", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--sizes", type=int, nargs="*", default=[32, 64, 96, 128, 224, 256, 384, 512])
     parser.add_argument("--backend", default="cpu")
@@ -77,6 +77,8 @@ def main():
         for cell, results in measured.items():
             results.append(bench(options, *cell))
     for title, rows in all_tables:
+        if not rows:
+            continue
         print(f"\n{title}\n\n| | integer ms a picture | FP32 ms a picture | ratio | integer GMAC/s |")
         print("|---|---:|---:|---:|---:|")
         for name, cell in rows:

@@ -147,7 +147,12 @@ Calibration choose_calibration(const Options& o, const OpenedModel& m, const std
     } else if (m.calibration) {
         c = *m.calibration;
     } else {
-        c = calibrate_on_picture(*m.model, first(), o.threads);
+        std::optional<ProgressBar> bar;
+        c = calibrate_on_picture(*m.model, first(), o.threads, [&](int64_t done, int64_t total) {
+            if (!bar) bar.emplace("calibrating", total, done);
+            bar->step(done);
+            return true;
+        });
     }
     if (!o.method.empty()) c.method = range_method(o.method);
     return c;
