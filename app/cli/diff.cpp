@@ -27,25 +27,37 @@ double greatest_change(const std::vector<Difference>& differences) {
     return most;
 }
 
-// What each report was made of and with, where that is not the same.
+using Rows = std::vector<std::pair<std::string, std::string>>;
+
+// What a report was made of and with. Values of one name, as of pictures left out, stand in one row.
+Rows facts(const Json& r) {
+    Rows rows = report_facts(r), config = config_rows(r);
+    rows.insert(rows.end(), config.begin(), config.end());
+    if (const std::string w = why(r); !w.empty()) rows.emplace_back("Why", w);
+    if (r.contains("latency")) rows.emplace_back("Latency", latency_sentence(r["latency"]));
+    if (r.contains("evaluation"))
+        for (const auto& row : ivit::evaluation_table(r["evaluation"]).rows)
+            rows.emplace_back("top-1, " + row[0], row[1] + " %, agreement " + row[3] + " %");
+    Rows joined;
+    for (const auto& [key, value] : rows) {
+        const auto before =
+            std::find_if(joined.begin(), joined.end(), [&](const auto& row) { return row.first == key; });
+        if (before == joined.end())
+            joined.emplace_back(key, value);
+        else
+            before->second += "; " + value;
+    }
+    return joined;
+}
+
+// What was not the same.
 void print_facts(const Json& a, const Json& b) {
-    using Rows = std::vector<std::pair<std::string, std::string>>;
-    const auto rows = [](const Json& r) {
-        Rows rows = report_facts(r), config = config_rows(r);
-        rows.insert(rows.end(), config.begin(), config.end());
-        if (const std::string w = why(r); !w.empty()) rows.emplace_back("Why", w);
-        if (r.contains("latency")) rows.emplace_back("Latency", latency_sentence(r["latency"]));
-        if (r.contains("evaluation"))
-            for (const auto& row : ivit::evaluation_table(r["evaluation"]).rows)
-                rows.emplace_back("top-1, " + row[0], row[1] + " %, agreement " + row[3] + " %");
-        return rows;
-    };
     const auto value = [](const Rows& rows, const std::string& key) {
         for (const auto& [k, v] : rows)
             if (k == key) return v;
         return std::string("-");
     };
-    const Rows x = rows(a), y = rows(b);
+    const Rows x = facts(a), y = facts(b);
     Rows keys = x;
     for (const auto& row : y)
         if (value(x, row.first) == "-") keys.push_back(row);
@@ -79,6 +91,12 @@ Json document_of(const std::vector<Difference>& differences, const std::string& 
     return doc;
 }
 
+// "+1.3", and never "-0.0".
+std::string change(double from, double to) {
+    const std::string text = fmt::format("{:+.1f}", to - from);
+    return text == "-0.0" || text == "+0.0" ? "0.0" : text;
+}
+
 // The layers of every picture, side by side: that is what a person compares.
 void print_layers(const Json& a, const Json& b) {
     for (size_t i = 0; i < std::min(a["images"].size(), b["images"].size()); ++i) {
@@ -93,9 +111,9 @@ void print_layers(const Json& a, const Json& b) {
         for (const auto& r : rows)
             for (const auto& q : others)
                 if (r.name == q.name)
-                    fmt::print("  {:<24} {:>12.1f} {:>12.1f} {:>+10.1f}   {:>12.1f} {:>12.1f} {:>+10.1f}\n",
-                               r.name, r.cumulative_db, q.cumulative_db, q.cumulative_db - r.cumulative_db,
-                               r.isolated_db, q.isolated_db, q.isolated_db - r.isolated_db);
+                    fmt::print("  {:<24} {:>12.1f} {:>12.1f} {:>10}   {:>12.1f} {:>12.1f} {:>10}\n", r.name,
+                               r.cumulative_db, q.cumulative_db, change(r.cumulative_db, q.cumulative_db),
+                               r.isolated_db, q.isolated_db, change(r.isolated_db, q.isolated_db));
     }
 }
 

@@ -117,8 +117,9 @@ Finding of_predictions(const Json& report) {
             differ = fmt::format(" They differ on {} ({}).", short_name(i["file"]), certainty(i));
         }
     }
+    const std::string from = decibels(least), to = decibels(most);
     return {fmt::format("Both networks say the same of {} of {} pictures", agree, images.size()),
-            fmt::format("The logits stand at {} to {} dB SQNR.{}{}", decibels(least), decibels(most), differ,
+            fmt::format("The logits stand at {} dB SQNR.{}{}", from == to ? from : from + " to " + to, differ,
                         left_out(report)),
             agree < images.size()};
 }

@@ -43,7 +43,9 @@ std::vector<std::pair<std::string, std::string>> report_facts(const Json& r) {
     facts.emplace_back("Model file", m["source"].get<std::string>());
     if (!m["sha256"].get<std::string>().empty())
         facts.emplace_back("Model SHA-256", m["sha256"].get<std::string>());
-    for (const auto& s : m["assumptions"]) facts.emplace_back("Assumed", s.get<std::string>());
+    std::string assumed;
+    for (const auto& s : m["assumptions"]) assumed += (assumed.empty() ? "" : "; ") + s.get<std::string>();
+    if (!assumed.empty()) facts.emplace_back("Assumed", assumed);
     facts.emplace_back(
         "Quantization",
         fmt::format("{}, {} operators, {}, {}", r["quant"].get<std::string>(), r["preset"].get<std::string>(),
