@@ -38,7 +38,8 @@ void add_common(CLI::App& c, Options& o) {
                      "a named architecture with seeded random weights instead, e.g. deit_small_patch16_224");
     c.add_option("--seed", o.seed, "of the random weights")->needs(arch)->capture_default_str();
     c.add_option("--quant,-q", o.quant,
-                 "W8A8, W4A8, W8A8/8 ... or a configuration as JSON file (default W8A8)");
+                 "W8A8, W4A8, W8A8/8 ... or a configuration as JSON file (default: a quantized model's own, "
+                 "else W8A8)");
     c.add_option("--preset", o.preset, "operators: paper or refined (default refined)")
         ->check(CLI::IsMember({"paper", "refined"}));
     c.add_option("--backend,-b", o.backend, "auto, reference, cpu or cuda")->capture_default_str();

@@ -50,17 +50,13 @@ void refuse_empty_words(CLI::App& program) {
             if (o->get_type_size() > 0) o->check(some);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-    occupy_standard_files();
-    cli::install_interrupt_handler();
-    say_when_a_mapped_file_is_lost("ivit");
-    std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails; our own words go to stderr
-    CLI::App program("ivit: an integer-only Vision Transformer beside its float network", "ivit");
+// All that may be said to the program; `run` is what was chosen.
+void add_words(CLI::App& program, cli::Run& run) {
     program.set_version_flag("--version", program_name());
     program.require_subcommand(1);
-    cli::Run run;
+    program.footer(
+        "`ivit COMMAND --help` lists a command's options. Exit status: 0 done; 1 something could not be\n"
+        "read, written or done, or (replay, diff, selftest) differs; 2 wrong words; 130 interrupted.");
     cli::add_classify(program, run);
     cli::add_compare(program, run);
     cli::add_info(program, run);
@@ -74,6 +70,18 @@ int main(int argc, char** argv) {
     cli::add_replay(program, run);
     cli::add_diff(program, run);
     cli::add_selftest(program, run);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    occupy_standard_files();
+    cli::install_interrupt_handler();
+    say_when_a_mapped_file_is_lost("ivit");
+    std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails; our own words go to stderr
+    CLI::App program("ivit: an integer-only Vision Transformer beside its float network", "ivit");
+    cli::Run run;
+    add_words(program, run);
     refuse_empty_words(program);
     try {
         program.parse(argc, argv);
