@@ -3,6 +3,7 @@
 #include <QApplication>
 #include <QCommandLineParser>
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "engine/open_model.h"
 #include "engine/version.h"
 #include "widgets/gl_canvas.h"
+#include "widgets/incoming.h"
 #include "widgets/main_window.h"
 #include "widgets/quantization_view.h"
 #include "widgets/theme.h"
@@ -28,6 +30,31 @@ bool given(int argc, char** argv, std::initializer_list<const char*> words) {
 int wrong(const std::string& sentence) {
     fprintf(stderr, "ivit-explorer: %s\n", sentence.c_str());
     return 2;
+}
+
+// Where no window can be opened Qt says so in several lines of its own and aborts.
+std::unique_ptr<QCoreApplication> application_with_display(int& argc, char** argv) {
+    static QtMessageHandler as_usual;
+    static QString reason;  // the first that Qt gives
+    as_usual = qInstallMessageHandler([](QtMsgType type, const QMessageLogContext& from,
+                                         const QString& text) {
+        const bool about_display = qstrncmp(from.category, "qt.qpa", 6) == 0;
+        if (about_display && reason.isEmpty()) reason = text.simplified();
+        if (type == QtFatalMsg) {
+            const bool none = qEnvironmentVariableIsEmpty("DISPLAY") &&
+                              qEnvironmentVariableIsEmpty("WAYLAND_DISPLAY") &&
+                              qEnvironmentVariableIsEmpty("QT_QPA_PLATFORM");
+            wrong((none ? QStringLiteral("there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set)")
+                        : QStringLiteral("no window can be opened: %1").arg(reason))
+                      .toStdString() +
+                  "\n      `ivit report PHOTO -o report.html` does the job without one");
+            std::_Exit(2);
+        }
+        if (!about_display) as_usual(type, from, text);
+    });
+    auto app = std::make_unique<QApplication>(argc, argv);
+    qInstallMessageHandler(as_usual);
+    return app;
 }
 
 struct Arguments {
@@ -106,30 +133,25 @@ void take_settings(Workbench& bench, const Arguments& args) {
     }
 }
 
-// A checkpoint or a configuration among the pictures is what it would be if it were dropped. Without any, the
-// bundled model and its samples.
+// What is named is what it would be if it were dropped. Of several models the last that opens stays. Without
+// a model the bundled one, without pictures its samples.
 void open_files(MainWindow& window, const Arguments& args) {
-    QStringList pictures, configs;
-    QString model = args.value(args.has(args.model) ? args.model : args.arch);
-    for (const QString& file : args.parser.positionalArguments()) {
-        if (file.endsWith(QStringLiteral(".safetensors"), Qt::CaseInsensitive))
-            model = file;
-        else
-            (file.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive) ? configs : pictures) << file;
-    }
+    SortedFiles files = sort_files(args.parser.positionalArguments());
+    for (const auto* option : {&args.arch, &args.model})
+        if (args.has(*option)) files.models.prepend(args.value(*option));
     try {
-        if (model.isEmpty() && !args.has(args.empty))
-            model = QString::fromStdString(ivit::bundled_model().string());
-        if (!model.isEmpty()) window.open_model(model);
-        if (pictures.isEmpty() && !args.has(args.empty)) {
+        if (files.models.isEmpty() && !args.has(args.empty))
+            files.models << QString::fromStdString(ivit::bundled_model().string());
+        if (files.pictures.isEmpty() && !args.has(args.empty)) {
             const std::filesystem::path samples = ivit::assets() / "samples";
-            if (std::filesystem::exists(samples)) pictures << QString::fromStdString(samples.string());
+            if (std::filesystem::exists(samples)) files.pictures << QString::fromStdString(samples.string());
         }
     } catch (const ivit::Error& e) {
         window.bench().say(QString::fromUtf8(e.what()), true);  // no assets: an empty window that says so
     }
-    window.bench().open_pictures(pictures);
-    for (const QString& file : configs) window.quantization()->load_config(file);
+    for (const QString& model : files.models) window.open_model(model);
+    window.bench().open_pictures(files.pictures);
+    for (const QString& file : files.configs) window.quantization()->load_config(file);
 }
 
 void select_when_open(Workbench& bench, const QString& node) {
@@ -148,17 +170,11 @@ void select_when_open(Workbench& bench, const QString& node) {
 int main(int argc, char** argv) {
     std::cerr.rdbuf(nullptr);  // where OpenCV talks of its sources when it fails
     ivit::say_when_a_mapped_file_is_lost("ivit-explorer");
-    // What is only said needs no display; without one Qt would abort.
+    // What is only said needs no display.
     const bool only_said = given(argc, argv, {"-h", "--help", "--help-all", "-v", "--version"});
-    if (!only_said && qEnvironmentVariableIsEmpty("DISPLAY") &&
-        qEnvironmentVariableIsEmpty("WAYLAND_DISPLAY") && qEnvironmentVariableIsEmpty("QT_QPA_PLATFORM")) {
-        return wrong(
-            "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set)\n"
-            "      `ivit report PHOTO -o report.html` does the job without one");
-    }
     GlCanvas::set_default_format();
-    const std::unique_ptr<QCoreApplication> app(only_said ? new QCoreApplication(argc, argv)
-                                                          : new QApplication(argc, argv));
+    const std::unique_ptr<QCoreApplication> app =
+        only_said ? std::make_unique<QCoreApplication>(argc, argv) : application_with_display(argc, argv);
     QCoreApplication::setOrganizationName("ivit");
     QCoreApplication::setApplicationName("ivit-explorer");
     QCoreApplication::setApplicationVersion(ivit::version());

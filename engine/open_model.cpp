@@ -50,14 +50,15 @@ Calibration read_calibration(const fs::path& file, const Graph& graph) {
     return c;
 }
 
-OpenedModel open_model(const fs::path& file) {
+OpenedModel open_model(const fs::path& file, KeepWeights keep) {
     std::error_code unknown;
     if (const fs::path inside = file / "model.safetensors";
         fs::is_directory(file, unknown) && fs::is_regular_file(inside, unknown))
-        return open_model(inside);  // a folder as transformers saves one
+        return open_model(inside, keep);  // a folder as transformers saves one
     OpenedModel o;
     if (is_quantized(file)) {
-        auto q = load_quantized(file);
+        auto q =
+            keep == KeepWeights::mapped ? load_quantized(file) : load_quantized(*Safetensors::read(file));
         o.quantized = q;
         o.calibration = std::make_shared<Calibration>(q->calibration);
         const fs::path source = q->info.source;

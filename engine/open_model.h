@@ -22,10 +22,15 @@ struct OpenedModel {
     const std::shared_ptr<const Graph>& graph() const { return quantized ? quantized->graph : model->graph; }
 };
 
+// Where a quantized model's weights are while it is open. Mapped, they take no memory beside what a backend
+// packs of them, and a file that is shortened meanwhile ends the program (app/lost_file.h); in memory, they
+// take the file's size, and nothing that happens to it matters.
+enum class KeepWeights { mapped, in_memory };
+
 // A checkpoint, a folder with one called model.safetensors, or a quantized model. A quantized model's float
 // source is opened too when the file it was made from is still where it was and has the same SHA-256. Throws
 // Error.
-OpenedModel open_model(const std::filesystem::path& file);
+OpenedModel open_model(const std::filesystem::path& file, KeepWeights keep = KeepWeights::mapped);
 
 // Where a checkpoint's ranges are kept: model.safetensors -> model.calibration.json.
 std::filesystem::path calibration_path(const std::filesystem::path& model);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What cannot be guarded against is another process that shortens the file while it is mapped: the kernel
-// then ends this one with SIGBUS, of which the programs say what it means (app/lost_file.h).
+// then ends this one with SIGBUS, of which the programs say what it means (app/lost_file.h). A file that is
+// read() is safe from that.
 #include "engine/safetensors.h"
 
 #include <fcntl.h>
@@ -63,16 +64,22 @@ void check_shape(const TensorView& view, const std::string& tensor, const Shape&
                     file);
 }
 
-}  // namespace
+// A regular file with room for a header, open for reading until the end of the scope.
+struct OpenFile {
+    int fd;
+    size_t bytes = 0;
 
-std::shared_ptr<const Safetensors> Safetensors::open(const std::filesystem::path& file) {
-    const std::string name = file.string();
     // Non-blocking, so that a pipe without a writer is refused rather than waited for.
-    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) throw Error(std::string("cannot open the file: ") + std::strerror(errno), name);
-    struct stat st {};
-    const bool known = ::fstat(fd, &st) == 0;
-    if (!known || !S_ISREG(st.st_mode) || st.st_size < 8) {
+    explicit OpenFile(const std::filesystem::path& file)
+        : fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+        const std::string name = file.string();
+        if (fd < 0) throw Error(std::string("cannot open the file: ") + std::strerror(errno), name);
+        struct stat st {};
+        const bool known = ::fstat(fd, &st) == 0;
+        if (known && S_ISREG(st.st_mode) && st.st_size >= 8) {
+            bytes = static_cast<size_t>(st.st_size);
+            return;
+        }
         ::close(fd);
         if (known && S_ISDIR(st.st_mode))
             throw Error("this is a folder without a model.safetensors", name, "name the checkpoint's file");
@@ -80,22 +87,55 @@ std::shared_ptr<const Safetensors> Safetensors::open(const std::filesystem::path
         throw Error("the file has " + std::to_string(st.st_size) + " bytes, too few for a safetensors header",
                     name);
     }
-    const auto bytes = static_cast<size_t>(st.st_size);
-    void* map = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    const int reason = errno;
-    ::close(fd);
-    if (map == MAP_FAILED) throw Error(std::string("cannot map the file: ") + std::strerror(reason), name);
+    OpenFile(const OpenFile&) = delete;
+    ~OpenFile() { ::close(fd); }
+};
+
+// A file that is something else than safetensors and known by how it begins. Throws Error saying what.
+void refuse_other_kinds(std::span<const std::byte> bytes, const std::string& name) {
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (text.starts_with("version https://git-lfs.github.com/"))
+        throw Error("this is a Git LFS pointer, which stands for the checkpoint until that is fetched", name,
+                    "fetch it where the repository was cloned: git lfs pull");
+    if (text.starts_with("PK") || text[0] == '\x80')
+        throw Error("this is a PyTorch file, expected safetensors", name,
+                    "save it anew in Python: safetensors.torch.save_file(model.state_dict(), "
+                    "\"model.safetensors\")");
+}
+
+}  // namespace
+
+std::shared_ptr<const Safetensors> Safetensors::open(const std::filesystem::path& file) {
+    const OpenFile opened(file);
+    void* map = ::mmap(nullptr, opened.bytes, PROT_READ, MAP_PRIVATE, opened.fd, 0);
+    if (map == MAP_FAILED)
+        throw Error(std::string("cannot map the file: ") + std::strerror(errno), file.string());
     // parse() does not know of the mapping; from here on it is the result's to unmap.
     std::shared_ptr<const Safetensors> result;
     try {
-        result = parse({static_cast<const std::byte*>(map), bytes}, name);
+        result = parse({static_cast<const std::byte*>(map), opened.bytes}, file.string());
     } catch (...) {
-        ::munmap(map, bytes);
+        ::munmap(map, opened.bytes);
         throw;
     }
     auto& owner = const_cast<Safetensors&>(*result);
     owner.map_ = map;
-    owner.map_bytes_ = bytes;
+    owner.map_bytes_ = opened.bytes;
+    return result;
+}
+
+std::shared_ptr<const Safetensors> Safetensors::read(const std::filesystem::path& file) {
+    const OpenFile opened(file);
+    std::vector<std::byte> bytes(opened.bytes);
+    for (size_t at = 0; at < bytes.size();) {
+        const ssize_t n = ::read(opened.fd, bytes.data() + at, bytes.size() - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) throw Error(std::string("cannot read the file: ") + std::strerror(errno), file.string());
+        if (n == 0) throw Error("the file was shortened while it was being read", file.string());
+        at += static_cast<size_t>(n);
+    }
+    auto result = parse(bytes, file.string());
+    const_cast<Safetensors&>(*result).buffer_ = std::move(bytes);
     return result;
 }
 
@@ -108,11 +148,7 @@ std::shared_ptr<const Safetensors> Safetensors::parse(std::span<const std::byte>
     uint64_t header = 0;
     for (int i = 0; i < 8; ++i) header |= static_cast<uint64_t>(bytes[static_cast<size_t>(i)]) << (8 * i);
     const uint64_t rest = bytes.size() - 8;
-    const std::string start(reinterpret_cast<const char*>(bytes.data()), 2);
-    if (header > rest && (start == "PK" || start[0] == '\x80'))
-        throw Error("this is a PyTorch file, expected safetensors", name,
-                    "save it anew in Python: safetensors.torch.save_file(model.state_dict(), "
-                    "\"model.safetensors\")");
+    if (header > rest) refuse_other_kinds(bytes, name);
     if (header > rest)
         throw Error("the header claims " + std::to_string(header) + " bytes, but only " +
                         std::to_string(rest) + " follow (this is no safetensors file, or one cut short)",
@@ -217,7 +253,7 @@ void Safetensors::let_go() const {
 
 Weights Safetensors::weights(const std::string& tensor, const Shape& expected) const {
     const TensorView& view = get(tensor);
-    if (!map_ || view.dtype != "I8") return integers<int8_t>(tensor, expected);
+    if ((!map_ && buffer_.empty()) || view.dtype != "I8") return integers<int8_t>(tensor, expected);
     check_shape(view, tensor, expected, name_);
     return {{reinterpret_cast<const int8_t*>(view.bytes.data()), view.bytes.size()},
             {static_cast<const std::byte*>(map_), map_bytes_},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// safetensors files: memory-mapped reading that trusts nothing, atomic writing.
+// safetensors files: reading that trusts nothing, mapped or into memory; atomic writing.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace ivit {
 struct TensorView {
     std::string dtype;  // "F32", "F16", "BF16", "I8", "I16", "I32", "I64", "U8", ...
     Shape shape;
-    std::span<const std::byte> bytes;  // into the mapping; valid while the Safetensors lives
+    std::span<const std::byte> bytes;  // valid while the Safetensors lives
 };
 
 class Safetensors : public std::enable_shared_from_this<Safetensors> {
@@ -26,6 +26,8 @@ class Safetensors : public std::enable_shared_from_this<Safetensors> {
     // Maps the file and checks all of its header (length, JSON, dtypes, shapes, offsets inside the file, no
     // overlap, no gap). Throws Error in one sentence; allocates nothing on the file's word.
     static std::shared_ptr<const Safetensors> open(const std::filesystem::path& file);
+    // The same, read into memory: whatever becomes of the file afterwards, the result stays as it is.
+    static std::shared_ptr<const Safetensors> read(const std::filesystem::path& file);
     // The same over bytes in memory (fuzzing, tests); `bytes` must outlive the result.
     static std::shared_ptr<const Safetensors> parse(std::span<const std::byte> bytes,
                                                     const std::string& name);
@@ -43,8 +45,8 @@ class Safetensors : public std::enable_shared_from_this<Safetensors> {
     // Exact integer types only (I8, I16, I32, I64), same checks.
     template <class T>
     std::vector<T> integers(const std::string& tensor, const Shape& expected) const;
-    // An I8 tensor where it lies in the mapping, which stays as long as the result; of bytes in memory a
-    // copy.
+    // An I8 tensor where it lies in the mapping or in what was read, which stays as long as the result; of
+    // bytes in memory that are another's, a copy.
     Weights weights(const std::string& tensor, const Shape& expected) const;
     // Who has read what it wanted says so: the mapping leaves the resident set until somebody reads it again.
     void let_go() const;
@@ -56,8 +58,9 @@ class Safetensors : public std::enable_shared_from_this<Safetensors> {
     std::map<std::string, TensorView> tensors_;
     std::map<std::string, std::string> metadata_;
     std::string name_;
-    void* map_ = nullptr;
+    void* map_ = nullptr;  // of open()
     size_t map_bytes_ = 0;
+    std::vector<std::byte> buffer_;  // of read()
 };
 
 // For writing. Tensors are written in the order given.

@@ -14,6 +14,7 @@
 #include <limits>
 
 #include "engine/error.h"
+#include "engine/open_model.h"
 #include "tests/checkpoint_files.h"
 
 using namespace ivit;
@@ -164,6 +165,46 @@ TEST_CASE("safetensors: a file that is cut short or claims a longer header is re
         std::memcpy(bytes.data(), &claimed, 8);
         CHECK_THAT(refusal(bytes), Catch::Contains("header claims " + std::to_string(claimed)));
     }
+}
+
+TEST_CASE("safetensors: what stands in a checkpoint's place is called what it is") {
+    const std::string pointer =
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 346284714\n";
+    CHECK_THAT(refusal({bytes_of(pointer).begin(), bytes_of(pointer).end()}),
+               Catch::Contains("this is a Git LFS pointer"));
+    const std::string pytorch = "PK\3\4" + std::string(60, '\0');
+    CHECK_THAT(refusal({bytes_of(pytorch).begin(), bytes_of(pytorch).end()}),
+               Catch::Contains("this is a PyTorch file"));
+    const TemporaryFolder folder;
+    spill(folder.path / "model.safetensors", pointer);
+    try {
+        open_model(folder.path / "model.safetensors");
+        FAIL("opened");
+    } catch (const Error& e) {
+        CHECK_THAT(e.hint(), Catch::Contains("git lfs pull"));
+    }
+}
+
+TEST_CASE("safetensors: what was read stays, whatever becomes of its file") {
+    const TemporaryFolder folder;
+    const fs::path file = folder.path / "w.safetensors";
+    write_safetensors(file, {out<int8_t>("w", "I8", {3}, {1, -2, 3}), out<float>("f", "F32", {1}, {0.5F})},
+                      {{"format", "mine"}});
+    Weights w;
+    {
+        const auto read = Safetensors::read(file);
+        fs::resize_file(file, 0);
+        CHECK(read->name() == file);
+        CHECK(read->metadata().at("format") == "mine");
+        CHECK(read->floats("f", {1}).data == std::vector<float>{0.5F});
+        w = read->weights("w", {3});
+        CHECK(static_cast<const void*>(w.data()) == read->get("w").bytes.data());  // not a second time
+        read->let_go();
+    }
+    w.let_go();
+    CHECK(w == Weights(std::vector<int8_t>{1, -2, 3}));
+    CHECK_THROWS_WITH(Safetensors::read(file), Catch::Contains("0 bytes, too few"));
+    CHECK_THROWS_WITH(Safetensors::read(folder.path), Catch::Contains("this is a folder"));
 }
 
 TEST_CASE("safetensors: what is well formed is read") {

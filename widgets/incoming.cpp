@@ -39,6 +39,20 @@ QList<QUrl> in_text(const QString& text) {
 
 }  // namespace
 
+SortedFiles sort_files(const QStringList& files) {
+    SortedFiles sorted;
+    for (const QString& file : files) {
+        if (file.endsWith(QStringLiteral(".safetensors"), Qt::CaseInsensitive) ||
+            QFileInfo(file + QStringLiteral("/model.safetensors")).isFile())
+            sorted.models << file;
+        else if (file.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive))
+            sorted.configs << file;
+        else
+            sorted.pictures << file;
+    }
+    return sorted;
+}
+
 Incoming::Incoming(Workbench& bench, QObject* parent)
     : QObject(parent), bench_(bench), network_(new QNetworkAccessManager(this)) {}
 
@@ -46,27 +60,23 @@ bool Incoming::take(const QMimeData* data) {
     if (!data) return false;
     QList<QUrl> urls = data->urls();
     if (urls.isEmpty() && !data->hasImage()) urls = in_text(data->text());
-    QStringList pictures;
+    QStringList files;
     QList<QUrl> links, inlined;
-    bool taken = false;
     for (const QUrl& url : urls) {
-        const QString file = url.toLocalFile();
-        if (url.scheme() == QLatin1String("data")) {
+        if (url.scheme() == QLatin1String("data"))
             inlined << url;
-        } else if (!url.isLocalFile()) {
-            if (is_web(url)) links << url;
-        } else if (file.endsWith(QStringLiteral(".safetensors"), Qt::CaseInsensitive)) {
-            emit model_wanted(file);
-            taken = true;
-        } else if (file.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive)) {
-            emit config_wanted(file);
-            taken = true;
-        } else {
-            pictures << file;
-        }
+        else if (url.isLocalFile())
+            files << url.toLocalFile();
+        else if (is_web(url))
+            links << url;
     }
-    if (!pictures.isEmpty()) bench_.open_pictures(pictures);
-    if (taken || !pictures.isEmpty()) return true;
+    if (!files.isEmpty()) {
+        const SortedFiles sorted = sort_files(files);
+        for (const QString& file : sorted.models) emit model_wanted(file);
+        for (const QString& file : sorted.configs) emit config_wanted(file);
+        if (!sorted.pictures.isEmpty()) bench_.open_pictures(sorted.pictures);
+        return true;
+    }
     // A browser gives the picture itself, or a link to it, or both: the picture is at hand, the link may be a
     // page.
     if (data->hasImage()) {

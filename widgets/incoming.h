@@ -2,11 +2,20 @@
 // What is dropped or pasted: files, folders, links and picture data, sorted out and handed on.
 #pragma once
 #include <QObject>
+#include <QStringList>
 
 class QMimeData;
 class QNetworkAccessManager;
 class QUrl;
 class Workbench;
+
+// Files and folders by what is done with them, in the order given.
+struct SortedFiles {
+    QStringList models;    // *.safetensors, and folders as transformers saves them
+    QStringList configs;   // *.json
+    QStringList pictures;  // everything else
+};
+SortedFiles sort_files(const QStringList& files);
 
 class Incoming : public QObject {
     Q_OBJECT
@@ -18,8 +27,8 @@ class Incoming : public QObject {
     bool take(const QMimeData* data);
 
   signals:
-    void model_wanted(const QString& file);   // a .safetensors file was among them
-    void config_wanted(const QString& file);  // a .json file was among them
+    void model_wanted(const QString& file);   // one for each model among them
+    void config_wanted(const QString& file);  // one for each configuration among them
 
   private:
     void download(const QUrl& url);

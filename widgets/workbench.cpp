@@ -123,7 +123,7 @@ const LatencySamples& Workbench::latency() const { return latency_->samples(); }
 void Workbench::set_latency(bool keep_running, int batch) { latency_->set_mode(keep_running, batch); }
 
 bool Workbench::idle() const {
-    return !opening_ && !stale_ && !strip_->busy() && !ghost_->busy() && !causes_->busy() &&
+    return opening_ == 0 && !stale_ && !strip_->busy() && !ghost_->busy() && !causes_->busy() &&
            !calibrator_->busy() && (!latency_->busy() || latency_->keep_running()) &&
            (!shown_.current || shown_.current->complete || shown_.current->error);
 }
@@ -132,7 +132,7 @@ bool Workbench::idle() const {
 
 void Workbench::open_model(const fs::path& file) {
     calibrator_->cancel();
-    opening_ = true;
+    ++opening_;
     set_stale(true);
     emit message(QStringLiteral("Opening %1 …").arg(QString::fromStdString(file.filename().string())), false);
     session_->submit_idle([this, file](std::stop_token) {
@@ -150,7 +150,7 @@ void Workbench::open_model(const fs::path& file) {
                                       file.string(), e.hint());
                 }
             } else {
-                *opened = ivit::open_model(file);
+                *opened = ivit::open_model(file, ivit::KeepWeights::in_memory);
             }
         } catch (const ivit::Error& e) {
             problem = sentence(e);
@@ -162,7 +162,7 @@ void Workbench::open_model(const fs::path& file) {
         QMetaObject::invokeMethod(
             this,
             [this, opened, problem, path] {
-                opening_ = false;
+                --opening_;
                 if (problem.isEmpty()) return take_model(*opened, path);
                 emit message(problem, true);
                 set_stale(false);

@@ -136,7 +136,8 @@ class Workbench : public QObject {
 
     Shown shown_;
     uint64_t awaited_ = 0;
-    bool stale_ = false, opening_ = false;
+    bool stale_ = false;
+    int opening_ = 0;       // models asked for and not here yet
     bool answered_ = true;  // the newest request has its result, or its error
 
     std::unique_ptr<PictureLoader> loader_;

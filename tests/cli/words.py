@@ -203,6 +203,11 @@ class Words(Case):
         os.mkdir(self.at("saved"))
         self.refused("this is a PyTorch file, expected safetensors", "info", "model.pth")
         self.refused("this is a folder without a model.safetensors", "info", "saved")
+        with open(self.at("pointer.safetensors"), "w") as f:
+            f.write("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 346284714\n")
+        for command in (["info", "pointer.safetensors"], ["classify", self.picture, "--model", "pointer.safetensors"]):
+            self.refused("this is a Git LFS pointer", *command)
+            self.assertIn("git lfs pull", self.stderr)
         os.symlink(bundled, self.at("saved", "model.safetensors"))  # as transformers' save_pretrained() leaves it
         self.assertEqual(json.loads(self.ivit("info", "saved", "--json"))["architecture"],
                          json.loads(self.ivit("info", "--json"))["architecture"])

@@ -9,6 +9,7 @@
 #include <QMimeData>
 #include <catch2/catch.hpp>
 
+#include "widgets/incoming.h"
 #include "widgets/layers_view.h"
 #include "widgets/main_window.h"
 #include "widgets/model_card.h"
@@ -138,6 +139,53 @@ TEST_CASE("window: a quantized model without its checkpoint says what it cannot 
         said |= text && text->visible() && text->text().contains("nothing to be\ncompared with");
     }
     CHECK(said);
+}
+
+TEST_CASE("window: a quantized model whose file is shortened stays what it is", "[window]") {
+    Opened o(2);
+    MainWindow& w = o.window;
+    ivit::QuantizedModel q = *w.bench().shown().comparison()->model;
+    q.info.source = "/gone.safetensors";
+    const QString file = o.folder.dir.filePath("short.safetensors");
+    ivit::save(q, file.toStdString());
+    w.open_model(file);
+    REQUIRE(wait_until([&] { return w.bench().quantized() && w.bench().idle(); }));
+    const std::vector<float> before = w.bench().shown().comparison()->integer_trace->logits;
+    REQUIRE(QFile::resize(file, 64));
+    Settings one_thread = w.bench().settings();
+    one_thread.threads = 1;  // every weight is packed anew
+    w.bench().change_settings(one_thread, "one thread");
+    REQUIRE(o.settled());
+    CHECK(w.bench().shown().comparison()->integer_trace->logits == before);
+}
+
+TEST_CASE("window: of several models the last that opens stays, and the others are told of", "[window]") {
+    Opened o(1);
+    MainWindow& w = o.window;
+    const QString good = o.folder.dir.filePath("good.safetensors"),
+                  broken = o.folder.dir.filePath("broken.safetensors");
+    REQUIRE(QFile::copy(bundled, good));
+    QFile pointer(broken);
+    REQUIRE(pointer.open(QIODevice::WriteOnly));
+    pointer.write("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 346284714\n");
+    pointer.close();
+    QMimeData drop;
+    drop.setUrls({QUrl::fromLocalFile(good), QUrl::fromLocalFile(broken)});
+    CHECK(w.take(&drop));
+    CHECK_FALSE(w.bench().idle());
+    REQUIRE(o.settled());
+    CHECK(QString::fromStdString(w.bench().info()->source) == good);
+    CHECK(w.bench().shown().current->request->model == w.bench().model());
+    CHECK(w.status()->history().join('\n').contains("git lfs pull"));
+
+    // A folder as transformers saves one is a model, also among pictures.
+    const QString folder = o.folder.dir.filePath("saved");
+    REQUIRE(QDir().mkdir(folder));
+    REQUIRE(QFile::copy(bundled, folder + "/model.safetensors"));
+    const SortedFiles sorted = sort_files({folder, broken, "a.png", "q.JSON", o.folder.dir.path()});
+    CHECK(sorted.models == QStringList{folder, broken});
+    CHECK(sorted.configs == QStringList{"q.JSON"});
+    CHECK(sorted.pictures == QStringList{"a.png", o.folder.dir.path()});
 }
 
 TEST_CASE("window: 2000 files, switching models while calibrating, closing in the middle", "[window]") {
