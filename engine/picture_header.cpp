@@ -247,6 +247,9 @@ PictureHeader read_picture_header(std::span<const uint8_t> bytes, const std::str
             header.format = PictureFormat::tiff;
             read_tiff(r, header);
         } else {
+            if (r.has(0, "version https://git-lfs.github.com/"sv))
+                throw Error("this is a Git LFS pointer, which stands for the picture until that is fetched",
+                            name, "fetch it where the repository was cloned: git lfs pull");
             const std::string other(other_format(r));
             if (!other.empty())
                 throw Error("this is " + other + " file, which is not read", name,

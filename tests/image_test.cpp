@@ -331,6 +331,8 @@ TEST_CASE("what is not a picture is told apart") {
     CHECK(text("BM") == "this is not a picture");
     CHECK(text("once upon a time there was a text file") == "this is not a picture");
     CHECK(text("GIF89a and so on") == "this is a GIF file, which is not read");
+    CHECK(text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 99\n") ==
+          "this is a Git LFS pointer, which stands for the picture until that is fetched");
     CHECK(text(std::string("\0\0\0\x18"
                            "ftypheic",
                            12)) == "this is a HEIC file, which is not read");

@@ -140,7 +140,8 @@ PatchGrid patch_grid(int64_t tokens) {
     for (const int first : {1, 0}) {
         const int side = static_cast<int>(
             std::lround(std::sqrt(static_cast<double>(std::max<int64_t>(0, tokens - first)))));
-        if (side > 1 && static_cast<int64_t>(side) * side + first == tokens) return {side, first};
+        if (side > 0 && static_cast<int64_t>(side) * side + first == tokens && tokens > 1)
+            return {side, first};
     }
     return {};
 }

@@ -36,19 +36,23 @@ std::vector<AttentionPanels::Panel> AttentionPanels::panels() const {
         std::swap(order[1], order[2]);
     }
     const int w = width() - 2 * gap, h = height() - legend - gap;
-    const int side = std::min((w - 2 * gap) / 3, h - caption);
-    const int small = (h - gap - 2 * caption) / 2;
+    const auto beneath = [](int side) { return side < narrow ? second_line : 0; };
+    const int third = (w - 2 * gap) / 3, row_caption = caption + beneath(third);
+    const int side = std::min(third, h - row_caption);
+    const int half = (h - gap - 2 * caption) / 2, small = half - beneath(half);
     const int large = std::min(h - caption, w - gap - small);
     std::vector<Panel> out;
-    if (large > 0 && small > 90 && large * large + 2 * small * small > 3 * side * side) {
+    // One large map and two small ones beside it, unless all three can be nearly as large.
+    if (small > least && 5 * large > 6 * side) {
         const int x = gap + std::max(0, (w - large - gap - small) / 2);
         out.push_back({QRect(x, gap + heading, large, large), order[0]});
         out.push_back({QRect(x + large + gap, gap + heading, small, small), order[1]});
-        // Its lower edge is the large one's.
-        out.push_back({QRect(x + large + gap, gap + heading + large - small, small, small), order[2]});
+        // Its figures end where the large one's do, as far as there is room for a second line.
+        const int lower = gap + heading + large - small - beneath(half);
+        out.push_back({QRect(x + large + gap, lower, small, small), order[2]});
     } else if (side > 20) {
         const int x = gap + (w - 3 * side - 2 * gap) / 2,
-                  y = gap + heading + std::max(0, (h - caption - side) / 2);
+                  y = gap + heading + std::max(0, (h - row_caption - side) / 2);
         for (int i = 0; i < 3; ++i) out.push_back({QRect(x + i * (side + gap), y, side, side), order[i]});
     }
     return out;
@@ -133,13 +137,15 @@ void AttentionPanels::draw_title(QPainter& p, const Panel& panel) const {
     }
     const QRect& r = panel.picture;
     p.setFont(theme.figures(12, true));
+    // On a narrow panel without what the box above says.
+    if (p.fontMetrics().horizontalAdvance(title) > r.width()) title = title.section(QLatin1Char(','), 0, 0);
     p.setPen(colour);
     p.drawText(QRect(r.x(), r.y() - heading, r.width(), 16), Qt::AlignLeft | Qt::AlignVCenter,
                p.fontMetrics().elidedText(title, Qt::ElideRight, r.width()));
 }
 
-// Its divergence from the reference and its row's sum; the rest as far as there is room.
-void AttentionPanels::draw_figures(QPainter& p, const Panel& panel, const std::vector<double>& row) const {
+// Its divergence from the reference and its row's sum, and what else there is to say.
+QStringList AttentionPanels::figures_of(const Panel& panel, const std::vector<double>& row) const {
     const std::vector<double>& reference = scene_.float_row;
     QStringList words;
     if (!reference.empty())
@@ -154,18 +160,30 @@ void AttentionPanels::draw_figures(QPainter& p, const Panel& panel, const std::v
     }
     if (scene_.patches.first > 0 && panel.kind != difference)
         words << QStringLiteral("to class %1").arg(numbers::probability(row[0]));
+    return words;
+}
+
+// The first two figures always, on a line each where one has no room for both; the others where they fit.
+void AttentionPanels::draw_figures(QPainter& p, const Panel& panel, const std::vector<double>& row) const {
+    QStringList words = figures_of(panel, row), lines;
     const QRect& r = panel.picture;
     const QString between = QStringLiteral(" · ");
     p.setFont(Theme::instance().figures(11));
     const auto fits = [&, fm = p.fontMetrics()](const QStringList& list) {
         return fm.horizontalAdvance(list.join(between)) <= r.width() + gap - 4;
     };
-    // On a narrow panel the unit goes first; the legend and the tooltip have it.
+    const QString with_unit = words.first();  // the legend and the tooltip have it as well
     if (!fits(words.mid(0, 2))) words.first().remove(QStringLiteral(" nat"));
+    if (!fits(words.mid(0, 2))) {
+        lines << (fits({with_unit}) ? with_unit : words.first());
+        words.removeFirst();
+    }
     while (words.size() > 1 && !fits(words)) words.removeLast();
+    lines << words.join(between);
     p.setPen(Theme::instance().muted());
-    p.drawText(QRect(r.x(), r.bottom() + 4, r.width() + gap, 16), Qt::AlignLeft | Qt::AlignVCenter,
-               words.join(between));
+    for (int i = 0; i < lines.size(); ++i)
+        p.drawText(QRect(r.x(), r.bottom() + 4 + i * second_line, r.width() + gap, 16),
+                   Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, lines[i]);
 }
 
 void AttentionPanels::draw_legend(QPainter& p, double most, double most_change) const {

@@ -24,8 +24,9 @@ class AttentionPanels : public QWidget {
     bool event(QEvent* e) override;
 
   private:
-    // Its name stands above a panel, its figures under it.
-    static constexpr int heading = 19, figures = 19, caption = heading + figures, gap = 12, legend = 34;
+    // Its name stands above a panel, its figures under it: on one line, or on two where it is narrow.
+    static constexpr int heading = 19, figures = 19, second_line = 14, caption = heading + figures, gap = 12,
+                         legend = 34, narrow = 156, least = 76;
 
     enum Kind { integer, floating, difference };
     struct Panel {
@@ -36,6 +37,7 @@ class AttentionPanels : public QWidget {
     int token_at(const QPoint& p) const;
     void draw_map(QPainter& p, const QRect& r, const QImage& map) const;
     void draw_title(QPainter& p, const Panel& panel) const;
+    QStringList figures_of(const Panel& panel, const std::vector<double>& row) const;
     void draw_figures(QPainter& p, const Panel& panel, const std::vector<double>& row) const;
     void draw_legend(QPainter& p, double most, double most_change) const;
 

@@ -172,11 +172,11 @@ void AttentionView::refresh_row() {
         const QString who = token < scene_.patches.first
                                 ? QStringLiteral("class token")
                                 : QStringLiteral("patch %1").arg(token - scene_.patches.first);
-        title_->set_text(scene_.rollout ? QStringLiteral("Rollout to the last layer, %1").arg(who)
-                                        : QStringLiteral("%1, head %2, %3")
-                                              .arg(QString::fromStdString(layer.name))
-                                              .arg(scene_.head)
-                                              .arg(who));
+        const QString of_head = QStringLiteral("head %1, %2").arg(scene_.head).arg(who);
+        if (scene_.rollout)
+            title_->set_text(QStringLiteral("Rollout to the last layer, %1").arg(who), who);
+        else
+            title_->set_text(QString::fromStdString(layer.name) + QStringLiteral(", ") + of_head, of_head);
     }
     panels_->update();
 }
@@ -204,10 +204,11 @@ void AttentionView::fill_rows(const ivit::Comparison& c, int token) {
 QString AttentionView::to_csv() const {
     QString csv = QStringLiteral("token,integer,float\r\n");
     for (size_t i = 0; i < scene_.integer_row.size(); ++i) {
-        csv += QStringLiteral("%1,%2,%3\r\n")
-                   .arg(i)
-                   .arg(scene_.integer_row[i], 0, 'g', 9)
-                   .arg(i < scene_.float_row.size() ? scene_.float_row[i] : 0.0, 0, 'g', 9);
+        csv +=
+            QStringLiteral("%1,%2,%3\r\n")
+                .arg(i)
+                .arg(scene_.integer_row[i], 0, 'g', 9)
+                .arg(i < scene_.float_row.size() ? QString::number(scene_.float_row[i], 'g', 9) : QString());
     }
     return csv;
 }

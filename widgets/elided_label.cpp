@@ -17,8 +17,9 @@ ElidedLabel::ElidedLabel(Qt::TextElideMode where, QWidget* parent) : QLabel(pare
     setContextMenuPolicy(Qt::ActionsContextMenu);
 }
 
-void ElidedLabel::set_text(const QString& text) {
-    if (text == this->text()) return;
+void ElidedLabel::set_text(const QString& text, const QString& shorter) {
+    if (text == this->text() && shorter == shorter_) return;
+    shorter_ = shorter;
     setText(text);
     updateGeometry();
 }
@@ -29,6 +30,11 @@ void ElidedLabel::set_definition(const QString& definition) {
 }
 
 bool ElidedLabel::elided() const { return fontMetrics().horizontalAdvance(text()) > contentsRect().width(); }
+
+QString ElidedLabel::shown_text() const {
+    return fontMetrics().elidedText(elided() && !shorter_.isEmpty() ? shorter_ : text(), where_,
+                                    contentsRect().width());
+}
 
 QSize ElidedLabel::sizeHint() const {
     const QMargins m = contentsMargins();
@@ -41,9 +47,7 @@ QSize ElidedLabel::minimumSizeHint() const { return {text().isEmpty() ? 0 : 24, 
 void ElidedLabel::paintEvent(QPaintEvent*) {
     QPainter p(this);
     p.setPen(palette().color(isEnabled() ? QPalette::Active : QPalette::Disabled, foregroundRole()));
-    const QRect r = contentsRect();
-    p.drawText(r, static_cast<int>(alignment()) | Qt::TextSingleLine,
-               fontMetrics().elidedText(text(), where_, r.width()));
+    p.drawText(contentsRect(), static_cast<int>(alignment()) | Qt::TextSingleLine, shown_text());
 }
 
 bool ElidedLabel::event(QEvent* event) {

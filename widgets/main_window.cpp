@@ -117,6 +117,7 @@ void MainWindow::make_docks() {
     history->setToolTip(
         QStringLiteral("Every change since the model was opened; click one to go back to it"));
     history->setFrameShape(QFrame::NoFrame);
+    history->setSpacing(3);
     QDockWidget* changes =
         docks_->add(QStringLiteral("History"), "dock_history", history, Qt::RightDockWidgetArea);
     tabifyDockWidget(model, changes);

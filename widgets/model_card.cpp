@@ -70,6 +70,7 @@ ModelCard::ModelCard(Workbench& bench, QWidget* parent)
 void ModelCard::fill_form() {
     form_->setContentsMargins(0, 0, 0, 0);
     form_->setVerticalSpacing(5);
+    form_->setHorizontalSpacing(10);
     form_->setFieldGrowthPolicy(QFormLayout::AllNonFixedFieldsGrow);
     architecture_ =
         add(QStringLiteral("Network"), QStringLiteral("Blocks, width and heads, as the checkpoint says"));

@@ -110,7 +110,7 @@ std::vector<PredictionsView::Figure> PredictionsView::figures(const ivit::LogitE
         {"margin, float", numbers::probability(now.margin_float), {}, metrics::define("margin")},
         {"margin, integer", numbers::probability(now.margin_integer),
          change(&ivit::LogitError::margin_integer), metrics::define("margin")},
-        {"KL of the probabilities", numbers::significant(now.kl) + " nat", change(&ivit::LogitError::kl),
+        {"KL divergence", numbers::significant(now.kl) + " nat", change(&ivit::LogitError::kl),
          metrics::define("kl_logits")},
         {"SQNR of the logits", numbers::decibels(now.sqnr_db), change(&ivit::LogitError::sqnr_db, "dB"),
          metrics::define("sqnr_logits")},
@@ -247,8 +247,7 @@ int PredictionsView::paint_figures(QPainter& p, int y) {
     const Theme& theme = Theme::instance();
     p.setFont(theme.figures(12));
     const QFontMetrics fm(p.font());
-    const int change_width = fm.horizontalAdvance(QStringLiteral("  +0.00e-10")),
-              value_width = fm.horizontalAdvance("0.00e-10 nat");
+    const int change_width = fm.horizontalAdvance(QStringLiteral("  +0.00e-10"));
     const bool any_change =
         std::any_of(figures_.begin(), figures_.end(), [](const Figure& f) { return !f.change.isEmpty(); });
     const int right = any_change ? change_width : 0;
@@ -256,8 +255,9 @@ int PredictionsView::paint_figures(QPainter& p, int y) {
         if (y + fm.height() > height()) break;
         const QRect line(margin, y, width() - 2 * margin, fm.height());
         p.setPen(theme.muted());
-        p.drawText(line, Qt::AlignLeft,
-                   fm.elidedText(f.name, Qt::ElideRight, line.width() - right - value_width));
+        p.drawText(
+            line, Qt::AlignLeft,
+            fm.elidedText(f.name, Qt::ElideRight, line.width() - right - fm.horizontalAdvance(f.value) - 8));
         p.setPen(palette().color(QPalette::Text));
         p.drawText(line.adjusted(0, 0, -right, 0), Qt::AlignRight, f.value);
         p.setPen(theme.muted());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/status_area.h"
 
+#include <QClipboard>
+#include <QGuiApplication>
 #include <QHBoxLayout>
 #include <QMenu>
 #include <QTime>
@@ -40,18 +42,20 @@ StatusArea::StatusArea(QWidget* parent)
     message_->setAlignment(Qt::AlignRight | Qt::AlignVCenter);
     log_->setText(QStringLiteral("Messages"));
     log_->setAutoRaise(true);
-    log_->setToolTip(QStringLiteral("What has been said so far"));
+    log_->setToolTip(QStringLiteral("What has been said so far; a click on one copies it"));
     log_->setAccessibleName(log_->text());
     log_->setPopupMode(QToolButton::InstantPopup);
     auto* menu = new QMenu(log_);
     log_->setMenu(menu);
     connect(menu, &QMenu::aboutToShow, menu, [this, menu] {
         menu->clear();
-        for (auto it = history_.crbegin(); it != history_.crend(); ++it)
-            menu->addAction(menu->fontMetrics()
-                                .elidedText(*it, Qt::ElideMiddle, 900)
-                                .replace(QLatin1Char('&'), QLatin1String("&&")))
-                ->setEnabled(false);
+        for (auto it = history_.crbegin(); it != history_.crend(); ++it) {
+            QAction* line = menu->addAction(menu->fontMetrics()
+                                                .elidedText(*it, Qt::ElideMiddle, 900)
+                                                .replace(QLatin1Char('&'), QLatin1String("&&")));
+            connect(line, &QAction::triggered, menu,
+                    [said = *it] { QGuiApplication::clipboard()->setText(said); });
+        }
         if (history_.isEmpty()) menu->addAction(QStringLiteral("Nothing so far"))->setEnabled(false);
     });
     row->addWidget(figures_);

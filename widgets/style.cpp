@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/style.h"
 
+#include <QHeaderView>
 #include <QPainter>
 #include <QStyleFactory>
 #include <QStyleOption>
+#include <QTableView>
 #include <QToolButton>
 
 namespace {
@@ -61,6 +63,9 @@ void Style::drawPrimitive(PrimitiveElement element, const QStyleOption* option, 
 
 int Style::pixelMetric(PixelMetric metric, const QStyleOption* option, const QWidget* widget) const {
     const int usual = QProxyStyle::pixelMetric(metric, option, widget);
+    // A number that ends at the right of its column stands off the word that begins the next one.
+    const bool table = qobject_cast<const QTableView*>(widget) || qobject_cast<const QHeaderView*>(widget);
+    if (table && (metric == PM_FocusFrameHMargin || metric == PM_HeaderMargin)) return usual + 2;
     // So that all seven views stand beside each other on a small screen.
     return metric == PM_TabBarTabHSpace ? usual * 6 / 10 : usual;
 }

@@ -35,17 +35,18 @@ int32_t integer_at(const TensorSlice& slice, Place p) {
                           static_cast<size_t>(p.column)];
 }
 
-// What a cell of this size has room for: one number, or the integer, its real value, the float and the error,
-// named in wide ones.
-QStringList cell_lines(const TensorScene& scene, Place p, float line_height) {
+// How much is written into a cell: the integer, its real value, the float and the error, by name or without;
+// or the one that is looked at.
+enum class Detail { named, all, one };
+
+QStringList cell_lines(const TensorScene& scene, Place p, Detail detail) {
     const TensorSlice& slice = scene.slice();
-    const QSizeF c = scene.cell();
     const bool integers = !slice.integers.empty(), floats = !slice.floats.empty();
-    if (c.width() < 74 || c.height() < 4 * line_height + 6) {
+    if (detail == Detail::one) {
         if (scene.look().what == TensorSlice::integer && integers) return {whole(integer_at(slice, p))};
         return {numbers::significant(scene.shown(p), 2)};
     }
-    const bool named = c.width() >= 112;
+    const bool named = detail == Detail::named;
     QStringList lines;
     const auto add = [&](const char* name, const QString& value, bool always = false) {
         lines << (named || always ? QLatin1String(name) + QLatin1Char(' ') + value : value);
@@ -61,23 +62,54 @@ QStringList cell_lines(const TensorScene& scene, Place p, float line_height) {
     return lines;
 }
 
-// In the middle of what can be seen of the cell.
-void write_cell(ImDrawList* list, const TensorScene& scene, int x, int y, Place p) {
+struct Cell {
+    int x, y;  // its column and row of the image
+    Place place;
+    QStringList lines;
+};
+
+std::vector<Cell> cells_in_sight(const TensorScene& scene) {
     const QPointF o = scene.origin();
     const QSizeF c = scene.cell();
-    const QRectF a = scene.area(),
-                 seen = QRectF(o.x() + x * c.width(), o.y() + y * c.height(), c.width(), c.height()) & a;
+    const QRectF a = scene.area();
+    const QSize n = scene.image_size();
+    const int x0 = std::max(0, static_cast<int>((a.left() - o.x()) / c.width())),
+              y0 = std::max(0, static_cast<int>((a.top() - o.y()) / c.height()));
+    std::vector<Cell> cells;
+    for (int y = y0; y < n.height() && o.y() + y * c.height() < a.bottom(); ++y)
+        for (int x = x0; x < n.width() && o.x() + x * c.width() < a.right(); ++x)
+            if (const auto p = scene.place_of_cell(x, y)) cells.push_back({x, y, *p, {}});
+    return cells;
+}
+
+// Fills in what is written into the cells; false when it is too wide for one of them. All or none: numbers in
+// the cells where they happen to be short would look as if they meant something.
+bool fill_lines(std::vector<Cell>& cells, const TensorScene& scene, Detail detail) {
+    const double room = scene.cell().width() - 4;
+    for (Cell& cell : cells) {
+        cell.lines = cell_lines(scene, cell.place, detail);
+        for (const QString& line : cell.lines)
+            if (static_cast<double>(ImGui::CalcTextSize(utf8(line).c_str()).x) > room) return false;
+    }
+    return true;
+}
+
+// In the middle of what can be seen of the cell.
+void write_cell(ImDrawList* list, const TensorScene& scene, const Cell& cell) {
+    const QPointF o = scene.origin();
+    const QSizeF c = scene.cell();
+    const QRectF seen =
+        QRectF(o.x() + cell.x * c.width(), o.y() + cell.y * c.height(), c.width(), c.height()) & scene.area();
     const TensorLook& look = scene.look();
-    const QColor back(look.colours->at((scene.shown(p) - look.low) / std::max(1e-30, look.high - look.low)));
-    const ImU32 ink = colour(readable_on(back));
+    const double share = (scene.shown(cell.place) - look.low) / std::max(1e-30, look.high - look.low);
+    const ImU32 ink = colour(readable_on(QColor(look.colours->at(share))));
     const float line = ImGui::GetTextLineHeight();
-    const QStringList lines =
-        lines_in_sight(cell_lines(scene, p, line), seen.height(), static_cast<double>(line));
+    const QStringList lines = lines_in_sight(cell.lines, seen.height(), static_cast<double>(line));
     float at = static_cast<float>(seen.center().y()) - line * static_cast<float>(lines.size()) / 2;
     for (const QString& text : lines) {
         const std::string s = utf8(text);
         const float w = ImGui::CalcTextSize(s.c_str()).x;
-        if (static_cast<double>(w) < seen.width())
+        if (static_cast<double>(w) < seen.width())  // else the canvas ends in the middle of the cell
             list->AddText(ImVec2(std::round(static_cast<float>(seen.center().x()) - w / 2), std::round(at)),
                           ink, s.c_str());
         at += line;
@@ -86,15 +118,15 @@ void write_cell(ImDrawList* list, const TensorScene& scene, int x, int y, Place 
 
 void write_cells(ImDrawList* list, const TensorScene& scene) {
     const QSizeF c = scene.cell();
-    if (!scene.look().colours || c.width() < 34 || c.height() < ImGui::GetTextLineHeight() + 4) return;
-    const QPointF o = scene.origin();
-    const QRectF a = scene.area();
-    const QSize n = scene.image_size();
-    const int x0 = std::max(0, static_cast<int>((a.left() - o.x()) / c.width())),
-              y0 = std::max(0, static_cast<int>((a.top() - o.y()) / c.height()));
-    for (int y = y0; y < n.height() && o.y() + y * c.height() < a.bottom(); ++y)
-        for (int x = x0; x < n.width() && o.x() + x * c.width() < a.right(); ++x)
-            if (const auto p = scene.place_of_cell(x, y)) write_cell(list, scene, x, y, *p);
+    const double line = static_cast<double>(ImGui::GetTextLineHeight());
+    if (!scene.look().colours || c.width() < 34 || c.height() < line + 4) return;
+    std::vector<Cell> cells = cells_in_sight(scene);
+    for (const Detail detail : {Detail::named, Detail::all, Detail::one}) {
+        if (detail != Detail::one && (c.width() < 74 || c.height() < 4 * line + 6)) continue;
+        if (!fill_lines(cells, scene, detail)) continue;
+        for (const Cell& cell : cells) write_cell(list, scene, cell);
+        return;
+    }
 }
 
 // The selected value, or the selected patch of a picture.

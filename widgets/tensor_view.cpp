@@ -63,7 +63,7 @@ QLayout* TensorView::make_bar() {
     bar->setContentsMargins(4, 4, 4, 4);
     bar->setSpacing(4);
     bar->addLayout(make_switch());
-    bar->addWidget(title_, 1);
+    bar->addWidget(title_, 3);
     bar->addWidget(channel_label_);
     bar->addWidget(channel_);
     bar->addWidget(token_label_);
@@ -193,21 +193,25 @@ void TensorView::update_canvas() {
 
 bool TensorView::as_picture() const { return slice_.side > 0 && layout_->currentIndex() == 1; }
 
+// Values without a sign.
+bool TensorView::magnitudes() const { return slice_.grid.is_unsigned && what() != difference; }
+
 // Names what is shown, and leaves on the bar what can be chosen for it.
 void TensorView::update_bar() {
     const ivit::Node* n = node();
-    QString title;
     if (n && !slice_.empty()) {
-        title = QString::fromStdString(n->name);
-        if (slice_.attention) title += QStringLiteral(", head %1").arg(slice_.plane);
-        title += QStringLiteral("  %1 × %2").arg(slice_.rows).arg(slice_.cols);
+        const QString head = slice_.attention ? QStringLiteral(", head %1").arg(slice_.plane) : QString(),
+                      size = QStringLiteral("%1 × %2").arg(slice_.rows).arg(slice_.cols);
+        title_->set_text(QString::fromStdString(n->name) + head + QStringLiteral("  ") + size, size);
+    } else {
+        title_->set_text({});
     }
-    title_->set_text(title);
     const bool both = !slice_.integers.empty() && !slice_.floats.empty();
     what_->button(floating)->setEnabled(!slice_.floats.empty());
     what_->button(difference)->setEnabled(both);
     if (!both && what() != integer && !slice_.empty()) what_->button(integer)->setChecked(true);
     layout_->setEnabled(slice_.side > 0);
+    colours_->setEnabled(magnitudes());
     layout_->setItemText(0, slice_.attention    ? QStringLiteral("tokens × tokens")
                             : slice_.planes > 1 ? QStringLiteral("one colour plane")
                                                 : QStringLiteral("tokens × channels"));
@@ -236,11 +240,10 @@ TensorLook TensorView::look() const {
     };
     const double share = contrast_->currentData().toDouble();
     const double most = std::max(limit(share), 1e-12);  // of nothing but zeros, too, a range of colours
-    const bool magnitudes = slice_.grid.is_unsigned && what() != difference;
-    look.low = magnitudes ? 0 : -most;
+    look.low = magnitudes() ? 0 : -most;
     look.high = most;
     look.clipped = share < 1 && limit(1) > most;
-    look.colours = magnitudes ? Colormap::sequential()[static_cast<size_t>(colours_->currentIndex())]
+    look.colours = magnitudes() ? Colormap::sequential()[static_cast<size_t>(colours_->currentIndex())]
                    : Theme::instance().dark() ? &Colormap::diverging_dark()
                                               : &Colormap::diverging();
     return look;

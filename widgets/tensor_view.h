@@ -40,6 +40,7 @@ class TensorView : public View {
     void update_canvas();
     void update_bar();
     bool as_picture() const;
+    bool magnitudes() const;
     TensorLook look() const;
 
     TensorCanvas* canvas_ = nullptr;  // null where OpenGL is missing

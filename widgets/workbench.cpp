@@ -193,8 +193,9 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
     } else {
         try {
             ivit::resolve(settings_.config, *model_->graph);
-        } catch (const ivit::Error&) {
+        } catch (const ivit::Error& e) {
             settings_.config.rules.clear();  // rules for nodes this network does not have
+            emit message(QStringLiteral("The overrides were left out: ") + sentence(e), true);
         }
     }
     for (const std::string& a : info()->assumptions) emit message(QString::fromStdString(a), false);

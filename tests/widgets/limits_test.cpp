@@ -5,10 +5,14 @@
 #include <qcustomplot.h>
 #include <QApplication>
 #include <QBuffer>
+#include <QClipboard>
 #include <QFile>
+#include <QMenu>
 #include <QMimeData>
+#include <QToolButton>
 #include <catch2/catch.hpp>
 
+#include "widgets/elided_label.h"
 #include "widgets/incoming.h"
 #include "widgets/layers_view.h"
 #include "widgets/main_window.h"
@@ -28,6 +32,40 @@ TEST_CASE("window: news right behind a warning does not hide it", "[window]") {
     CHECK(status.history().last().contains("Opened c"));
     status.say("d is broken", true);
     CHECK(status.message().contains("d is broken"));
+}
+
+TEST_CASE("window: what was said can be copied", "[window]") {
+    MainWindow w;
+    w.status()->say("cat & dog: cannot be read", true);
+    auto* log = w.status()->findChild<QToolButton*>();
+    REQUIRE(log);
+    emit log->menu()->aboutToShow();
+    REQUIRE_FALSE(log->menu()->isEmpty());
+    log->menu()->actions().constFirst()->trigger();
+    CHECK(QGuiApplication::clipboard()->text().endsWith("cat & dog: cannot be read"));
+}
+
+TEST_CASE("window: a text that has no room gives way to a shorter one", "[window]") {
+    ElidedLabel label(Qt::ElideMiddle);
+    label.set_text("blocks.11.attn.softmax, head 2, class token", "head 2");
+    label.resize(label.sizeHint());
+    CHECK_FALSE(label.elided());
+    CHECK(label.shown_text() == label.text());
+    label.resize(label.fontMetrics().horizontalAdvance("head 2") + 2, 20);
+    CHECK(label.shown_text() == "head 2");
+    label.set_text("blocks.11.attn.softmax");
+    CHECK(label.shown_text().contains(QChar(0x2026)));
+}
+
+TEST_CASE("window: overrides of nodes that the model lacks are left out, and that is said", "[window]") {
+    MainWindow w;
+    ivit::QuantConfig other;
+    other.rules.emplace_back().glob = "blocks.30.attn.qkv";
+    w.bench().change_config(other, "another model's");
+    w.open_model(bundled);
+    REQUIRE(wait_until([&] { return w.bench().model() != nullptr; }));
+    CHECK(w.bench().settings().config.rules.empty());
+    CHECK(w.status()->history().join('\n').contains("overrides were left out"));
 }
 
 TEST_CASE("window: broken, missing and oddly named files are quiet marks", "[window]") {

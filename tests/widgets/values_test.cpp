@@ -110,6 +110,8 @@ TEST_CASE("attention: rows, KL and patches", "[values]") {
     CHECK(attention::patch_grid(196).first == 0);
     CHECK(attention::patch_grid(200).side == 0);
     CHECK(attention::patch_grid(1).side == 0);
+    CHECK(attention::patch_grid(2).side == 1);  // one patch is laid over the whole picture
+    CHECK(attention::patch_grid(2).first == 1);
 }
 
 TEST_CASE("attention: rollout against the product of whole matrices", "[values]") {
