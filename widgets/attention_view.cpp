@@ -4,6 +4,7 @@
 #include <QAction>
 #include <QClipboard>
 #include <QGuiApplication>
+#include <QStandardItemModel>
 #include <QVBoxLayout>
 
 #include "engine/describe.h"
@@ -155,7 +156,10 @@ void AttentionView::refresh_row() {
     scene_.token = selection().token();
     scene_.shown_token = hovered_ >= 0 ? hovered_ : scene_.token;
     scene_.rollout = rollout_->isChecked();
-    scene_.same_logits = against_->currentIndex() == 0;
+    const bool float_network = shown().comparison() && shown().comparison()->float_trace;
+    // Without it there is the softmax of the same logits alone.
+    qobject_cast<QStandardItemModel*>(against_->model())->item(1)->setEnabled(float_network);
+    scene_.same_logits = against_->currentIndex() == 0 || !float_network;
     scene_.integer_row.clear();
     scene_.float_row.clear();
     scene_.row_kl = 0;

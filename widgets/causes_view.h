@@ -18,6 +18,7 @@ class CausesView : public View {
     QTableWidget* table() { return table_; }
     QString title() const { return title_->text(); }
     void apply(int row);  // that change, as one step of undo
+    QWidget* canvas() override { return table_; }
 
   protected:
     void refresh() override;

@@ -81,8 +81,10 @@ void DistributionView::refresh() {
     } else {
         float_->data()->clear();
         integer_->data()->clear();
-        title_->set_text(low == high ? QStringLiteral("%1 · every value is %2, in both networks")
-                                           .arg(name, numbers::significant(low))
+        title_->set_text(low == high
+                             ? QStringLiteral("%1 · every value is %2%3")
+                                   .arg(name, numbers::significant(low),
+                                        floats.empty() ? QString() : QStringLiteral(", in both networks"))
                          : shown().current ? QStringLiteral("This node's values are not at hand.")
                                            : shown().invitation(QStringLiteral("to see its values.")));
     }
@@ -125,6 +127,7 @@ void DistributionView::fill_bins(const std::vector<float>& floats, const std::ve
     };
     fill(float_, floats);
     fill(integer_, integers);
+    plotting::list_in_legend(plot_, {float_, integer_});
     if (log) {
         plot_->yAxis->setScaleType(QCPAxis::stLogarithmic);
         plot_->yAxis->setTicker(QSharedPointer<QCPAxisTickerLog>::create());

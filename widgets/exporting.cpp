@@ -15,8 +15,9 @@
 #include <QSaveFile>
 #include <QSettings>
 #include <QSvgGenerator>
-#include <QToolTip>
 #include <functional>
+
+#include "widgets/status_area.h"
 
 namespace exporting {
 
@@ -58,13 +59,32 @@ QString quoted(QString text) {
     return QLatin1Char('"') + text.replace(QLatin1String("\""), QLatin1String("\"\"")) + QLatin1Char('"');
 }
 
+// In the line at the bottom of the window that `w` belongs to.
+void say(QWidget* w, const QString& sentence, bool warning) {
+    for (QWidget* up = w; up; up = up->parentWidget())
+        if (auto* status = up->findChild<StatusArea*>()) return status->say(sentence, warning);
+}
+
+void tell(QWidget* w, const QString& file, bool saved, const QString& problem) {
+    say(w, saved ? QStringLiteral("Saved %1").arg(QFileInfo(file).fileName()) : problem, !saved);
+}
+
 // text: made once there is a file to write.
 void ask_and_save_csv(QWidget* w, const QString& title, const QString& name,
                       const std::function<QString()>& text) {
     const QString file = ask_for_file(w, title, name, {QStringLiteral("CSV (*.csv)")});
     if (file.isEmpty()) return;
     QString problem;
-    if (!write(file, text().toUtf8(), &problem)) QToolTip::showText(QCursor::pos(), problem, w);
+    const bool saved = write(file, text().toUtf8(), &problem);
+    tell(w, file, saved, problem);
+}
+
+// A plot's points, a table's rows.
+bool has_values(QWidget* w) { return qobject_cast<QCustomPlot*>(w) || qobject_cast<QAbstractItemView*>(w); }
+
+QString values_of(QWidget* w) {
+    auto* plot = qobject_cast<QCustomPlot*>(w);
+    return plot ? to_csv(plot) : to_csv(*qobject_cast<QAbstractItemView*>(w)->model());
 }
 
 }  // namespace
@@ -99,8 +119,12 @@ bool save_widget(QWidget* w, const QString& file, QString* problem) {
         pdf.setPageSize(QPageSize(QSizeF(w->width() / 96.0, w->height() / 96.0), QPageSize::Inch));
         pdf.setPageMargins({});
         paint(w, &pdf);
+    } else if (kind == "csv" && has_values(w)) {
+        buffer.write(values_of(w).toUtf8());
     } else {
-        return fail(problem, QStringLiteral("%1: the name must end in .png, .svg or .pdf").arg(file));
+        return fail(problem, QStringLiteral("%1: the name must end in %2")
+                                 .arg(file, has_values(w) ? QStringLiteral(".png, .svg, .pdf or .csv")
+                                                          : QStringLiteral(".png, .svg or .pdf")));
     }
     buffer.close();
     return write(file, bytes, problem);
@@ -131,11 +155,13 @@ void ask_and_save(QWidget* w, const QString& suggestion) {
     QStringList filters{QStringLiteral("PNG (*.png)")};
     if (!qobject_cast<QOpenGLWidget*>(w))
         filters << QStringLiteral("SVG (*.svg)") << QStringLiteral("PDF (*.pdf)");
+    if (has_values(w)) filters << QStringLiteral("CSV (*.csv)");
     const QString file =
         ask_for_file(w, QStringLiteral("Export %1").arg(w->accessibleName()), suggestion, filters);
     if (file.isEmpty()) return;
     QString problem;
-    if (!save_widget(w, file, &problem)) QToolTip::showText(QCursor::pos(), problem, w);
+    const bool saved = save_widget(w, file, &problem);
+    tell(w, file, saved, problem);
 }
 
 QString csv_line(const QStringList& fields) {

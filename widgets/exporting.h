@@ -9,15 +9,16 @@ class QCustomPlot;
 
 namespace exporting {
 
-// By the ending of `file`: png, svg or pdf (a canvas that is not drawn by QPainter: png only). False, with a
-// sentence in `problem`, when it could not be written; then nothing is left behind.
+// By the ending of `file`: png, svg or pdf (a canvas that is not drawn by QPainter: png only), or csv of a
+// plot or table. False, with a sentence in `problem`, when it could not be written; then nothing is left
+// behind.
 bool save_widget(QWidget* w, const QString& file, QString* problem);
 // The file a person chooses to write, or nothing. `name`: suggested, without its ending, which the kind
 // chosen in the dialog gives (filters: "PDF (*.pdf)", the first one first); one that a person types stays,
 // and an existing file of the whole name is asked about. Begins in the folder kept under `key`, and keeps it.
 QString ask_for_file(QWidget* w, const QString& title, const QString& name, const QStringList& filters,
                      const QString& key = QStringLiteral("export/folder"));
-// Asks for a file name, then save_widget.
+// Asks for a file name, then save_widget; what came of it is said at the bottom of the window.
 void ask_and_save(QWidget* w, const QString& suggestion);
 QImage grab(QWidget* w);
 

@@ -104,18 +104,23 @@ void LatencyFigures::paint_bars(QPainter& p, int x) {
     add(40, QStringLiteral("integer"), samples_.integer_ms, theme.integer_colour());
     p.setFont(theme.figures(12));
     const QFontMetrics fm = p.fontMetrics();
-    const int text = fm.horizontalAdvance(QStringLiteral("00.00 ms   p95 00.00 ms")) + 12;
-    int name = 0;
+    const auto times = [](const Row& r) {
+        return QStringLiteral("%1   p95 %2")
+            .arg(numbers::milliseconds(r.median), numbers::milliseconds(r.p95));
+    };
+    int name = 0, text = fm.horizontalAdvance(QStringLiteral("00.00 ms   p95 00.00 ms"));
     double longest = 1e-9;
     for (const Row& r : rows) {
         name = std::max(name, fm.horizontalAdvance(r.title) + 10);
-        if (!std::isnan(r.p95)) longest = std::max(longest, r.p95);
+        if (std::isnan(r.p95)) continue;  // not timed yet
+        longest = std::max(longest, r.p95);
+        text = std::max(text, fm.horizontalAdvance(times(r)));
     }
-    const int bar = std::max(30, width() - x - name - text - 16);
+    const int bar = std::max(30, width() - x - name - text - 28);
     for (const Row& r : rows) {
         p.setPen(r.colour);
         p.drawText(QRect(x, r.y, name, 20), Qt::AlignVCenter | Qt::AlignLeft, r.title);
-        if (std::isnan(r.median)) continue;  // not timed yet
+        if (std::isnan(r.median)) continue;
         p.setPen(Qt::NoPen);
         p.setBrush(r.colour);
         const QRectF box(x + name, r.y + 3, std::max(2.0, bar * r.median / longest), 14);
@@ -125,9 +130,8 @@ void LatencyFigures::paint_bars(QPainter& p, int x) {
         p.drawLine(QPointF(box.right(), r.y + 10), QPointF(end, r.y + 10));
         p.drawLine(QPointF(end, r.y + 5), QPointF(end, r.y + 15));
         p.setPen(palette().color(QPalette::Text));
-        p.drawText(
-            QRect(x + name + bar + 10, r.y, text, 20), Qt::AlignVCenter | Qt::AlignLeft,
-            QStringLiteral("%1   p95 %2").arg(numbers::milliseconds(r.median), numbers::milliseconds(r.p95)));
+        p.drawText(QRect(x + name + bar + 10, r.y, text + 12, 20), Qt::AlignVCenter | Qt::AlignLeft,
+                   times(r));
     }
 }
 
@@ -136,7 +140,8 @@ void LatencyFigures::paint_notes(QPainter& p, int x) {
                       QStringLiteral(" · median of %1 runs").arg(samples_.integer_ms.size())};
     if (samples_.backend.name != "cuda") lines << QStringLiteral("no GPU: %1").arg(why_no_gpu(samples_));
     if (samples_.unsettled())
-        lines << samples_.disturbance() + QStringLiteral(": ≈ is the ratio of the fastest runs");
+        lines << samples_.disturbance() +
+                     (ratio_.isEmpty() ? QString() : QStringLiteral(": ≈ is the ratio of the fastest runs"));
     p.setFont(Theme::instance().figures(11));
     p.setPen(Theme::instance().muted());
     QRect place(x, 66, width() - x - 12, 18);

@@ -150,9 +150,11 @@ void LatencyView::refresh() {
             y << (std::isnan(ms[i]) ? 0 : ms[i]);
         }
         bars->setData(x, y, true);
+        bars->setVisible(!ms.empty());
     };
     fill(float_, samples_.float_node_ms);
     fill(integer_, samples_.integer_node_ms);
+    plotting::list_in_legend(plot_, {float_, integer_});
     plot_->clearItems();
     const ivit::Graph* g = shown().graph();
     const double n = static_cast<double>(samples_.integer_node_ms.size());

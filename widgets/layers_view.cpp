@@ -17,24 +17,6 @@
 
 using metrics::Id;
 
-namespace {
-
-// On a line of its own, where it hides no point; the element before it takes the room that it leaves.
-void put_legend_above(QCustomPlot* plot) {
-    plot->legend->setVisible(true);
-    plot->legend->setFillOrder(QCPLegend::foColumnsFirst);
-    auto* above = new QCPLayoutGrid;
-    above->addElement(0, 0, new QCPTextElement(plot, QStringLiteral(" ")));
-    plot->plotLayout()->insertRow(0);
-    plot->plotLayout()->addElement(0, 0, above);
-    above->addElement(0, 1, plot->legend);
-    above->setColumnStretchFactor(1, 0.001);
-    plot->plotLayout()->setRowStretchFactor(0, 0.001);
-    plot->plotLayout()->setRowSpacing(0);
-}
-
-}  // namespace
-
 LayersView::LayersView(Selection& selection, QWidget* parent)
     : View(QStringLiteral("Layers"), selection, parent),
       table_(new QTableView),
@@ -126,7 +108,7 @@ void LayersView::set_up_plot() {
     readout_->setPadding(QMargins(5, 2, 5, 2));
     plot_->xAxis->setLabel(QStringLiteral("node, in execution order"));
     plot_->yAxis->setLabel(QStringLiteral("SQNR [dB]"));
-    put_legend_above(plot_);
+    plotting::put_legend_above(plot_);
     exporting::offer_image(plot_, QStringLiteral("sqnr"));
     exporting::offer_plot_csv(plot_, QStringLiteral("sqnr"));
     connect(plot_, &QCustomPlot::mousePress, this, [this](QMouseEvent* e) {
@@ -258,16 +240,13 @@ void LayersView::fill_curves() {
         }
         graph->setData(x, y, true);
         graph->setVisible(!x.isEmpty());
-        if (x.isEmpty())
-            graph->removeFromLegend();
-        else
-            graph->addToLegend();
     };
     const ivit::Comparison* c = shown().comparison();
     const ivit::Comparison* g = shown().ghost_comparison();
     fill(cumulative_, c ? &c->cumulative : nullptr);
     fill(isolated_, c ? &c->isolated : nullptr);
     fill(ghost_, g ? &g->cumulative : nullptr);
+    plotting::list_in_legend(plot_, {cumulative_, ghost_, isolated_});
     if (low < high) {
         const double room = std::max(2.0, (high - low) * 0.08);
         plot_->yAxis->setRange(std::min(low - room, std::max(0.0, low - room)), high + room * 3);

@@ -140,9 +140,9 @@ void MainWindow::add_export_commands(QMenu* file) {
           QKeySequence("Ctrl+E"), [this] { toolbar_->report()->trigger(); }},
          {"Compare re&ports …", "Two reports side by side, or what is shown against one",
           QKeySequence("Ctrl+Shift+R"), [this] { compare_reports(); }},
-         {"E&xport view …", "The view in the middle as PNG, SVG or PDF", QKeySequence("Ctrl+Shift+E"),
+         {"E&xport view …", "The view in the middle as PNG, SVG, PDF or CSV", QKeySequence("Ctrl+Shift+E"),
           [this] { exporting::ask_and_save(current_tab()->canvas(), current_tab()->name().toLower()); }},
-         {"Export SQNR &plot …", "As PNG, SVG or PDF", QKeySequence("Ctrl+Alt+E"),
+         {"Export SQNR &plot …", "As PNG, SVG, PDF or CSV", QKeySequence("Ctrl+Alt+E"),
           [this] { exporting::ask_and_save(layers_->canvas(), "sqnr"); }},
          {"Copy window as picture", "The whole window to the clipboard", QKeySequence("Ctrl+Shift+C"),
           [this] { QGuiApplication::clipboard()->setImage(picture()); }}});

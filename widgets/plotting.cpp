@@ -57,6 +57,25 @@ QCPItemLine* vertical(QCustomPlot* plot, double x, const QPen& pen) {
     return line;
 }
 
+void put_legend_above(QCustomPlot* plot) {
+    plot->legend->setVisible(true);
+    plot->legend->setFillOrder(QCPLegend::foColumnsFirst);
+    auto* above = new QCPLayoutGrid;
+    above->addElement(0, 0, new QCPTextElement(plot, QStringLiteral(" ")));  // takes the room that is left
+    plot->plotLayout()->insertRow(0);
+    plot->plotLayout()->addElement(0, 0, above);
+    above->addElement(0, 1, plot->legend);
+    above->setColumnStretchFactor(1, 0.001);
+    plot->plotLayout()->setRowStretchFactor(0, 0.001);
+    plot->plotLayout()->setRowSpacing(0);
+}
+
+void list_in_legend(QCustomPlot* plot, const std::vector<QCPAbstractPlottable*>& all) {
+    plot->legend->clearItems();
+    for (QCPAbstractPlottable* p : all)
+        if (p->visible()) p->addToLegend();
+}
+
 void tick_blocks(QCustomPlot* plot, const ivit::Graph& graph) {
     auto ticks = QSharedPointer<QCPAxisTickerText>::create();
     const int labels = std::clamp((plot->width() - 60) / 20, 1, 12);  // that stand apart

@@ -183,9 +183,9 @@ void QuantizationView::set_up_tree() {
     header->setMinimumSectionSize(30);
     header->setSectionResizeMode(QHeaderView::Fixed);
     header->setSectionResizeMode(QuantTreeModel::name_column, QHeaderView::Stretch);
-    header->resizeSection(QuantTreeModel::weight_column, 50);
-    header->resizeSection(QuantTreeModel::activation_column, 50);
-    header->resizeSection(QuantTreeModel::mode_column, 66);
+    header->resizeSection(QuantTreeModel::weight_column, 40);
+    header->resizeSection(QuantTreeModel::activation_column, 40);
+    header->resizeSection(QuantTreeModel::mode_column, 62);
 }
 
 void QuantizationView::scroll(QWidget* content) {

@@ -169,8 +169,14 @@ void ReportComparison::make_facts() {
     facts_view_->setObjectName("comparison_facts");
     facts_view_->setWordWrap(true);  // verdicts and reasons are sentences, whole at every width
     facts_view_->setVerticalScrollBarPolicy(Qt::ScrollBarAlwaysOn);
-    connect(facts_view_->horizontalHeader(), &QHeaderView::sectionResized, facts_view_,
-            &QTableView::resizeRowsToContents);
+    connect(facts_view_->horizontalHeader(), &QHeaderView::sectionResized, this, &ReportComparison::fit_rows);
+}
+
+// As high as their sentences are, and a little air between one and the next.
+void ReportComparison::fit_rows() {
+    facts_view_->resizeRowsToContents();
+    for (int row = 0; row < facts_.rowCount(); ++row)
+        facts_view_->setRowHeight(row, facts_view_->rowHeight(row) + 6);
 }
 
 void ReportComparison::make_nodes() {
@@ -192,7 +198,7 @@ void ReportComparison::make_plot() {
     exporting::offer_image(plot_, QStringLiteral("comparison"));
     plot_->axisRect()->setupFullAxesBox();
     plot_->xAxis->setLabel(QStringLiteral("node, in execution order"));
-    plot_->yAxis->setLabel(QStringLiteral("SQNR dB"));
+    plot_->yAxis->setLabel(QStringLiteral("SQNR [dB]"));
     const char* names[] = {"a, cumulative", "b, cumulative", "a, isolated", "b, isolated"};
     for (size_t i = 0; i < graphs_.size(); ++i) {
         graphs_[i] = plot_->addGraph();
@@ -200,8 +206,7 @@ void ReportComparison::make_plot() {
         // What each node adds by itself jumps up and down; dots can be told apart, lines cannot.
         if (i >= 2) graphs_[i]->setLineStyle(QCPGraph::lsNone);
     }
-    plot_->legend->setVisible(true);
-    plot_->axisRect()->insetLayout()->setInsetAlignment(0, Qt::AlignTop | Qt::AlignRight);
+    plotting::put_legend_above(plot_);
 }
 
 void ReportComparison::choose(int side) {
@@ -306,7 +311,7 @@ void ReportComparison::refresh_facts() {
     }
     facts_view_->setColumnWidth(0, 130);
     facts_view_->setColumnWidth(1, 210);
-    facts_view_->resizeRowsToContents();
+    fit_rows();
 }
 
 void ReportComparison::refresh_nodes() {
@@ -314,13 +319,24 @@ void ReportComparison::refresh_nodes() {
     const Qt::SortOrder order = nodes_view_->horizontalHeader()->sortIndicatorOrder();
     const bool first = nodes_.columnCount() == 0;
     nodes_.clear();
-    nodes_.setHorizontalHeaderLabels({"#", "node", "op", "a", "b", "change", "isol. a", "isol. b", "change"});
-    const char* tips[] = {
-        "Place in execution order",        "Node, by timm's names",           "Operator",
-        "Cumulative SQNR in dB, report a", "Cumulative SQNR in dB, report b", "b minus a, in dB",
-        "Isolated SQNR in dB, report a",   "Isolated SQNR in dB, report b",   "b minus a, in dB"};
-    for (int c = 0; c < nodes_.columnCount(); ++c)
-        nodes_.setHeaderData(c, Qt::Horizontal, QString::fromLatin1(tips[c]), Qt::ToolTipRole);
+    const struct {
+        const char *name, *tip;
+        bool number = true;
+    } heads[] = {{"#", "Place in execution order"},
+                 {"node", "Node, by timm's names", false},
+                 {"operator", "Operator", false},
+                 {"a", "Cumulative SQNR in dB, report a"},
+                 {"b", "Cumulative SQNR in dB, report b"},
+                 {"change", "b minus a, in dB"},
+                 {"isolated a", "Isolated SQNR in dB, report a"},
+                 {"isolated b", "Isolated SQNR in dB, report b"},
+                 {"change", "b minus a, in dB"}};
+    for (const auto& h : heads) {
+        auto* head = new QStandardItem(QString::fromLatin1(h.name));
+        head->setToolTip(QString::fromLatin1(h.tip));
+        head->setTextAlignment((h.number ? Qt::AlignRight : Qt::AlignLeft) | Qt::AlignVCenter);
+        nodes_.setHorizontalHeaderItem(nodes_.columnCount(), head);
+    }
     for (QCPGraph* g : graphs_) g->data()->clear();
 
     std::array<std::vector<ivit::LayerRow>, 2> rows;
@@ -350,10 +366,8 @@ void ReportComparison::refresh_nodes() {
         }
         nodes_.appendRow(line);
     }
-    nodes_view_->setColumnWidth(0, 36);
-    nodes_view_->setColumnWidth(1, 160);
-    nodes_view_->setColumnWidth(2, 94);
-    for (int c = 3; c < 8; ++c) nodes_view_->setColumnWidth(c, 61);
+    const int widths[] = {34, 146, 90, 50, 50, 76, 76, 76};
+    for (int c = 0; c < 8; ++c) nodes_view_->setColumnWidth(c, widths[c]);
     // What lost most comes first.
     nodes_view_->sortByColumn(first ? 5 : sorted_by, first ? Qt::AscendingOrder : order);
 }

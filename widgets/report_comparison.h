@@ -49,6 +49,7 @@ class ReportComparison : public QWidget {
     void choose(int side);  // asks for a file
     void set(int side, Report report, const QString& name);
     void refresh();
+    void fit_rows();
     void refresh_facts();
     void refresh_nodes();
     void style();

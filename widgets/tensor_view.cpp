@@ -63,12 +63,12 @@ QLayout* TensorView::make_bar() {
     bar->setContentsMargins(4, 4, 4, 4);
     bar->setSpacing(4);
     bar->addLayout(make_switch());
-    bar->addWidget(title_, 3);
+    bar->addWidget(title_, 1);
     bar->addWidget(channel_label_);
     bar->addWidget(channel_);
     bar->addWidget(token_label_);
     bar->addWidget(token_);
-    bar->addWidget(layout_, 1);
+    bar->addWidget(layout_);
     bar->addWidget(contrast_);
     bar->addWidget(colours_);
     return bar;
@@ -103,10 +103,8 @@ QLayout* TensorView::make_switch() {
 void TensorView::set_up_layout() {
     layout_->addItem(QStringLiteral("tokens × channels"));
     layout_->addItem(QStringLiteral("patches as a picture"));
-    layout_->setMinimumContentsLength(9);
-    layout_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
-    layout_->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
-    layout_->setMaximumWidth(layout_->fontMetrics().horizontalAdvance(layout_->itemText(1)) + 44);
+    layout_->setMinimumContentsLength(9);  // on a small screen
+    layout_->setSizeAdjustPolicy(QComboBox::AdjustToContents);
     layout_->setAccessibleName(QStringLiteral("Layout"));
     layout_->setObjectName("tensor_layout");
     layout_->setToolTip(QStringLiteral(

@@ -470,10 +470,12 @@ void Workbench::make_report(
     std::function<void(std::shared_ptr<const ivit::Json>, const QString& problem)> done,
     std::function<void(const ivit::Json&)> in_background) {
     const auto result = shown_.current;
-    if (!result || !result->complete || !result->comparison.float_trace) {
+    if (!result || !result->complete)
+        return done(nullptr, QStringLiteral("A report needs complete results; they are not there yet"));
+    if (!result->comparison.float_trace)
         return done(nullptr,
-                    QStringLiteral("A report needs both networks' complete results; they are not there yet"));
-    }
+                    QStringLiteral("A report needs the float checkpoint beside the integers — keep it "
+                                   "where it was when the model was quantized"));
     fs::path picture;
     if (const int row = pictures_.row_of(prepared_id_); row >= 0) picture = pictures_.picture(row).file;
     const ivit::ReportOptions options = report_options(*result->comparison.integer_trace->graph,

@@ -4,7 +4,9 @@
 
 #include <qcustomplot.h>
 #include <QFile>
+#include <QFileDialog>
 #include <QSlider>
+#include <QTimer>
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -115,6 +117,26 @@ TEST_CASE("window: open a picture, change a bit-width, pick a patch, export", "[
     CHECK_FALSE(exporting::save_widget(panels, "/nowhere/at/all.png", &problem));
     CHECK_FALSE(problem.isEmpty());
     CHECK_FALSE(exporting::save_widget(panels, o.folder.dir.filePath("x.xyz"), &problem));
+    CHECK_FALSE(exporting::save_widget(panels, o.folder.dir.filePath("x.csv"), &problem));
+    CHECK(problem.endsWith(".png, .svg or .pdf"));
+    REQUIRE(exporting::save_widget(w.layers()->plot(), o.folder.dir.filePath("sqnr.csv"), &problem));
+    QFile csv(o.folder.dir.filePath("sqnr.csv"));
+    REQUIRE(csv.open(QIODevice::ReadOnly));
+    CHECK(csv.readAll().startsWith("curve,x,y\r\n"));
+    // What came of it is said.
+    const auto export_as = [&](const QString& file) {
+        QTimer::singleShot(0, &w, [file] {
+            auto* dialog = qobject_cast<QFileDialog*>(QApplication::activeModalWidget());
+            REQUIRE(dialog);
+            dialog->selectFile(file);
+            QMetaObject::invokeMethod(dialog, "accept");
+        });
+        exporting::ask_and_save(panels, "a_map");
+    };
+    export_as(o.folder.dir.filePath("said.png"));
+    CHECK(w.status()->history().last().endsWith("Saved said.png"));
+    export_as(o.folder.dir.filePath("said.xyz"));
+    CHECK(w.status()->history().last().endsWith("the name must end in .png, .svg or .pdf"));
     CHECK(p.to_csv().count("\r\n") == 11);
     w.bench().write_report((o.folder.dir.path() + "/report.html").toStdString());
     REQUIRE(wait_until([&] { return w.status()->history().last().contains("Report written"); }));
