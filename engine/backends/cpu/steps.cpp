@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "engine/backends/shared_slots.h"
+
 namespace ivit::cpu {
 namespace {
 
@@ -43,7 +45,7 @@ Plan make_plan(const Graph& graph) {
     Plan plan;
     plan.steps = find_steps(graph);
     plan.slot_index.assign(graph.nodes.size(), -1);
-    std::vector<int> free_after;  // by slot: the last step's last node that reads it
+    SharedSlots shared;
     for (Step& step : plan.steps) {
         const int i = step.last;
         const Node& n = graph.nodes[static_cast<size_t>(i)];
@@ -51,18 +53,12 @@ Plan make_plan(const Graph& graph) {
         const int until = readers.empty() ? static_cast<int>(graph.nodes.size()) : readers.back();
         const int64_t count = elements(n.shape);
         const bool in_place = step.fused == Fused::linear_add;
-        size_t s = 0;
-        while (s < plan.slots.size() &&
-               (plan.slots[s].kind != kind_of(n) || plan.slots[s].elements != count ||
-                free_after[s] >= (in_place ? step.last + 1 : step.first)))
-            ++s;
-        if (s == plan.slots.size()) {
+        const int s = shared.take(4 * count + static_cast<int>(kind_of(n)),
+                                  in_place ? step.last + 1 : step.first, until);
+        if (s == static_cast<int>(plan.slots.size()))
             plan.slots.push_back({kind_of(n), count, {}, {}, {}, {}});
-            free_after.push_back(0);
-        }
-        free_after[s] = until;
-        plan.slot_index[static_cast<size_t>(i)] = static_cast<int>(s);
-        step.writes = static_cast<int>(s);
+        plan.slot_index[static_cast<size_t>(i)] = s;
+        step.writes = s;
         for (int j = step.first; j <= step.last; ++j)
             for (const int in : graph.nodes[static_cast<size_t>(j)].inputs)
                 if (in < step.first) step.reads.push_back(plan.slot_index[static_cast<size_t>(in)]);

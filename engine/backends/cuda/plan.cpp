@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "engine/backends/shared_slots.h"
+
 namespace ivit::cuda {
 namespace {
 
@@ -76,25 +78,13 @@ Plan make_plan(const Graph& graph) {
             plan.step_of[static_cast<size_t>(i)] = static_cast<int>(plan.steps.size());
         plan.steps.push_back(step);
     }
-    // Buffers: each step takes one of its size that no later reader needs, or a new one.
-    std::vector<int> busy_until;
-    for (size_t i = 0; i < plan.steps.size(); ++i) {
-        Step& step = plan.steps[i];
-        int until = static_cast<int>(i);
-        for (const int reader : graph.readers(step.last))
-            until = std::max(until, plan.step_of[static_cast<size_t>(reader)]);
-        const int64_t bytes = step.out.bytes_per_picture();
-        size_t slot = 0;
-        while (slot < plan.slots.size() &&
-               (plan.slots[slot] != bytes || busy_until[slot] >= static_cast<int>(i)))
-            ++slot;
-        if (slot == plan.slots.size()) {
-            plan.slots.push_back(bytes);
-            busy_until.push_back(0);
-        }
-        busy_until[slot] = until;
-        step.slot = static_cast<int>(slot);
+    SharedSlots slots;
+    for (Step& step : plan.steps) {
+        const std::vector<int> readers = graph.readers(step.last);
+        step.slot = slots.take(step.out.bytes_per_picture(), step.first,
+                               readers.empty() ? step.last : readers.back());
     }
+    plan.slots = slots.kinds();
     return plan;
 }
 

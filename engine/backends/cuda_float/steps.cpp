@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backends/cuda_float/steps.h"
 
-#include <algorithm>
 #include <string>
 
+#include "engine/backends/shared_slots.h"
 #include "engine/error.h"
 
 namespace ivit::cuda_float {
@@ -59,30 +59,15 @@ std::vector<Step> cut_into_steps(const Graph& g, Type type, const Launch& at) {
 }
 
 Slots assign_slots(const Graph& g, std::vector<Step>& steps) {
-    const auto step_of = [&](int node) {
-        size_t k = 0;
-        while (steps[k].last < node) ++k;
-        return static_cast<int>(k);
-    };
     Slots slots;
-    std::vector<int> busy_until;
-    for (size_t k = 0; k < steps.size(); ++k) {
-        Step& step = steps[k];
-        const int64_t size = elements(node(g, step.last).shape);
-        int until = static_cast<int>(k);
-        for (const int reader : g.readers(step.last)) until = std::max(until, step_of(reader));
-        size_t slot = 0;
-        while (slot < slots.elements.size() &&
-               (slots.elements[slot] != size || busy_until[slot] >= static_cast<int>(k)))
-            ++slot;
-        if (slot == slots.elements.size()) {
-            slots.elements.push_back(size);
-            busy_until.push_back(0);
-        }
-        busy_until[slot] = until;
-        step.slot = static_cast<int>(slot);
+    SharedSlots shared;
+    for (Step& step : steps) {
+        const std::vector<int> readers = g.readers(step.last);
+        step.slot = shared.take(elements(node(g, step.last).shape), step.first,
+                                readers.empty() ? step.last : readers.back());
         slots.of_node[step.last] = step.slot;
     }
+    slots.elements = shared.kinds();
     return slots;
 }
 

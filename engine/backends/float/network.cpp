@@ -5,6 +5,7 @@
 #include "engine/backend.h"
 #include "engine/backends/float/onednn.h"
 #include "engine/backends/float/ops.h"
+#include "engine/backends/shared_slots.h"
 #include "engine/error.h"
 
 namespace ivit {
@@ -127,15 +128,13 @@ class FloatNetwork : public Network {
         for (int i = 0; i < count; ++i)
             for (const int in : nodes()[static_cast<size_t>(i)].inputs)
                 last_reader_[static_cast<size_t>(in)] = i;
-        std::vector<int> busy_until;
-        for (int i = 0; i < count; ++i) {
-            size_t slot = 0;
-            while (slot < busy_until.size() && busy_until[slot] >= i) ++slot;
-            if (slot == busy_until.size())
-                busy_until.push_back(0), slots_.push_back(std::make_unique<FloatTensor>());
-            busy_until[slot] = last_reader_[static_cast<size_t>(i)] + 1;
-            outputs_.push_back(slots_[slot].get());
-        }
+        SharedSlots shared;
+        std::vector<size_t> slot_of;
+        for (int i = 0; i < count; ++i)
+            slot_of.push_back(
+                static_cast<size_t>(shared.take(0, i, last_reader_[static_cast<size_t>(i)] + 1)));
+        slots_.resize(shared.kinds().size());
+        for (const size_t slot : slot_of) outputs_.push_back(&slots_[slot]);
     }
 
     using FloatArgs = fp32::FloatArgs;
@@ -146,7 +145,7 @@ class FloatNetwork : public Network {
     fp32::OneDnnGemm gemm_;
     std::optional<fp32::Attention> attention_;  // one for all layers: they have one shape
     std::vector<int> last_reader_;              // per node; the node count where nothing reads it
-    std::vector<std::unique_ptr<FloatTensor>> slots_;
+    std::vector<FloatTensor> slots_;
     std::vector<FloatTensor*> outputs_;  // per node: its slot
     std::vector<float> scratch_;         // patch_embed's columns
 };
