@@ -43,6 +43,17 @@ std::vector<int> Graph::readers(int i) const {
     return found;
 }
 
+int Graph::last_reader(int i) const {
+    const std::vector<int> found = readers(i);
+    return found.empty() ? static_cast<int>(nodes.size()) : found.back();
+}
+
+bool Graph::follows(int i, Op op) const {
+    if (i < 1 || i >= static_cast<int>(nodes.size())) return false;
+    const Node& n = nodes[static_cast<size_t>(i)];
+    return n.op == op && !n.inputs.empty() && n.inputs[0] == i - 1 && readers(i - 1) == std::vector<int>{i};
+}
+
 bool glob_match(std::string_view pattern, std::string_view text) {
     // Greedy with one point of return: on a mismatch the last `*` takes one more character. Never
     // exponential.

@@ -43,6 +43,11 @@ struct Graph {
     int64_t macs(int i) const;
     // Indices of the nodes that read node i's output.
     std::vector<int> readers(int i) const;
+    // The last of them; the number of nodes where there is none: what nobody reads is the network's output.
+    int last_reader(int i) const;
+    // Whether node i is `op`, reads node i - 1 first, and is the only one that reads it, so that both can run
+    // as one. False past the last node.
+    bool follows(int i, Op op) const;
 };
 
 // Shell-style match of `*` (any run of characters, dots too) and `?`, as used in rules and --taps.

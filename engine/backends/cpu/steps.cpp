@@ -11,25 +11,20 @@ namespace {
 std::vector<Step> find_steps(const Graph& graph) {
     const int count = static_cast<int>(graph.nodes.size());
     const auto node = [&](int i) -> const Node& { return graph.nodes[static_cast<size_t>(i)]; };
-    // Whether node i reads node i - 1 and nothing else reads that.
-    const auto follows = [&](int i, Op op) {
-        return i < count && node(i).op == op && node(i).inputs[0] == i - 1 &&
-               graph.readers(i - 1).size() == 1;
-    };
     std::vector<Step> steps;
     for (int i = 0; i < count; i = steps.back().last + 1) {
         const Op op = node(i).op;
         Step step{Fused::none, i, i};
-        if (op == Op::input && follows(i + 1, Op::patch_embed) && follows(i + 2, Op::pos_embed))
+        if (op == Op::input && graph.follows(i + 1, Op::patch_embed) && graph.follows(i + 2, Op::pos_embed))
             step = {Fused::patches, i, i + 2};
-        else if (op == Op::layernorm && follows(i + 1, Op::linear) && !node(i + 1).to_residual)
-            step = {Fused::norm_linear, i, follows(i + 2, Op::gelu) ? i + 2 : i + 1};
-        else if (op == Op::layernorm && follows(i + 1, Op::head))
+        else if (op == Op::layernorm && graph.follows(i + 1, Op::linear) && !node(i + 1).to_residual)
+            step = {Fused::norm_linear, i, graph.follows(i + 2, Op::gelu) ? i + 2 : i + 1};
+        else if (op == Op::layernorm && graph.follows(i + 1, Op::head))
             step = {Fused::norm_linear, i, i + 1};
-        else if (op == Op::attn_logits && follows(i + 1, Op::softmax) && follows(i + 2, Op::attn_context) &&
-                 node(i).inputs[0] == node(i + 2).inputs[1])
+        else if (op == Op::attn_logits && graph.follows(i + 1, Op::softmax) &&
+                 graph.follows(i + 2, Op::attn_context) && node(i).inputs[0] == node(i + 2).inputs[1])
             step = {Fused::attention, i, i + 2};
-        else if (op == Op::linear && node(i).to_residual && follows(i + 1, Op::residual_add))
+        else if (op == Op::linear && node(i).to_residual && graph.follows(i + 1, Op::residual_add))
             step = {Fused::linear_add, i, i + 1};
         steps.push_back(step);
     }
@@ -49,12 +44,10 @@ Plan make_plan(const Graph& graph) {
     for (Step& step : plan.steps) {
         const int i = step.last;
         const Node& n = graph.nodes[static_cast<size_t>(i)];
-        const std::vector<int> readers = graph.readers(i);
-        const int until = readers.empty() ? static_cast<int>(graph.nodes.size()) : readers.back();
         const int64_t count = elements(n.shape);
         const bool in_place = step.fused == Fused::linear_add;
         const int s = shared.take(4 * count + static_cast<int>(kind_of(n)),
-                                  in_place ? step.last + 1 : step.first, until);
+                                  in_place ? step.last + 1 : step.first, graph.last_reader(i));
         if (s == static_cast<int>(plan.slots.size()))
             plan.slots.push_back({kind_of(n), count, {}, {}, {}, {}});
         plan.slot_index[static_cast<size_t>(i)] = s;

@@ -11,24 +11,18 @@ namespace {
 // The step that starts at node i.
 Step step_at(const Graph& graph, int i) {
     const auto& nodes = graph.nodes;
-    const int n = static_cast<int>(nodes.size());
-    // Node i + k is `op`, reads node i + k - 1, and is the only one that does.
-    const auto follows = [&](int k, Op op) {
-        const int at = i + k;
-        if (at >= n || nodes[static_cast<size_t>(at)].op != op) return false;
-        const auto& inputs = nodes[static_cast<size_t>(at)].inputs;
-        return !inputs.empty() && inputs[0] == at - 1 && graph.readers(at - 1) == std::vector<int>{at};
-    };
     const Node& node = nodes[static_cast<size_t>(i)];
-    if (node.op == Op::input && follows(1, Op::patch_embed) && follows(2, Op::pos_embed))
+    if (node.op == Op::input && graph.follows(i + 1, Op::patch_embed) && graph.follows(i + 2, Op::pos_embed))
         return {StepKind::patch_embed, i, i + 2, {}, 0};
-    if (node.op == Op::layernorm && follows(1, Op::head)) return {StepKind::head, i, i + 1, {}, 0};
-    if (node.op == Op::layernorm && follows(1, Op::linear) && !nodes[static_cast<size_t>(i + 1)].to_residual)
-        return {StepKind::linear, i, follows(2, Op::gelu) ? i + 2 : i + 1, {}, 0};
-    if (node.op == Op::attn_logits && follows(1, Op::softmax) && follows(2, Op::attn_context) &&
+    if (node.op == Op::layernorm && graph.follows(i + 1, Op::head)) return {StepKind::head, i, i + 1, {}, 0};
+    if (node.op == Op::layernorm && graph.follows(i + 1, Op::linear) &&
+        !nodes[static_cast<size_t>(i + 1)].to_residual)
+        return {StepKind::linear, i, graph.follows(i + 2, Op::gelu) ? i + 2 : i + 1, {}, 0};
+    if (node.op == Op::attn_logits && graph.follows(i + 1, Op::softmax) &&
+        graph.follows(i + 2, Op::attn_context) &&
         nodes[static_cast<size_t>(i + 2)].inputs.back() == node.inputs[0])
         return {StepKind::attention, i, i + 2, {}, 0};
-    if (node.op == Op::linear && node.to_residual && follows(1, Op::residual_add))
+    if (node.op == Op::linear && node.to_residual && graph.follows(i + 1, Op::residual_add))
         return {StepKind::residual, i, i + 1, {}, 0};
     return {StepKind::single, i, i, {}, 0};
 }
@@ -79,11 +73,8 @@ Plan make_plan(const Graph& graph) {
         plan.steps.push_back(step);
     }
     SharedSlots slots;
-    for (Step& step : plan.steps) {
-        const std::vector<int> readers = graph.readers(step.last);
-        step.slot = slots.take(step.out.bytes_per_picture(), step.first,
-                               readers.empty() ? step.last : readers.back());
-    }
+    for (Step& step : plan.steps)
+        step.slot = slots.take(step.out.bytes_per_picture(), step.first, graph.last_reader(step.last));
     plan.slots = slots.kinds();
     return plan;
 }

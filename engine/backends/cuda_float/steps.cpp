@@ -11,12 +11,6 @@ namespace {
 
 const Node& node(const Graph& g, int i) { return g.nodes[static_cast<size_t>(i)]; }
 
-// Node `at` is `op`, reads the node before it, and is the only one that does.
-bool follows(const Graph& g, int at, Op op) {
-    return at < static_cast<int>(g.nodes.size()) && node(g, at).op == op && !node(g, at).inputs.empty() &&
-           node(g, at).inputs[0] == at - 1 && g.readers(at - 1) == std::vector<int>{at};
-}
-
 void check_head(const Node& logits, const Node& context, Type type, const Launch& launch) {
     Attention a;
     a.dim = static_cast<int32_t>(context.cols() / logits.heads);
@@ -32,16 +26,16 @@ void check_head(const Node& logits, const Node& context, Type type, const Launch
 Step step_at(const Graph& g, int i, Type type, const Launch& launch) {
     const Node& n = node(g, i);
     if (n.op == Op::layernorm) return {StepKind::layernorm, i, i};
-    if (n.op == Op::input && follows(g, i + 1, Op::patch_embed) && follows(g, i + 2, Op::pos_embed))
+    if (n.op == Op::input && g.follows(i + 1, Op::patch_embed) && g.follows(i + 2, Op::pos_embed))
         return {StepKind::patch_embed, i, i + 2};
     if (n.op == Op::linear || n.op == Op::head) {
         Step step{StepKind::linear, i, i};
-        step.gelu = follows(g, i + 1, Op::gelu);
-        step.residual = follows(g, i + 1, Op::residual_add);
+        step.gelu = g.follows(i + 1, Op::gelu);
+        step.residual = g.follows(i + 1, Op::residual_add);
         if (step.gelu || step.residual) ++step.last;
         return step;
     }
-    if (n.op == Op::attn_logits && follows(g, i + 1, Op::softmax) && follows(g, i + 2, Op::attn_context) &&
+    if (n.op == Op::attn_logits && g.follows(i + 1, Op::softmax) && g.follows(i + 2, Op::attn_context) &&
         node(g, i + 2).inputs.back() == n.inputs[0]) {
         check_head(n, node(g, i + 2), type, launch);
         return {StepKind::attention, i, i + 2};
@@ -62,9 +56,7 @@ Slots assign_slots(const Graph& g, std::vector<Step>& steps) {
     Slots slots;
     SharedSlots shared;
     for (Step& step : steps) {
-        const std::vector<int> readers = g.readers(step.last);
-        step.slot = shared.take(elements(node(g, step.last).shape), step.first,
-                                readers.empty() ? step.last : readers.back());
+        step.slot = shared.take(elements(node(g, step.last).shape), step.first, g.last_reader(step.last));
         slots.of_node[step.last] = step.slot;
     }
     slots.elements = shared.kinds();

@@ -123,16 +123,12 @@ class FloatNetwork : public Network {
     // Outputs share memory once their last reader is done, and the node after it too: fused with the reader
     // it writes its output while the reader's input is still read.
     void assign_slots() {
-        const int count = static_cast<int>(nodes().size());
-        last_reader_.assign(nodes().size(), count);
-        for (int i = 0; i < count; ++i)
-            for (const int in : nodes()[static_cast<size_t>(i)].inputs)
-                last_reader_[static_cast<size_t>(in)] = i;
         SharedSlots shared;
         std::vector<size_t> slot_of;
-        for (int i = 0; i < count; ++i)
-            slot_of.push_back(
-                static_cast<size_t>(shared.take(0, i, last_reader_[static_cast<size_t>(i)] + 1)));
+        for (int i = 0; i < static_cast<int>(nodes().size()); ++i) {
+            last_reader_.push_back(graph().last_reader(i));
+            slot_of.push_back(static_cast<size_t>(shared.take(0, i, last_reader_.back() + 1)));
+        }
         slots_.resize(shared.kinds().size());
         for (const size_t slot : slot_of) outputs_.push_back(&slots_[slot]);
     }
