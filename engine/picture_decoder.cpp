@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/picture_decoder.h"
 
+#include <system_error>
+
 #include "engine/error.h"
 
 namespace ivit {
@@ -12,7 +14,13 @@ PictureDecoder::PictureDecoder(const Dataset& data, const Graph& graph, const Mo
       info_(info),
       order_(std::move(order)),
       ahead_(static_cast<size_t>(threads) * 2 + 64) {
-    for (int t = 0; t < threads; ++t) threads_.emplace_back([this](std::stop_token stop) { work(stop); });
+    // As many as the system gives.
+    for (int t = 0; t < threads; ++t) try {
+            threads_.emplace_back([this](std::stop_token stop) { work(stop); });
+        } catch (const std::system_error& e) {
+            if (threads_.empty()) throw Error("no thread to read pictures on: " + e.code().message());
+            break;
+        }
 }
 
 PictureDecoder::~PictureDecoder() {

@@ -27,7 +27,8 @@ struct DecodedPicture {
 // bounded.
 class PictureDecoder {
   public:
-    // order: indices into data.pictures. threads >= 1. All three references outlive this.
+    // order: indices into data.pictures. threads >= 1, fewer where the system does not give so many; throws
+    // Error where it gives none. All three references outlive this.
     PictureDecoder(const Dataset& data, const Graph& graph, const ModelInfo& info, std::vector<int64_t> order,
                    int threads);
     ~PictureDecoder();                     // waits for the pictures that are being read

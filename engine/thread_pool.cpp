@@ -6,6 +6,7 @@
 // late finds nothing left and sleeps again: the caller never waits for it.
 #include "engine/thread_pool.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
@@ -16,10 +17,12 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "engine/cpu_info.h"
+#include "engine/error.h"
 
 namespace ivit {
 namespace {
@@ -60,6 +63,14 @@ struct ThreadPool::State {
     std::vector<std::thread> threads;
 
     explicit State(int size) : flags(static_cast<size_t>(size)) {}
+    ~State() {
+        {
+            std::lock_guard lock(sleep_mutex);
+            stop = true;
+        }
+        wake.notify_all();
+        for (std::thread& t : threads) t.join();
+    }
 
     bool has_work(int index) const {
         const uint64_t t = ticket.load();
@@ -148,7 +159,13 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>(threads)), 
                 ++cpu;
             while (!CPU_ISSET(cpu, &allowed));
         if (i == 0) continue;  // the caller, whose affinity is not ours to change
-        state_->threads.emplace_back([state = state_.get(), i] { state->worker(i); });
+        try {
+            state_->threads.emplace_back([state = state_.get(), i] { state->worker(i); });
+        } catch (const std::system_error& e) {
+            throw Error(
+                fmt::format("only {} of {} threads could be started: {}", i, threads, e.code().message()), {},
+                "take fewer threads");
+        }
         if (pin) {
             cpu_set_t one;
             CPU_ZERO(&one);
@@ -158,14 +175,7 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>(threads)), 
     }
 }
 
-ThreadPool::~ThreadPool() {
-    {
-        std::lock_guard lock(state_->sleep_mutex);
-        state_->stop = true;
-    }
-    state_->wake.notify_all();
-    for (std::thread& t : state_->threads) t.join();
-}
+ThreadPool::~ThreadPool() = default;
 
 std::shared_ptr<ThreadPool> ThreadPool::get(int threads) {
     static std::mutex mutex;

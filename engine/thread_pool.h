@@ -11,7 +11,7 @@ namespace ivit {
 class ThreadPool {
   public:
     // A pool of `threads` workers including the caller; <= 0: available_cores(). Pools of the same size are
-    // shared.
+    // shared. Throws Error where the system does not give so many threads.
     static std::shared_ptr<ThreadPool> get(int threads);
 
     int size() const { return size_; }

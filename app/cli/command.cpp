@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <system_error>
 #include <thread>
 
 #include "engine/error.h"
@@ -247,14 +248,20 @@ void install_interrupt_handler() {
     sigaddset(&set, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     interrupt();
-    std::thread([set] {
-        int signal = 0;
-        sigwait(&set, &signal);
-        interrupt().request_stop();
-        sigwait(&set, &signal);
-        _exit(130);
-    }).detach();
+    try {
+        std::thread([set] {
+            int signal = 0;
+            sigwait(&set, &signal);
+            interrupt().request_stop();
+            sigwait(&set, &signal);
+            _exit(130);
+        }).detach();
+    } catch (const std::system_error&) {  // no thread to be had: then Ctrl-C ends the program at once
+        pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+    }
+    // Writing then fails, and is told.
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
 }
 
 std::string ink(Ink how, const std::string& text) {

@@ -75,6 +75,10 @@ class Words(Case):
         self.assertIn(b": W4A8, ", self.ivit("quantize", "-m", "a.safetensors", "-o", "b.safetensors"))
         self.assertEqual(read(self.at("a.safetensors"), "rb"), read(self.at("b.safetensors"), "rb"))
 
+    def test_an_instruction_set_that_is_none_is_told(self):
+        for words in (["classify", self.picture], ["bench", "--runs", "1"], ["selftest"]):
+            self.refused('IVIT_ISA: unknown instruction set "foo"', *words, env=dict(os.environ, IVIT_ISA="foo"))
+
     def test_output_is_looked_at_before_the_work(self):
         for arguments in (["evaluate", "nowhere", "-o"], ["quantize", "--model", "nowhere", "-o"], ["run", "nowhere", "nowhere", "--dump"],
                           ["report", "nowhere.jpg", "-o"]):

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "engine/backend.h"
+#include "engine/backends/float/kernels.h"
 #include "engine/backends/float/onednn.h"
 #include "engine/backends/float/ops.h"
 #include "engine/backends/shared_slots.h"
@@ -21,6 +22,7 @@ class FloatNetwork : public Network {
   public:
     FloatNetwork(std::shared_ptr<const Model> model, int threads)
         : model_(std::move(model)), pool_(ThreadPool::get(threads)), gemm_(*model_, *pool_) {
+        fp32::kernels();  // where IVIT_ISA names none, it is told here: a job must not throw
         assign_slots();
         for (const Node& n : nodes())
             if (n.op == Op::attn_context && !attention_)
