@@ -81,6 +81,56 @@ std::vector<int> layers(const ivit::Graph& g) {
     return out;
 }
 
+namespace {
+
+// The heads of a layer as one matrix [n, n].
+std::vector<float> fuse(const ivit::Tap& tap, size_t n, size_t heads, Fusion fusion) {
+    const bool integers = !tap.integers.data.empty();
+    const double scale = integers ? tap.integers.grid.scale[0] : 1;
+    std::vector<float> fused(n * n);
+    for (size_t i = 0; i < n * n; ++i) {
+        double v = fusion == Fusion::min ? INFINITY : 0;
+        for (size_t h = 0; h < heads; ++h) {
+            const size_t at = h * n * n + i;
+            const double a =
+                integers ? tap.integers.data[at] * scale : static_cast<double>(tap.floats.data[at]);
+            v = fusion == Fusion::mean  ? v + a / static_cast<double>(heads)
+                : fusion == Fusion::max ? std::max(v, a)
+                                        : std::min(v, a);
+        }
+        fused[i] = static_cast<float>(v);
+    }
+    return fused;
+}
+
+// The weakest `share` of the entries of [n, n] become 0, but for the class token's column.
+void drop_weakest(std::vector<float>& fused, size_t n, double share) {
+    const size_t drop = std::min(static_cast<size_t>(share * static_cast<double>(n * n)), n * n - 1);
+    if (drop == 0) return;
+    std::vector<float> sorted = fused;
+    std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(drop), sorted.end());
+    const float least = sorted[drop];
+    for (size_t i = 0; i < n * n; ++i)
+        if (fused[i] < least && i % n != 0) fused[i] = 0;
+}
+
+// The row r times a layer's matrix with the identity added and its rows normalised.
+std::vector<double> through(const std::vector<double>& r, const std::vector<float>& fused) {
+    const size_t n = r.size();
+    std::vector<double> next(n, 0.0);
+    for (size_t i = 0; i < n; ++i) {
+        if (r[i] == 0) continue;
+        double total = 1;
+        for (size_t j = 0; j < n; ++j) total += static_cast<double>(fused[i * n + j]);
+        const double weight = r[i] / total;
+        for (size_t j = 0; j < n; ++j) next[j] += weight * static_cast<double>(fused[i * n + j]);
+        next[i] += weight;
+    }
+    return next;
+}
+
+}  // namespace
+
 std::vector<double> rollout(const ivit::Trace& t, int token, Fusion fusion, double discard) {
     const std::vector<int> all = layers(*t.graph);
     std::vector<double> r;
@@ -96,42 +146,9 @@ std::vector<double> rollout(const ivit::Trace& t, int token, Fusion fusion, doub
             r[static_cast<size_t>(token)] = 1;
         }
         if (r.size() != n || heads == 0) return {};
-        const bool integers = !tap->integers.data.empty();
-        const double scale = integers ? tap->integers.grid.scale[0] : 1;
-        std::vector<float> fused(n * n);
-        for (size_t i = 0; i < n * n; ++i) {
-            double v = fusion == Fusion::min ? INFINITY : 0;
-            for (size_t h = 0; h < heads; ++h) {
-                const size_t at = h * n * n + i;
-                const double a =
-                    integers ? tap->integers.data[at] * scale : static_cast<double>(tap->floats.data[at]);
-                v = fusion == Fusion::mean  ? v + a / static_cast<double>(heads)
-                    : fusion == Fusion::max ? std::max(v, a)
-                                            : std::min(v, a);
-            }
-            fused[i] = static_cast<float>(v);
-        }
-        const size_t drop = static_cast<size_t>(discard * static_cast<double>(n * n));
-        if (drop > 0) {
-            std::vector<float> sorted = fused;
-            std::nth_element(sorted.begin(),
-                             sorted.begin() + static_cast<std::ptrdiff_t>(std::min(drop, n * n - 1)),
-                             sorted.end());
-            const float least = sorted[std::min(drop, n * n - 1)];
-            for (size_t i = 0; i < n * n; ++i) {
-                if (fused[i] < least && i % n != 0) fused[i] = 0;
-            }
-        }
-        std::vector<double> next(n, 0.0);
-        for (size_t i = 0; i < n; ++i) {
-            if (r[i] == 0) continue;
-            double total = 1;
-            for (size_t j = 0; j < n; ++j) total += static_cast<double>(fused[i * n + j]);
-            const double weight = r[i] / total;
-            for (size_t j = 0; j < n; ++j) next[j] += weight * static_cast<double>(fused[i * n + j]);
-            next[i] += weight;
-        }
-        r = std::move(next);
+        std::vector<float> fused = fuse(*tap, n, heads, fusion);
+        drop_weakest(fused, n, discard);
+        r = through(r, fused);
     }
     return r;
 }

@@ -88,6 +88,41 @@ void GlCanvas::release() {
     imgui_ = nullptr;
 }
 
+namespace {
+
+// ASCII, and the signs that the overlays use.
+std::vector<char16_t> written() {
+    std::vector<char16_t> all;
+    for (char16_t c = 32; c < 127; ++c) all.push_back(c);
+    for (const char16_t c :
+         {u'\u2212', u'\u00d7', u'\u00b1', u'\u00b7', u'\u2026', u'\u2265', u'\u2264', u'\u2013', u'\u2014'})
+        all.push_back(c);
+    return all;
+}
+
+QImage glyph(char16_t c, const QFont& font, const QSize& size) {
+    QImage image(size, QImage::Format_ARGB32_Premultiplied);
+    image.fill(Qt::transparent);
+    QPainter p(&image);
+    p.setFont(font);
+    p.setPen(Qt::white);
+    p.drawText(1, QFontMetrics(font).ascent(), QString(QChar(c)));
+    return image;
+}
+
+// Into an atlas of RGBA that is `stride` pixels wide: white, with the glyph's opacity.
+void put_glyph(const QImage& glyph, unsigned char* to, size_t stride) {
+    for (int y = 0; y < glyph.height(); ++y) {
+        for (int x = 0; x < glyph.width(); ++x) {
+            unsigned char* out = to + (static_cast<size_t>(y) * stride + static_cast<size_t>(x)) * 4;
+            out[0] = out[1] = out[2] = 255;
+            out[3] = static_cast<unsigned char>(qAlpha(glyph.pixel(x, y)));
+        }
+    }
+}
+
+}  // namespace
+
 // ImGui reads font files; we have a QFont. So its glyphs are drawn by Qt, at the screen's own resolution.
 void GlCanvas::build_font() {
     const double scale = devicePixelRatioF();
@@ -102,12 +137,7 @@ void GlCanvas::build_font() {
     config.SizePixels = static_cast<float>(metrics.height());
     ImFont* target = io.Fonts->AddFontDefault(&config);
     std::vector<std::pair<int, char16_t>> glyphs;
-    std::vector<char16_t> wanted;
-    for (char16_t c = 32; c < 127; ++c) wanted.push_back(c);
-    for (const char16_t c :
-         {u'\u2212', u'\u00d7', u'\u00b1', u'\u00b7', u'\u2026', u'\u2265', u'\u2264', u'\u2013', u'\u2014'})
-        wanted.push_back(c);
-    for (const char16_t c : wanted) {
+    for (const char16_t c : written()) {
         const int width = std::max(1, metrics.horizontalAdvance(QChar(c)));
         glyphs.push_back({io.Fonts->AddCustomRectFontGlyph(target, c, width + 2, metrics.height(),
                                                            static_cast<float>(width), ImVec2(-1, 0)),
@@ -118,22 +148,8 @@ void GlCanvas::build_font() {
     io.Fonts->GetTexDataAsRGBA32(&pixels, &width, &height);
     for (const auto& [id, c] : glyphs) {
         const ImFontAtlasCustomRect* r = io.Fonts->GetCustomRectByIndex(id);
-        QImage image(r->Width, r->Height, QImage::Format_ARGB32_Premultiplied);
-        image.fill(Qt::transparent);
-        QPainter p(&image);
-        p.setFont(font);
-        p.setPen(Qt::white);
-        p.drawText(1, metrics.ascent(), QString(QChar(c)));
-        p.end();
-        for (int y = 0; y < r->Height; ++y) {
-            for (int x = 0; x < r->Width; ++x) {
-                unsigned char* out = pixels + (static_cast<size_t>(r->Y + y) * static_cast<size_t>(width) +
-                                               static_cast<size_t>(r->X + x)) *
-                                                  4;
-                out[0] = out[1] = out[2] = 255;
-                out[3] = static_cast<unsigned char>(qAlpha(image.pixel(x, y)));
-            }
-        }
+        const size_t at = static_cast<size_t>(r->Y) * static_cast<size_t>(width) + static_cast<size_t>(r->X);
+        put_glyph(glyph(c, font, QSize(r->Width, r->Height)), pixels + 4 * at, static_cast<size_t>(width));
     }
     io.FontGlobalScale = static_cast<float>(1 / scale);
     ImGui_ImplOpenGL3_DestroyFontsTexture();

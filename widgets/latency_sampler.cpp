@@ -48,9 +48,12 @@ struct LatencySampler::Job {
     LatencySamples samples;
     std::vector<std::vector<double>> integer_nodes, float_nodes;  // [node][run]
     int warm_up = 5;
-    int repeats = 6;  // how often half of the runs are taken anew, should they scatter
-    // When samples were last posted.
-    std::chrono::steady_clock::time_point told = std::chrono::steady_clock::now();
+    // How often half of the runs are taken anew, should they scatter; and until when: a large network would
+    // keep all cores busy for a minute.
+    int repeats = 6;
+    static constexpr std::chrono::seconds longest{10};
+    const std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
+    std::chrono::steady_clock::time_point told = begun;  // when samples were last posted
 
     void prepare(ivit::Session& session) {
         const ivit::Request& request = *result->request;
@@ -185,7 +188,8 @@ void LatencySampler::begin() {
             if (!job->networks.backend) job->prepare(session_);
             job->turn(stop);
             done = !job->keep_running && job->samples.integer_ms.size() >= first_runs;
-            if (done && job->samples.unsettled() && job->repeats-- > 0) {
+            const bool in_time = std::chrono::steady_clock::now() - job->begun < Job::longest;
+            if (done && job->samples.unsettled() && in_time && job->repeats-- > 0) {
                 job->forget(first_runs / 2);  // what came with the opening: thumbnails, first painting
                 done = false;
             }

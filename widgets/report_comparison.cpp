@@ -314,11 +314,7 @@ void ReportComparison::refresh_facts() {
     fit_rows();
 }
 
-void ReportComparison::refresh_nodes() {
-    const int sorted_by = nodes_view_->horizontalHeader()->sortIndicatorSection();
-    const Qt::SortOrder order = nodes_view_->horizontalHeader()->sortIndicatorOrder();
-    const bool first = nodes_.columnCount() == 0;
-    nodes_.clear();
+void ReportComparison::name_node_columns() {
     const struct {
         const char *name, *tip;
         bool number = true;
@@ -337,6 +333,14 @@ void ReportComparison::refresh_nodes() {
         head->setTextAlignment((h.number ? Qt::AlignRight : Qt::AlignLeft) | Qt::AlignVCenter);
         nodes_.setHorizontalHeaderItem(nodes_.columnCount(), head);
     }
+}
+
+void ReportComparison::refresh_nodes() {
+    const int sorted_by = nodes_view_->horizontalHeader()->sortIndicatorSection();
+    const Qt::SortOrder order = nodes_view_->horizontalHeader()->sortIndicatorOrder();
+    const bool first = nodes_.columnCount() == 0;
+    nodes_.clear();
+    name_node_columns();
     for (QCPGraph* g : graphs_) g->data()->clear();
 
     std::array<std::vector<ivit::LayerRow>, 2> rows;

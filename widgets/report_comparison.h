@@ -51,6 +51,7 @@ class ReportComparison : public QWidget {
     void refresh();
     void fit_rows();
     void refresh_facts();
+    void name_node_columns();
     void refresh_nodes();
     void style();
     // The picture chosen on a side; null while there is no report.

@@ -26,6 +26,22 @@ Picture picture_of(const fs::path& file) {
     return p;
 }
 
+// A bare word that is no file names an architecture: vit_small_patch16_224, deit_tiny_patch16_64. Throws
+// Error.
+ivit::OpenedModel open_named(const fs::path& file) {
+    const bool bare = !file.has_parent_path() && !file.has_extension();
+    std::error_code unreadable;
+    if (!bare || fs::exists(file, unreadable)) return ivit::open_model(file, ivit::KeepWeights::in_memory);
+    try {
+        ivit::OpenedModel random;
+        random.model = ivit::random_model(file.string());
+        return random;
+    } catch (const ivit::Error& e) {
+        throw ivit::Error("there is neither a file nor an architecture of this name", file.string(),
+                          e.hint());
+    }
+}
+
 }  // namespace
 
 class SettingsCommand : public QUndoCommand {
@@ -139,19 +155,7 @@ void Workbench::open_model(const fs::path& file) {
         auto opened = std::make_shared<ivit::OpenedModel>();
         QString problem;
         try {
-            // A bare word that is no file names an architecture: vit_small_patch16_224, deit_tiny_patch16_64.
-            const bool bare = !file.has_parent_path() && !file.has_extension();
-            std::error_code unreadable;
-            if (bare && !fs::exists(file, unreadable)) {
-                try {
-                    opened->model = ivit::random_model(file.string());
-                } catch (const ivit::Error& e) {
-                    throw ivit::Error("there is neither a file nor an architecture of this name",
-                                      file.string(), e.hint());
-                }
-            } else {
-                *opened = ivit::open_model(file, ivit::KeepWeights::in_memory);
-            }
+            *opened = open_named(file);
         } catch (const ivit::Error& e) {
             problem = sentence(e);
         } catch (const std::exception& e) {
