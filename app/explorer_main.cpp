@@ -82,8 +82,9 @@ struct Arguments {
         parser.addHelpOption();
         parser.addVersionOption();
         parser.addOptions({model, arch, quant, backend, theme, tab, node, size, screenshot, empty});
-        parser.addPositionalArgument("FILE", "Pictures, folders of pictures, a checkpoint, a configuration.",
-                                     "[FILE...]");
+        parser.addPositionalArgument(
+            "FILE", "Pictures, folders of pictures, a checkpoint, a configuration, ranges, a report.",
+            "[FILE...]");
     }
     bool has(const QCommandLineOption& o) const { return parser.isSet(o); }
     QString value(const QCommandLineOption& o) const { return parser.value(o); }
@@ -151,7 +152,7 @@ void open_files(MainWindow& window, const Arguments& args) {
     }
     for (const QString& model : files.models) window.open_model(model);
     window.bench().open_pictures(files.pictures);
-    for (const QString& file : files.configs) window.quantization()->load_config(file);
+    for (const QString& file : files.documents) window.open_document(file);
 }
 
 void select_when_open(Workbench& bench, const QString& node) {

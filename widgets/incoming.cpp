@@ -46,7 +46,7 @@ SortedFiles sort_files(const QStringList& files) {
             QFileInfo(file + QStringLiteral("/model.safetensors")).isFile())
             sorted.models << file;
         else if (file.endsWith(QStringLiteral(".json"), Qt::CaseInsensitive))
-            sorted.configs << file;
+            sorted.documents << file;
         else
             sorted.pictures << file;
     }
@@ -73,7 +73,7 @@ bool Incoming::take(const QMimeData* data) {
     if (!files.isEmpty()) {
         const SortedFiles sorted = sort_files(files);
         for (const QString& file : sorted.models) emit model_wanted(file);
-        for (const QString& file : sorted.configs) emit config_wanted(file);
+        for (const QString& file : sorted.documents) emit document_wanted(file);
         if (!sorted.pictures.isEmpty()) bench_.open_pictures(sorted.pictures);
         return true;
     }

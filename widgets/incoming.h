@@ -11,9 +11,9 @@ class Workbench;
 
 // Files and folders by what is done with them, in the order given.
 struct SortedFiles {
-    QStringList models;    // *.safetensors, and folders as transformers saves them
-    QStringList configs;   // *.json
-    QStringList pictures;  // everything else
+    QStringList models;     // *.safetensors, and folders as transformers saves them
+    QStringList documents;  // *.json
+    QStringList pictures;   // everything else
 };
 SortedFiles sort_files(const QStringList& files);
 
@@ -27,8 +27,8 @@ class Incoming : public QObject {
     bool take(const QMimeData* data);
 
   signals:
-    void model_wanted(const QString& file);   // one for each model among them
-    void config_wanted(const QString& file);  // one for each configuration among them
+    void model_wanted(const QString& file);     // one for each model among them
+    void document_wanted(const QString& file);  // one for each JSON file among them
 
   private:
     void download(const QUrl& url);

@@ -68,6 +68,7 @@ void MainToolBar::add_open() {
 void MainToolBar::add_model_box() {
     model_box_ = new QComboBox;
     model_box_->setAccessibleName(QStringLiteral("Model"));
+    model_box_->setPlaceholderText(QStringLiteral("none open"));
     model_box_->setToolTip(QStringLiteral("The model; the last entry opens another"));
     model_box_->setMinimumContentsLength(14);
     model_box_->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);

@@ -12,6 +12,9 @@
 #include <QTimer>
 #include <QUndoView>
 
+#include "engine/error.h"
+#include "engine/json_file.h"
+#include "engine/report/report.h"
 #include "widgets/attention_view.h"
 #include "widgets/distribution_view.h"
 #include "widgets/docks.h"
@@ -26,6 +29,7 @@
 #include "widgets/predictions_view.h"
 #include "widgets/quantization_view.h"
 #include "widgets/recent.h"
+#include "widgets/report_comparison.h"
 #include "widgets/status_area.h"
 #include "widgets/tabs.h"
 #include "widgets/tensor_view.h"
@@ -130,8 +134,7 @@ void MainWindow::connect_commands() {
     connect(toolbar_, &MainToolBar::custom_wanted, this,
             [this] { Docks::reveal(findChild<QDockWidget*>("dock_quantization")); });
     connect(incoming_, &Incoming::model_wanted, this, &MainWindow::open_model);
-    connect(incoming_, &Incoming::config_wanted, this,
-            [this](const QString& file) { quantization_->load_config(file); });
+    connect(incoming_, &Incoming::document_wanted, this, &MainWindow::open_document);
     connect(&bench_, &Workbench::model_opened, this,
             [](const QString& path) { recent::remember("recent/models", path); });
     connect(&bench_, &Workbench::pictures_opened, this, [](const QStringList& paths) {
@@ -168,6 +171,25 @@ void MainWindow::restore() {
 // ---- what comes in
 
 void MainWindow::open_model(const QString& path) { bench_.open_model(path.toStdString()); }
+
+void MainWindow::open_document(const QString& file) {
+    std::string format;
+    try {
+        const ivit::Json document = ivit::read_json(file.toStdString(), "the document");
+        if (document.is_object() && document.contains("format") && document["format"].is_string())
+            format = document["format"].get<std::string>();
+    } catch (const ivit::Error& e) {
+        return bench_.say(QString::fromUtf8(e.what()), true);
+    }
+    if (format == "ivit-report") {
+        compare_reports();
+        comparison_->open(comparison_->report(0) ? 1 : 0, file);
+    } else if (format == "ivit-calibration") {
+        bench_.load_ranges(file.toStdString());
+    } else {
+        quantization_->load_config(file);
+    }
+}
 
 bool MainWindow::take(const QMimeData* data) { return incoming_->take(data); }
 

@@ -52,6 +52,9 @@ class MainWindow : public QMainWindow {
     // A drop, a paste: pictures, folders, links, picture data. False when there is nothing in it for us.
     bool take(const QMimeData* data);
     void open_model(const QString& path);
+    // A JSON file, by what it says it is: ranges, a report (beside the one that is open already), else a
+    // configuration.
+    void open_document(const QString& file);
     // That large, with docks of the sizes that go with it unless the user has a layout of their own.
     void take_size(const QSize& size);
     // Grabs the window into `file` once every result has arrived, then quits with 0; 1 when that cannot be

@@ -171,6 +171,7 @@ void Workbench::open_model(const fs::path& file) {
                 emit message(problem, true);
                 set_stale(false);
                 picture_selected();  // with the model there was
+                if (opening_ == 0) ranges_wanted_.clear();
             },
             Qt::QueuedConnection);
         return true;
@@ -218,6 +219,7 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
         }
         selection_.set_node(std::max(softmax, 0));
     }
+    if (opening_ == 0 && !ranges_wanted_.empty()) load_ranges(std::exchange(ranges_wanted_, {}));
     picture_selected();
 }
 
@@ -453,8 +455,31 @@ void Workbench::classify_strip() {
 
 void Workbench::calibrate_on(const fs::path& folder, ivit::RangeMethod method) {
     if (model_ && !quantized_) return calibrator_->start(model_, folder, method, settings_.threads);
+    say_no_calibration();
+}
+
+void Workbench::load_ranges(const fs::path& file) {
+    if (opening_ > 0) {
+        ranges_wanted_ = file;
+        return;
+    }
+    if (!model_ || quantized_) return say_no_calibration();
+    try {
+        Settings s = settings_;
+        s.calibration = std::make_shared<const ivit::Calibration>(ivit::read_calibration(file, *graph()));
+        change_settings(s,
+                        QStringLiteral("ranges of %1").arg(QString::fromStdString(file.filename().string())));
+    } catch (const ivit::Error& e) {
+        emit message(sentence(e), true);
+    }
+}
+
+void Workbench::say_no_calibration() {
     emit message(
-        QStringLiteral("Calibration needs a float checkpoint; this model's ranges are already in it"), true);
+        quantized_
+            ? QStringLiteral("Calibration needs a float checkpoint; this model's ranges are already in it")
+            : QStringLiteral("Calibration needs a model; open one first"),
+        true);
 }
 
 void Workbench::cancel_calibration() { calibrator_->cancel(); }

@@ -77,6 +77,8 @@ class Workbench : public QObject {
 
     void calibrate_on(const std::filesystem::path& folder, ivit::RangeMethod method);
     void cancel_calibration();
+    // What `ivit calibrate` wrote, as a step of undo; while a model is being opened, of that one.
+    void load_ranges(const std::filesystem::path& file);
     bool calibrating() const;
 
     void set_latency(bool keep_running, int batch);
@@ -121,6 +123,7 @@ class Workbench : public QObject {
     void update_ghost();
     void run_ghost_again();
     void classify_strip();
+    void say_no_calibration();
     void set_stale(bool stale);
 
     Selection selection_;
@@ -137,8 +140,9 @@ class Workbench : public QObject {
     Shown shown_;
     uint64_t awaited_ = 0;
     bool stale_ = false;
-    int opening_ = 0;       // models asked for and not here yet
-    bool answered_ = true;  // the newest request has its result, or its error
+    int opening_ = 0;                      // models asked for and not here yet
+    std::filesystem::path ranges_wanted_;  // for the model that is being opened
+    bool answered_ = true;                 // the newest request has its result, or its error
 
     std::unique_ptr<PictureLoader> loader_;
     std::unique_ptr<LatencySampler> latency_;

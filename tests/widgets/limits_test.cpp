@@ -222,7 +222,7 @@ TEST_CASE("window: of several models the last that opens stays, and the others a
     REQUIRE(QFile::copy(bundled, folder + "/model.safetensors"));
     const SortedFiles sorted = sort_files({folder, broken, "a.png", "q.JSON", o.folder.dir.path()});
     CHECK(sorted.models == QStringList{folder, broken});
-    CHECK(sorted.configs == QStringList{"q.JSON"});
+    CHECK(sorted.documents == QStringList{"q.JSON"});
     CHECK(sorted.pictures == QStringList{"a.png", o.folder.dir.path()});
 }
 

@@ -9,6 +9,7 @@
 #include <QPushButton>
 #include <QScreen>
 #include <QTemporaryDir>
+#include <QUndoStack>
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -16,6 +17,7 @@
 #include "engine/report/report_parts.h"
 #include "tests/widgets/opened.h"
 #include "widgets/numbers.h"
+#include "widgets/status_area.h"
 #include "widgets/theme.h"
 
 namespace {
@@ -170,4 +172,36 @@ TEST_CASE("comparison: an evaluation and other models line up too", "[comparison
                                                                          : "/comparison_light.png")));
     }
     Theme::instance().set_choice(Theme::Choice::system);
+}
+
+TEST_CASE("comparison: a JSON file is what it says it is", "[comparison]") {
+    Two two;
+    MainWindow& w = two.opened.window;
+    REQUIRE_FALSE(w.comparison());
+    w.open_document(two.b);
+    REQUIRE(w.comparison());
+    CHECK(w.comparison()->report(0));
+    CHECK_FALSE(w.comparison()->report(1));
+    w.open_document(two.a);
+    CHECK((*w.comparison()->report(1))["quant"] == "W8A8");
+
+    // Ranges as `ivit calibrate` writes them are a step of undo; those of another model a sentence.
+    const QString ranges = IVIT_SOURCE_DIR "/assets/vit_tiny_cifar10.calibration.json";
+    Settings other = w.bench().settings();
+    other.calibration = nullptr;
+    w.bench().change_settings(other, "without");
+    w.open_document(ranges);
+    REQUIRE(w.bench().settings().calibration);
+    CHECK(w.bench().settings().calibration->pictures == 520);
+    CHECK(w.bench().undo_stack().undoText() == "ranges of vit_tiny_cifar10.calibration.json");
+    w.open_model("deit_tiny_patch16_64");
+    w.open_document(ranges);  // waits for the model
+    REQUIRE(two.opened.settled());
+    CHECK(w.bench().settings().calibration);  // the same nodes
+    QFile none(two.dir.filePath("none.json"));
+    REQUIRE(none.open(QIODevice::WriteOnly));
+    none.write("{");
+    none.close();
+    w.open_document(none.fileName());
+    CHECK(w.status()->history().last().contains("is not JSON"));
 }
