@@ -60,13 +60,22 @@ PictureLoader::~PictureLoader() {
 }
 
 namespace {
+
+// Without the file, which stands beside it.
+QString what_and_hint(const ivit::Error& e) {
+    QString text = QString::fromStdString(e.sentence());
+    if (!e.hint().empty()) text += QStringLiteral(" — ") + QString::fromStdString(e.hint());
+    return text;
+}
+
 ivit::Image read(const std::filesystem::path& file, const std::shared_ptr<const ivit::Image>& image) {
     return image ? *image : ivit::read_image(file);
 }
+
 }  // namespace
 
-void PictureLoader::load_thumbnail(const Picture& p) {
-    pool_.start([this, id = p.id, file = p.file, image = p.image] {
+void PictureLoader::load_thumbnail(const Picture& p, bool looked_at) {
+    const auto job = [this, id = p.id, file = p.file, image = p.image] {
         try {
             const ivit::Image full = read(file, image);
             const double scale =
@@ -77,11 +86,12 @@ void PictureLoader::load_thumbnail(const Picture& p) {
             const int side = std::min(q.width(), q.height());
             emit thumbnail_ready(id, q.copy((q.width() - side) / 2, (q.height() - side) / 2, side, side));
         } catch (const ivit::Error& e) {
-            emit failed(id, QString::fromStdString(e.sentence()));
+            emit failed(id, what_and_hint(e));
         } catch (const std::exception& e) {
             emit failed(id, QString::fromUtf8(e.what()));
         }
-    });
+    };
+    pool_.start(job, looked_at ? 1 : 0);
 }
 
 void PictureLoader::prepare(const Picture& p, int image_size, double crop_pct) {
@@ -94,10 +104,10 @@ void PictureLoader::prepare(const Picture& p, int image_size, double crop_pct) {
             emit prepared(id, image_size, ivit::preprocess(full, image_size, crop_pct),
                           sharp_crop(full, image_size, crop_pct));
         } catch (const ivit::Error& e) {
-            emit failed(id, QString::fromStdString(e.sentence()));
+            emit failed(id, what_and_hint(e));
         } catch (const std::exception& e) {
             emit failed(id, QString::fromUtf8(e.what()));
         }
     };
-    pool_.start(job, 1);  // before every thumbnail
+    pool_.start(job, 2);  // before every thumbnail
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Reads picture files off the GUI thread: thumbnails in the order of the strip, the selected picture before
-// all of them.
+// Reads picture files off the GUI thread: thumbnails in the order of the strip, those that are looked at
+// before the others, the selected picture before all of them.
 #pragma once
 #include <QImage>
 #include <QObject>
@@ -24,7 +24,7 @@ class PictureLoader : public QObject {
     explicit PictureLoader(QObject* parent = nullptr);
     ~PictureLoader() override;
 
-    void load_thumbnail(const Picture& p);
+    void load_thumbnail(const Picture& p, bool looked_at = false);
     // Decodes and prepares for a network; an earlier request that has not started is dropped.
     void prepare(const Picture& p, int image_size, double crop_pct);
 

@@ -73,6 +73,10 @@ Workbench::Workbench(QObject* parent) : QObject(parent), loader_(std::make_uniqu
     strip_ = std::make_unique<StripClassifier>(*session_, pictures_);
     connect_jobs();
     connect(loader_.get(), &PictureLoader::thumbnail_ready, &pictures_, &PictureListModel::set_thumbnail);
+    connect(&pictures_, &PictureListModel::thumbnail_wanted, this, [this](int id) {
+        if (const int row = pictures_.row_of(id); row >= 0)
+            loader_->load_thumbnail(pictures_.picture(row), true);
+    });
     connect(loader_.get(), &PictureLoader::failed, this, [this](int id, const QString& why) {
         const int row = pictures_.row_of(id);
         if (row < 0 || !pictures_.picture(row).error.isEmpty()) return;

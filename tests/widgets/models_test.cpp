@@ -42,6 +42,31 @@ TEST_CASE("picture list: rows, predictions, removal", "[models]") {
     CHECK_FALSE(model.picture(0).integer_top);
 }
 
+TEST_CASE("picture list: of very many pictures the thumbnails looked at are kept", "[models]") {
+    PictureListModel model;
+    constexpr int many = static_cast<int>(PictureListModel::most_thumbnails) + 200;
+    model.add(std::vector<Picture>(many));
+    std::vector<int> wanted;
+    QObject::connect(&model, &PictureListModel::thumbnail_wanted, [&](int id) { wanted.push_back(id); });
+    const auto thumbnail = [&](int row) { return model.index(row).data(Qt::DecorationRole).value<QImage>(); };
+    QImage any(4, 4, QImage::Format_RGB32);
+    any.fill(Qt::red);
+    for (const Picture& p : std::vector<Picture>(model.pictures())) model.set_thumbnail(p.id, any);
+    int kept = 0;
+    for (const Picture& p : model.pictures()) kept += !p.thumbnail.isNull();
+    CHECK(kept == static_cast<int>(PictureListModel::most_thumbnails));
+    CHECK_FALSE(thumbnail(many - 1).isNull());
+    CHECK(wanted.empty());
+    CHECK(thumbnail(7).isNull());
+    CHECK(thumbnail(7).isNull());  // asked for once
+    CHECK(wanted == std::vector<int>{model.picture(7).id});
+    model.set_thumbnail(model.picture(7).id, any);
+    CHECK_FALSE(thumbnail(7).isNull());
+    model.set_error(model.picture(8).id, "is gone");
+    CHECK(thumbnail(8).isNull());
+    CHECK(wanted.size() == 1);
+}
+
 TEST_CASE("node table: every metric, sorting with the unknown last, CSV", "[models]") {
     NodeTableModel model;
     QAbstractItemModelTester tester(&model, fatal);

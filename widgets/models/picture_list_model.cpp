@@ -24,6 +24,8 @@ QVariant PictureListModel::data(const QModelIndex& index, int role) const {
         case name_role:
             return p.name;
         case Qt::DecorationRole:
+            if (p.thumbnail.isNull() && p.error.isEmpty() && wanted_.insert(p.id).second)
+                emit thumbnail_wanted(p.id);
             return p.thumbnail;
         case float_role:
             return top_text(p.float_top);
@@ -110,13 +112,21 @@ int PictureListModel::row_of(int id) const {
 }
 
 void PictureListModel::set_thumbnail(int id, const QImage& thumbnail) {
+    wanted_.erase(id);
     const int row = row_of(id);
     if (row < 0) return;
-    pictures_[static_cast<size_t>(row)].thumbnail = thumbnail;
+    QImage& kept = pictures_[static_cast<size_t>(row)].thumbnail;
+    if (kept.isNull()) thumbnails_.push_back(id);
+    kept = thumbnail;
+    for (; thumbnails_.size() > most_thumbnails; thumbnails_.pop_front()) {
+        const int oldest = row_of(thumbnails_.front());
+        if (oldest >= 0) pictures_[static_cast<size_t>(oldest)].thumbnail = {};
+    }
     emit dataChanged(index(row), index(row), {Qt::DecorationRole});
 }
 
 void PictureListModel::set_error(int id, const QString& sentence) {
+    wanted_.erase(id);
     const int row = row_of(id);
     if (row < 0) return;
     pictures_[static_cast<size_t>(row)].error = sentence;

@@ -3,9 +3,11 @@
 #pragma once
 #include <QAbstractListModel>
 #include <QImage>
+#include <deque>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/image.h"
@@ -30,6 +32,8 @@ struct Picture {
 class PictureListModel : public QAbstractListModel {
     Q_OBJECT
   public:
+    // As many are kept, the newest: a folder of 50,000 pictures would fill the memory with theirs.
+    static constexpr size_t most_thumbnails = 1000;
     enum Role { name_role = Qt::UserRole, float_role, integer_role, differs_role, error_role };
     using QAbstractListModel::QAbstractListModel;
 
@@ -51,7 +55,13 @@ class PictureListModel : public QAbstractListModel {
     void set_predictions(int id, std::optional<Prediction> float_top, std::optional<Prediction> integer_top);
     void forget_predictions(bool float_too);
 
+  signals:
+    // Of a picture that is looked at; set_thumbnail() or set_error() is the answer.
+    void thumbnail_wanted(int id) const;
+
   private:
     std::vector<Picture> pictures_;
+    std::deque<int> thumbnails_;              // ids of those that have one, the oldest first
+    mutable std::unordered_set<int> wanted_;  // asked for and not answered yet
     int next_id_ = 1;
 };
