@@ -74,6 +74,19 @@ ivit::Image read(const std::filesystem::path& file, const std::shared_ptr<const 
 
 }  // namespace
 
+void PictureLoader::list(const QString& folder, bool select) {
+    const auto job = [this, folder, select] {
+        try {
+            emit listed(folder, ivit::list_pictures(folder.toStdString()), select, {});
+        } catch (const ivit::Error& e) {
+            emit listed(folder, {}, select, folder + QStringLiteral(": ") + what_and_hint(e));
+        } catch (const std::exception& e) {
+            emit listed(folder, {}, select, folder + QStringLiteral(": ") + QString::fromUtf8(e.what()));
+        }
+    };
+    pool_.start(job, 3);
+}
+
 void PictureLoader::load_thumbnail(const Picture& p, bool looked_at) {
     const auto job = [this, id = p.id, file = p.file, image = p.image] {
         try {

@@ -24,11 +24,16 @@ class PictureLoader : public QObject {
     explicit PictureLoader(QObject* parent = nullptr);
     ~PictureLoader() override;
 
+    // The pictures of a folder, before anything else; `select` comes back with them.
+    void list(const QString& folder, bool select);
     void load_thumbnail(const Picture& p, bool looked_at = false);
     // Decodes and prepares for a network; an earlier request that has not started is dropped.
     void prepare(const Picture& p, int image_size, double crop_pct);
 
   signals:
+    // problem: why there are none, a sentence; else empty.
+    void listed(const QString& folder, const std::vector<std::filesystem::path>& files, bool select,
+                const QString& problem);
     void thumbnail_ready(int id, const QImage& thumbnail);
     // sharp: the same part of the picture, for people.
     void prepared(int id, int image_size, const ivit::Pixels& pixels, const QImage& sharp);

@@ -72,6 +72,7 @@ Workbench::Workbench(QObject* parent) : QObject(parent), loader_(std::make_uniqu
     connect(latency_.get(), &LatencySampler::changed, this, &Workbench::latency_changed);
     strip_ = std::make_unique<StripClassifier>(*session_, pictures_);
     connect_jobs();
+    connect(loader_.get(), &PictureLoader::listed, this, &Workbench::take_listed);
     connect(loader_.get(), &PictureLoader::thumbnail_ready, &pictures_, &PictureListModel::set_thumbnail);
     connect(&pictures_, &PictureListModel::thumbnail_wanted, this, [this](int id) {
         if (const int row = pictures_.row_of(id); row >= 0)
@@ -143,8 +144,8 @@ const LatencySamples& Workbench::latency() const { return latency_->samples(); }
 void Workbench::set_latency(bool keep_running, int batch) { latency_->set_mode(keep_running, batch); }
 
 bool Workbench::idle() const {
-    return opening_ == 0 && !stale_ && !strip_->busy() && !ghost_->busy() && !causes_->busy() &&
-           !calibrator_->busy() && (!latency_->busy() || latency_->keep_running()) &&
+    return opening_ == 0 && listing_ == 0 && !stale_ && !strip_->busy() && !ghost_->busy() &&
+           !causes_->busy() && !calibrator_->busy() && (!latency_->busy() || latency_->keep_running()) &&
            (!shown_.current || shown_.current->complete || shown_.current->error);
 }
 
@@ -232,31 +233,42 @@ void Workbench::take_model(const ivit::OpenedModel& opened, const QString& path)
 void Workbench::open_pictures(const QStringList& paths) {
     std::vector<Picture> found;
     QStringList opened;
+    bool first = true;  // what comes first is shown
     for (const QString& path : paths) {
         const fs::path file(path.toStdString());
         std::error_code error;
         if (fs::is_directory(file, error)) {
-            try {
-                for (const fs::path& p : ivit::list_pictures(file)) found.push_back(picture_of(p));
-                opened << path;
-            } catch (const ivit::Error& e) {
-                emit message(sentence(e), true);
-            }
+            ++listing_;
+            loader_->list(path, std::exchange(first, false));
         } else if (!fs::exists(file, error)) {
             emit message(QStringLiteral("%1: there is no such file").arg(path), true);
         } else {
             found.push_back(picture_of(file));
             opened << path;
+            first = false;
         }
     }
+    add_pictures(std::move(found), opened, true);
+}
+
+void Workbench::add_pictures(std::vector<Picture> found, const QStringList& opened, bool select) {
     if (found.empty()) return;
     const size_t n = found.size();
     const int first = pictures_.add(std::move(found));
     for (int row = first; row < pictures_.rowCount(); ++row) loader_->load_thumbnail(pictures_.picture(row));
     if (n > 1) emit message(QStringLiteral("%1 pictures added").arg(n), false);
     emit pictures_opened(opened);
-    selection_.set_picture(first);
+    if (select || selection_.picture() < 0) selection_.set_picture(first);
     if (shown_.current && shown_.current->complete) classify_strip();
+}
+
+void Workbench::take_listed(const QString& folder, const std::vector<fs::path>& files, bool select,
+                            const QString& problem) {
+    --listing_;
+    if (!problem.isEmpty()) return emit message(problem, true);
+    std::vector<Picture> found;
+    for (const fs::path& p : files) found.push_back(picture_of(p));
+    add_pictures(std::move(found), {folder}, select);
 }
 
 void Workbench::open_image(const QImage& image, const QString& name) {

@@ -58,7 +58,8 @@ class Workbench : public QObject {
     // Loads a checkpoint, a quantized model or a named architecture (random weights) in the background; the
     // old one stays until the new one is there.
     void open_model(const std::filesystem::path& file);
-    // Files and folders; unreadable ones become quiet marks in the strip. The first becomes the selection.
+    // Files at once, those of folders when they have been listed in the background; unreadable ones become
+    // quiet marks in the strip. The first becomes the selection.
     void open_pictures(const QStringList& paths);
     void open_image(const QImage& image, const QString& name);
     void remove_picture(int row);
@@ -122,6 +123,9 @@ class Workbench : public QObject {
     void picture_prepared(int id, ivit::Pixels pixels, const QImage& sharp);
     void update_ghost();
     void run_ghost_again();
+    void add_pictures(std::vector<Picture> found, const QStringList& opened, bool select);
+    void take_listed(const QString& folder, const std::vector<std::filesystem::path>& files, bool select,
+                     const QString& problem);
     void classify_strip();
     void say_no_calibration();
     void set_stale(bool stale);
@@ -141,6 +145,7 @@ class Workbench : public QObject {
     uint64_t awaited_ = 0;
     bool stale_ = false;
     int opening_ = 0;                      // models asked for and not here yet
+    int listing_ = 0;                      // folders as well
     std::filesystem::path ranges_wanted_;  // for the model that is being opened
     bool answered_ = true;                 // the newest request has its result, or its error
 
