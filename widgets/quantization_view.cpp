@@ -183,9 +183,11 @@ void QuantizationView::set_up_tree() {
     header->setMinimumSectionSize(30);
     header->setSectionResizeMode(QHeaderView::Fixed);
     header->setSectionResizeMode(QuantTreeModel::name_column, QHeaderView::Stretch);
-    header->resizeSection(QuantTreeModel::weight_column, 40);
-    header->resizeSection(QuantTreeModel::activation_column, 40);
-    header->resizeSection(QuantTreeModel::mode_column, 62);
+    // As narrow as their longest words: the names want the room.
+    const auto width = [this](const char* word) { return tree_->fontMetrics().horizontalAdvance(word) + 12; };
+    header->resizeSection(QuantTreeModel::weight_column, width("mixed"));
+    header->resizeSection(QuantTreeModel::activation_column, width("mixed"));
+    header->resizeSection(QuantTreeModel::mode_column, width("operator"));
 }
 
 void QuantizationView::scroll(QWidget* content) {
