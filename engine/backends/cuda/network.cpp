@@ -96,12 +96,12 @@ class CudaNetwork : public IntegerNetwork {
         std::vector<const int32_t*> in;
         for (const IntTensor* t : inputs) {
             wide.push_back(one_node_.send(*t));
-            in.push_back(wide.back().data());
+            in.push_back(data(wide.back()));
         }
         IntTensor out{n.shape, std::vector<int32_t>(static_cast<size_t>(elements(n.shape))), q.out};
         wide.push_back(one_node_.output_of(node));
-        one_node_.run(node, in, {}, nullptr, wide.back().data());
-        one_node_.fetch(wide.back().data(), out.data.data(), out.data.size());
+        one_node_.run(node, in, {}, nullptr, data(wide.back()));
+        one_node_.fetch(data(wide.back()), out.data.data(), out.data.size());
         return out;
     }
 
@@ -443,7 +443,7 @@ class CudaNetwork : public IntegerNetwork {
             for (int i = step.first; i < step.last; ++i) fused = fused && !tapped(i);
             if (fused) {
                 enqueue_step(k, 1, pixels_.as<const uint8_t>(), slot_of(step.last));
-                if (tapped(step.last)) keep(step.last, widened(step.last).data(), b, batch, trace);
+                if (tapped(step.last)) keep(step.last, data(widened(step.last)), b, batch, trace);
             } else {
                 run_by_nodes(step, pixels, [&](int i, const int32_t* made) {
                     if (tapped(i)) keep(i, made, b, batch, trace);
@@ -464,7 +464,7 @@ class CudaNetwork : public IntegerNetwork {
     Wide widened(int i) {
         const Form form = form_of(graph(), i);
         Wide wide = one_node_.output_of(i);
-        plain::widen(slot_of(i), form.bytes, static_cast<int32_t>(form.rows), form.layout, wide.data(), at_);
+        plain::widen(slot_of(i), form.bytes, static_cast<int32_t>(form.rows), form.layout, data(wide), at_);
         return wide;
     }
 
@@ -477,13 +477,13 @@ class CudaNetwork : public IntegerNetwork {
             for (const int from : node(i).inputs) {
                 auto found = wide.find(from);
                 if (found == wide.end()) found = wide.emplace(from, widened(from)).first;
-                in.push_back(found->second.data());
+                in.push_back(data(found->second));
             }
-            int32_t* const out = wide.emplace(i, one_node_.output_of(i)).first->second.data();
+            int32_t* const out = data(wide.emplace(i, one_node_.output_of(i)).first->second);
             one_node_.run(i, in, pixels, pixels_.as<const uint8_t>(), out);
             made(i, out);
         }
-        plain::narrow(wide.at(step.last).data(), static_cast<int32_t>(step.out.rows), step.out.layout,
+        plain::narrow(data(wide.at(step.last)), static_cast<int32_t>(step.out.rows), step.out.layout,
                       step.out.bytes, slot_of(step.last), at_);
     }
 

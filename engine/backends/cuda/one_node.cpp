@@ -34,7 +34,7 @@ Wide OneNode::output_of(int node_) { return buffers_.take(count_of(node(node_)))
 
 Wide OneNode::send(const IntTensor& tensor) {
     Wide wide = buffers_.take(tensor.data.size());
-    IVIT_CUDA_CHECK(cudaMemcpyAsync(wide.data(), tensor.data.data(), tensor.data.size() * sizeof(int32_t),
+    IVIT_CUDA_CHECK(cudaMemcpyAsync(data(wide), tensor.data.data(), tensor.data.size() * sizeof(int32_t),
                                     cudaMemcpyHostToDevice, at_.stream));
     return wide;
 }

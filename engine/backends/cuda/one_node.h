@@ -15,22 +15,16 @@
 
 namespace ivit::cuda {
 
-// An int32 tensor on the GPU, which goes back to its WideBuffers; whoever gets it next is behind on the same
-// stream.
 class WideBuffers;
 struct GiveBack {
     WideBuffers* to = nullptr;
     void operator()(DeviceBuffer* buffer) const;
 };
-class Wide {
-  public:
-    Wide() = default;
-    explicit Wide(std::unique_ptr<DeviceBuffer, GiveBack> buffer) : buffer_(std::move(buffer)) {}
-    int32_t* data() const { return buffer_->as<int32_t>(); }
+// An int32 tensor on the GPU, which goes back to its WideBuffers; whoever gets it next is behind on the same
+// stream.
+using Wide = std::unique_ptr<DeviceBuffer, GiveBack>;
+inline int32_t* data(const Wide& wide) { return wide->as<int32_t>(); }
 
-  private:
-    std::unique_ptr<DeviceBuffer, GiveBack> buffer_;
-};
 // Those that nobody has: a step like the one before needs the same sizes.
 class WideBuffers {
   public:
