@@ -61,12 +61,12 @@ Pixels first_picture(const Dataset& data, const OpenedModel& m) {
 }
 
 // Of the second configuration and those after it: on the first one's model and ranges.
-std::vector<std::unique_ptr<IntegerNetwork>> more_networks(const Setup& s, const Options& o,
+std::vector<std::unique_ptr<IntegerNetwork>> more_networks(const Setup& s, Options o,
                                                            const std::vector<std::string>& quants) {
     std::vector<std::unique_ptr<IntegerNetwork>> more;
     for (size_t i = 1; i < quants.size(); ++i) {
-        QuantConfig config = QuantConfig::from_spec(quants[i]);
-        if (!o.preset.empty()) config.set_preset(o.preset);
+        o.quant = quants[i];
+        const QuantConfig config = choose_config(o, s.opened);
         more.push_back(s.backend->load(quantize(s.opened.model, s.effective.calibration, config)));
     }
     return more;

@@ -161,14 +161,24 @@ TEST_CASE("window: fits a small screen, with the middle as its largest part", "[
     CHECK(w.minimumSizeHint().width() <= 1024);
 }
 
-TEST_CASE("window: a quantized model without its checkpoint says what it cannot do", "[window]") {
-    Opened o(1);
-    MainWindow& w = o.window;
-    ivit::QuantizedModel q = *w.bench().shown().comparison()->model;
+namespace {
+
+// Opens the window's quantized model from a file of its own, whose checkpoint is not where it was.
+QString open_without_checkpoint(Opened& o) {
+    ivit::QuantizedModel q = *o.window.bench().shown().comparison()->model;
     q.info.source = "/gone.safetensors";
     const QString file = o.folder.dir.filePath("alone.safetensors");
     ivit::save(q, file.toStdString());
-    w.open_model(file);
+    o.window.open_model(file);
+    return file;
+}
+
+}  // namespace
+
+TEST_CASE("window: a quantized model without its checkpoint says what it cannot do", "[window]") {
+    Opened o(1);
+    MainWindow& w = o.window;
+    open_without_checkpoint(o);
     REQUIRE(o.settled());
     REQUIRE(w.bench().shown().comparison()->cumulative.empty());
     bool said = false;
@@ -182,11 +192,7 @@ TEST_CASE("window: a quantized model without its checkpoint says what it cannot 
 TEST_CASE("window: a quantized model whose file is shortened stays what it is", "[window]") {
     Opened o(2);
     MainWindow& w = o.window;
-    ivit::QuantizedModel q = *w.bench().shown().comparison()->model;
-    q.info.source = "/gone.safetensors";
-    const QString file = o.folder.dir.filePath("short.safetensors");
-    ivit::save(q, file.toStdString());
-    w.open_model(file);
+    const QString file = open_without_checkpoint(o);
     REQUIRE(wait_until([&] { return w.bench().quantized() && w.bench().idle(); }));
     const std::vector<float> before = w.bench().shown().comparison()->integer_trace->logits;
     REQUIRE(QFile::resize(file, 64));
